@@ -1,0 +1,1 @@
+"""What asv runs; each class is a variant, and its parameters are a workload's sizes."""

@@ -1,0 +1,38 @@
+"""The time of a call on a whole batch, in seconds: forward, and train (forward, loss, backward)."""
+
+from rnnbench.clock import device_clock
+
+from .common import Sizes, network
+
+
+class _LSTM(Sizes):
+    variant: str
+
+    # One call a sample, so that each figure has a spread; two processes, since memory's layout
+    # differs between them; and enough samples for asv's test, which needs seven a side.
+    number = 1
+    rounds = 2
+    repeat = (7, 20, 2.0)
+    warmup_time = 0.2
+
+    def setup(self, *sizes):
+        self.network = network(self.variant, *sizes)
+        self.timer = device_clock(self.network)
+
+    def time_forward(self, *sizes):
+        self.network.forward()
+
+    def time_train(self, *sizes):
+        self.network.train()
+
+
+class ScanLSTM(_LSTM):
+    """Theano's loop."""
+
+    variant = "scan"
+
+
+class CudnnLSTM(_LSTM):
+    """Theano's RNNBlock, which is cuDNN's fused network."""
+
+    variant = "cudnn"

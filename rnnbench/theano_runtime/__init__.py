@@ -1,0 +1,214 @@
+"""Makes Theano 1.0.5 import, compile and run at full speed on a present Python.
+
+`prepare()` returns the module `theano`, or raises Unavailable when something essential is off.
+What Theano's C++ code needs is in include/rnnbench_theano.h; what its settings need is here.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import ctypes
+import functools
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from rnnbench.variants.network import Unavailable
+
+_INCLUDE = Path(__file__).parent / "include"
+_HEADER = "rnnbench_theano.h"
+
+# Theano must be told where a BLAS is before it is imported, and fails without a word on it. These
+# are defaults: a user's .theanorc and THEANO_FLAGS go before them.
+_DEFAULTS = {
+    "floatX": "float32",
+    "device": "cpu",
+    # Memory of intermediate results is kept for the next call instead of freed and asked for again.
+    "allow_gc": "False",
+    "scan.allow_gc": "False",
+    # OpenBLAS is in the process already (_load_blas), so that modules need no path to it: a path
+    # would differ between environments, and each would compile everything anew.
+    "blas.ldflags": "-lm",
+}
+
+# -fno-math-errno: vector forms of exp and tanh don't set errno, so g++ takes them only if told that
+# nobody reads it. -g0 undoes Theano's -g, and -w keeps warnings on generated code out of the log.
+_FLAGS = ("-O3", "-fno-math-errno", "-g0", "-w")
+
+# What has to be as it is for the times to be those of Theano at its best.
+_ESSENTIAL = {
+    "floatX": ("float32",),
+    "mode": ("Mode", "FAST_RUN"),
+    "linker": ("cvm", "cvm_nogc"),
+    "optimizer": ("fast_run", "o4"),
+}
+
+
+def unavailable() -> str | None:
+    """Return None, or why Theano can't run here, in one line; imports nothing."""
+    if sys.version_info[:2] != (3, 11):
+        return f"Theano needs Python 3.11 here, and this is {sys.version.split()[0]}: use a Python 3.11 environment"
+    for module, package in (
+        ("theano", "Theano"),
+        ("scipy_openblas32", "scipy-openblas32"),
+        ("pkg_resources", "setuptools<81"),
+    ):
+        if importlib.util.find_spec(module) is None:
+            return f"the package {package} is missing: python -m pip install 'rnnbench[theano]'"
+    if shutil.which("g++") is None:
+        return "there is no C++ compiler: install g++ (on Debian and Ubuntu: apt-get install g++)"
+    return None
+
+
+@functools.cache
+def prepare() -> ModuleType:
+    """Import Theano, set up for speed, and return it.
+
+    Raises Unavailable if something that its speed depends on is missing or switched off.
+    """
+    if reason := unavailable():
+        raise Unavailable(reason)
+    if "theano" in sys.modules:
+        raise Unavailable("Theano was imported before rnnbench could set it up: build the network first")
+    _load_blas()
+    own_blas = _users_setting("blas.ldflags") is None
+    flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
+    folder = _include_folder(flags)
+    with _settings([f"-I{folder}", "-include", str(folder / _HEADER), *flags]):
+        theano = importlib.import_module("theano")
+    importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
+    _check(theano)
+    return theano
+
+
+def _load_blas() -> None:
+    """Load OpenBLAS so that every module compiled later finds its functions."""
+    import scipy_openblas32
+
+    folder = Path(scipy_openblas32.get_lib_dir())
+    ctypes.CDLL(str(next(folder.glob("libscipy_openblas.*"))), ctypes.RTLD_GLOBAL)
+
+
+def _native_flags() -> list[str]:
+    """Return the flags of this processor, spelled out.
+
+    Theano's own attempt fails with today's g++, and its code then runs on the oldest processor's
+    instructions. "-march=native" itself would let machines that share a home share wrong code.
+    """
+    command = ["g++", "-march=native", "-E", "-v", "-", "-o", os.devnull]
+    log = subprocess.run(command, input="", capture_output=True, text=True, check=True).stderr
+    line = next(line for line in log.splitlines() if re.search(r"/cc1\S* .*-march=", line))
+    return [word for word in line.split() if word.startswith("-m")]
+
+
+def _include_folder(flags: list[str]) -> Path:
+    """Return a folder with our headers, the main one precompiled for these flags.
+
+    It lies in the user's cache, where it is the same for every environment: Theano makes compiler
+    flags part of its cache's keys.
+    """
+    import sysconfig
+
+    import numpy
+
+    sources = sorted(_INCLUDE.glob("*.h"))
+    compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
+    parts = [compiler, sys.version, numpy.__version__, *flags, *(source.read_text() for source in sources)]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnbench"
+    folder = cache / f"include-{digest}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    # Made aside and renamed into place: another process sees all of it or nothing.
+    with tempfile.TemporaryDirectory(dir=cache) as aside:
+        made = Path(aside) / "made"
+        made.mkdir()
+        for source in sources:
+            shutil.copy(source, made)
+        includes = [f"-I{made}", f"-I{sysconfig.get_paths()['include']}", f"-I{numpy.get_include()}"]
+        # The same flags as Theano's, or g++ passes the precompiled header over.
+        theanos = ["-g", "-m64", "-fPIC", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
+        header = made / _HEADER
+        command = ["g++", "-x", "c++-header", *flags, *theanos, *includes, str(header), "-o", f"{header}.gch"]
+        subprocess.run(command, check=True)
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    return folder
+
+
+@contextlib.contextmanager
+def _settings(cxxflags: list[str]) -> Iterator[None]:
+    """Show Theano our settings, below the user's own, in the environment that it reads when imported.
+
+    The environment is as it was afterwards: a child process finds the user's settings, not ours.
+    """
+    settings = configparser.RawConfigParser()
+    for key, value in {**_DEFAULTS, "gcc.cxxflags": " ".join(cxxflags)}.items():
+        section, _, option = key.rpartition(".")
+        settings.read_dict({section or "global": {option: value}})
+    flags = os.environ.get("THEANO_FLAGS")
+    if (users := _users_setting("gcc.cxxflags")) is not None:
+        # The user's compiler flags are added to ours, not put in their place: Theano needs both.
+        flags = ",".join(filter(None, [flags, f'gcc.cxxflags="{" ".join([*cxxflags, users])}"']))
+    before = dict(os.environ)
+    with tempfile.NamedTemporaryFile("w", prefix="theanorc-") as defaults:
+        settings.write(defaults)
+        defaults.flush()
+        os.environ["THEANORC"] = os.pathsep.join([defaults.name, *_users_files()])
+        if flags is not None:
+            os.environ["THEANO_FLAGS"] = flags
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _users_files() -> list[str]:
+    return [os.path.expanduser(name) for name in os.environ.get("THEANORC", "~/.theanorc").split(os.pathsep)]
+
+
+def _users_setting(key: str) -> str | None:
+    """Return what the user's THEANO_FLAGS, or else .theanorc, say of a setting."""
+    splitter = shlex.shlex(os.environ.get("THEANO_FLAGS", ""), posix=True)
+    splitter.whitespace, splitter.whitespace_split = ",", True
+    for pair in reversed(list(splitter)):
+        name, _, value = pair.strip().partition("=")
+        if name == key:
+            return value
+    files = configparser.RawConfigParser()
+    files.read(_users_files())
+    section, _, option = key.rpartition(".")
+    return files.get(section or "global", option, fallback=None)
+
+
+def _check(theano: ModuleType) -> None:
+    """Raise Unavailable if Theano would run, but not at its speed."""
+    config = theano.config
+    if not config.cxx:
+        raise Unavailable("Theano's flag cxx is empty: without a C++ compiler it runs Python code")
+    if not config.blas.ldflags:
+        raise Unavailable("Theano's flag blas.ldflags is empty: without a BLAS its products are slow")
+    for name, allowed in _ESSENTIAL.items():
+        if getattr(config, name) not in allowed:
+            raise Unavailable(f"Theano's flag {name} is {getattr(config, name)!r}: it must be {' or '.join(allowed)}")
+    try:
+        importlib.import_module("theano.scan_module.scan_perform_ext")
+    except Exception as problem:
+        first_line = str(problem).partition("\n")[0][:300]
+        raise Unavailable(f"the C code of Theano's scan loop doesn't compile: {first_line}") from problem

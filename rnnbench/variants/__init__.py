@@ -1,0 +1,80 @@
+"""The registry: which variants there are, which can run here, and how to build one."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+
+from rnnbench.variants.network import Network, Unavailable
+from rnnbench.workload import Workload
+
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the registry.
+
+    The module is imported when it is asked for, and has `unavailable(device)`, which returns None
+    or the reason in one line, and `Network(work, device)`.
+    """
+
+    module: str
+    devices: tuple[str, ...]
+    tolerance: float  # the largest error of outputs and of each gradient, as reference.error gives it
+
+
+VARIANTS = {
+    "scan": Variant("rnnbench.variants.scan", ("cpu",), tolerance=1e-5),
+    "cudnn": Variant("rnnbench.variants.cudnn", (), tolerance=1e-5),
+}
+
+
+def available(device: str = "cpu") -> dict[str, str | None]:
+    """Return {variant: None, or the reason why it can't run on this device here}.
+
+    Raises ValueError for an unknown device.
+    """
+    _check("device", device, DEVICES)
+    return {name: _unavailable(name, device) for name in VARIANTS}
+
+
+def build(name: str, work: Workload, device: str = "cpu") -> Network:
+    """Return the variant's network for a workload, on a device.
+
+    Raises ValueError for an unknown variant or device and Unavailable, with the reason, for one
+    that can't run here, or not with a workload of this size.
+    """
+    _check("variant", name, tuple(VARIANTS))
+    _check("device", device, DEVICES)
+    if reason := _unavailable(name, device):
+        raise Unavailable(f"{name} can't run on {device}: {reason}")
+    if device == "cpu":
+        _check_memory(work)
+    return importlib.import_module(VARIANTS[name].module).Network(work, device)
+
+
+def _unavailable(name: str, device: str) -> str | None:
+    variant = VARIANTS[name]
+    if device not in variant.devices:
+        return f"it is made for {' and '.join(variant.devices) or 'no device yet'}"
+    return importlib.import_module(variant.module).unavailable(device)
+
+
+def _check_memory(work: Workload) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if work.least_memory > memory:
+        raise Unavailable(
+            f"batch={work.batch}, seq={work.seq}, hidden={work.hidden}, depth={work.depth} needs at least "
+            f"{work.least_memory / 2**30:.1f} GiB of memory, and this machine has {memory / 2**30:.1f} GiB: "
+            "choose smaller sizes"
+        )
+
+
+def _check(argument: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{argument}={value!r}: it must be one of {', '.join(allowed)}")
+
+
+__all__ = ["DEVICES", "VARIANTS", "Network", "Unavailable", "Variant", "available", "build"]

@@ -1,0 +1,101 @@
+"""scan: the LSTM as a loop in Theano's graph, in the form that its compiler makes the most of.
+
+- The input product of the whole sequence is one product outside the loop; in the loop there is one
+  product, of the hidden states with all four gates' weights.
+- Arrays are feature-major, (features, batch): the gates of one product are then contiguous blocks,
+  and only loops over contiguous arrays become vector instructions.
+- sigmoid(x) = (1 + tanh(x/2)) / 2 turns the four nonlinearities into one tanh; halving is exact.
+- The loop carries the recurrent product U·h instead of h. The gradient's loop starts from what the
+  forward loop stored, so it needs no product to recompute the gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rnnbench import theano_runtime
+from rnnbench.workload import FLOAT, GATES, Weights, Workload
+
+_PARAMETERS = ("W", "U", "b")
+
+
+def unavailable(device: str) -> str | None:
+    """Return None, or why scan can't run on this device here, in one line."""
+    return theano_runtime.unavailable()
+
+
+class Network:
+    """An LSTM written with theano.scan; the contract is variants.Network's."""
+
+    def __init__(self, work: Workload, device: str) -> None:
+        self._theano = theano_runtime.prepare()
+        # Flat here, since Theano reshapes a shared variable in Python.
+        self._inputs = self._theano.shared(work.inputs.reshape(-1, work.hidden))
+        self._targets = self._theano.shared(work.targets)
+        self._weights = [{name: self._theano.shared(layer[name]) for name in _PARAMETERS} for layer in work.weights]
+
+    @cached_property
+    def forward(self) -> Callable[[], Any]:
+        return self._compile(self._states().dimshuffle(0, 2, 1))
+
+    @cached_property
+    def train(self) -> Callable[[], Any]:
+        # The targets are turned, not the states: the states' gradients then stay contiguous.
+        loss = ((self._states() - self._targets.dimshuffle(0, 2, 1)) ** 2).mean()
+        parameters = [layer[name] for layer in self._weights for name in _PARAMETERS]
+        return self._compile(self._theano.grad(loss, parameters))
+
+    def synchronize(self) -> None:
+        """Return at once: on the CPU Theano's calls return when their work is done."""
+
+    def outputs(self) -> np.ndarray:
+        return np.ascontiguousarray(self.forward())
+
+    def gradients(self) -> Weights:
+        flat = iter(self.train())
+        return [{name: np.asarray(next(flat)) for name in _PARAMETERS} for _ in self._weights]
+
+    def _compile(self, outputs: Any) -> Callable[[], Any]:
+        mode = self._theano.compile.get_default_mode()
+        # This rewrite moves element-wise work out of the gradient's loop onto time-reversed arrays,
+        # which aren't contiguous.
+        return self._theano.function([], outputs, mode=mode.excluding("scanOp_pushout_seqs_ops"))
+
+    def _states(self) -> Any:
+        """Return the graph of the last layer's hidden states: (seq, hidden, batch)."""
+        seq, batch = self._targets.shape[0], self._targets.shape[1]
+        flat = self._inputs.T
+        for weights in self._weights[:-1]:
+            states = self._layer(weights, flat, seq, batch)
+            flat = states.dimshuffle(1, 0, 2).reshape((states.shape[1], seq * batch))
+        return self._layer(self._weights[-1], flat, seq, batch)
+
+    def _layer(self, weights: dict[str, Any], flat: Any, seq: Any, batch: Any) -> Any:
+        """Return the graph of a layer's hidden states, (seq, hidden, batch), from (features, seq·batch)."""
+        tensor = self._theano.tensor
+        hidden = weights["U"].shape[0]
+        halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], FLOAT), weights["b"].get_value().size // GATES)
+        inputs, recurrent, bias = ((weights[name] * halves).T for name in _PARAMETERS)
+        # An outer product with ones, not a broadcast: BLAS adds it, and sums its gradient.
+        offset = tensor.dot(bias.dimshuffle(0, "x"), tensor.ones((1, seq * batch)))
+        products = (tensor.dot(inputs, flat) + offset).reshape((GATES * hidden, seq, batch))
+
+        def step(product: Any, carried: Any, cell: Any, recurrent: Any) -> list[Any]:
+            gates = tensor.tanh(product.reshape(carried.shape) + carried)
+            i, f, g, o = tensor.split(gates, [hidden] * GATES, GATES)
+            cell = (0.5 * f + 0.5) * cell + (0.5 * i + 0.5) * g
+            state = (0.5 * o + 0.5) * tensor.tanh(cell)
+            return [tensor.dot(recurrent, state), cell, state]
+
+        (_, _, states), _ = self._theano.scan(
+            step,
+            # Flat, so that each step's products are copied together: (gates, batch), contiguous.
+            sequences=products.dimshuffle(1, 0, 2).flatten(2),
+            outputs_info=[tensor.zeros((GATES * hidden, batch)), tensor.zeros((hidden, batch)), None],
+            non_sequences=[recurrent],
+        )
+        return states

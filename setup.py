@@ -1,0 +1,33 @@
+"""The package rnnbench; `pip install .` alone needs NumPy only, a variant's extra brings its framework."""
+
+from setuptools import find_packages, setup
+
+THEANO = [
+    "Theano==1.0.5",
+    # 1.24 dropped names that Theano uses; 1.23.2 is the first with a wheel for Python 3.11.
+    "numpy==1.23.5",
+    # Theano imports it; the newest that takes NumPy 1.23.
+    "scipy==1.15.3",
+    # Theano imports pkg_resources, which later releases dropped.
+    "setuptools==69.5.1",
+    # The BLAS that Theano's compiled code calls.
+    "scipy-openblas32==0.3.34.481.3",
+]
+
+setup(
+    name="rnnbench",
+    version="0.1.0",
+    description="Recurrent networks, timed and checked: a framework's loop against a fused network",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["rnnbench", "rnnbench.*"]),
+    package_data={"rnnbench.theano_runtime": ["include/*.h"]},
+    install_requires=["numpy"],
+    extras_require={
+        "theano": THEANO,
+        # asv builds an environment of its own with virtualenv.
+        "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
+        "test": ["hypothesis==6.170.15", "mypy==2.4.1", "pytest==9.2.0", "ruff==0.17.6"],
+    },
+    entry_points={"console_scripts": ["rnnbench=rnnbench.cli:main"]},
+)

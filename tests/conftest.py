@@ -1,0 +1,55 @@
+"""What the tests share: networks that are compiled once a run, and Python processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks import common
+from rnnbench import Network, theano_runtime
+
+# As the user gave it: setting Theano up adds to it.
+_ENVIRONMENT = dict(os.environ)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The C code of Theano's scan loop imports in a way that Python warns of since; and its first import,
+    # with an empty cache, leaves files to the garbage collector.
+    for ignored in ("ignore:can't resolve package:ImportWarning", "ignore:unclosed file:ResourceWarning"):
+        config.addinivalue_line("filterwarnings", ignored)
+
+
+@pytest.fixture(scope="session")
+def scan() -> Callable[..., Network]:
+    """Return a function from (batch, seq, hidden, depth) to scan's network, each built once.
+
+    They are the benchmarks' own, so that what a test and a benchmark share is compiled once.
+    """
+    return lambda *sizes: common.network("scan", *sizes)
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The user's environment, without what setting Theano up in this process has added to it."""
+    return dict(_ENVIRONMENT)
+
+
+@pytest.fixture(scope="session")
+def compile_cache() -> str:
+    """The folder of Theano's compile cache: a process that is given another one compiles for minutes."""
+    return str(theano_runtime.prepare().config.base_compiledir)
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs Python with these arguments, and these changes to the user's environment."""
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env=_ENVIRONMENT | changes, capture_output=True, text=True, timeout=600)
+
+    return run

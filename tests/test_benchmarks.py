@@ -1,0 +1,133 @@
+"""The classes that asv runs: one shape for all, and what each does with its network."""
+
+import importlib
+import inspect
+import json
+import pkgutil
+
+import pytest
+
+import benchmarks
+from benchmarks import common, compile, lstm
+from benchmarks.accuracy import ScanAccuracy
+from rnnbench import grids, variants
+
+CELL = (32, 30, 128, 1)
+
+
+def find_classes():
+    modules = [importlib.import_module(f"benchmarks.{info.name}") for info in pkgutil.iter_modules(benchmarks.__path__)]
+    found = {value for module in modules for _, value in inspect.getmembers(module, inspect.isclass)}
+    return sorted((cls for cls in found if hasattr(cls, "variant")), key=lambda cls: cls.__name__)
+
+
+CLASSES = find_classes()
+every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+on_the_cpu = pytest.mark.skipif(common.DEVICE != "cpu", reason=f"RNNBENCH_DEVICE is {common.DEVICE}")
+
+
+def test_each_kind_has_a_class_for_each_variant():
+    kinds = {cls.__name__.removeprefix("Scan") for cls in CLASSES if cls.variant == "scan"}
+    assert kinds == {"LSTM", "WarmBuild", "ColdBuild", "Memory", "Accuracy"}
+    assert kinds == {cls.__name__.removeprefix("Cudnn") for cls in CLASSES if cls.variant == "cudnn"}
+
+
+@every_class
+def test_a_class_runs_over_all_cells(cls):
+    assert cls.params == grids.PARAMS
+    assert cls.param_names == grids.PARAM_NAMES
+
+
+@every_class
+def test_a_class_is_described_versioned_and_of_a_variant(cls):
+    assert cls.__doc__
+    assert isinstance(cls.version, str)
+    assert cls.variant in variants.VARIANTS
+
+
+@on_the_cpu
+@every_class
+def test_what_cannot_run_is_not_available_to_asv_and_says_why(cls):
+    reason = variants.available("cpu")[cls.variant]
+    if reason is not None:
+        with pytest.raises(NotImplementedError) as problem:
+            cls().setup(*CELL)
+        assert reason in str(problem.value)
+
+
+@on_the_cpu
+def test_cudnn_cannot_run_on_the_cpu():
+    with pytest.raises(NotImplementedError, match="cudnn can't run on cpu"):
+        lstm.CudnnLSTM().setup(*CELL)
+
+
+def test_a_workload_too_large_is_not_available_to_asv():
+    with pytest.raises(NotImplementedError, match="choose smaller sizes"):
+        lstm.ScanLSTM().setup(10**6, 10**4, 1024, 1)
+
+
+def test_the_timer_waits_for_the_network(monkeypatch):
+    benchmark = lstm.ScanLSTM()
+    benchmark.setup(*CELL)
+    waited = []
+    monkeypatch.setattr(benchmark.network, "synchronize", lambda: waited.append(True))
+    first, second = benchmark.timer(), benchmark.timer()
+    assert len(waited) == 2
+    assert 0 <= second - first < 1
+
+
+def test_a_network_is_built_once():
+    one, other = lstm.ScanLSTM(), lstm.ScanLSTM()
+    one.setup(*CELL)
+    other.setup(*CELL)
+    assert one.network is other.network
+    assert one.network is not common.network("scan", 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("method", "called"), [("time_forward", "forward"), ("time_train", "train")])
+def test_each_time_is_of_its_own_call(method, called, monkeypatch):
+    benchmark = lstm.ScanLSTM()
+    benchmark.setup(*CELL)
+    calls = []
+    for name in ("forward", "train"):
+        monkeypatch.setitem(vars(benchmark.network), name, lambda name=name: calls.append(name))
+    getattr(benchmark, method)(*CELL)
+    assert calls == [called]
+
+
+def test_the_errors_are_within_the_tolerance(scan):
+    benchmark = ScanAccuracy()
+    benchmark.setup(*CELL)
+    assert benchmark.network is scan(*CELL)
+    for error in (benchmark.track_outputs(*CELL), benchmark.track_gradients(*CELL)):
+        assert 0 < error < variants.VARIANTS["scan"].tolerance
+
+
+@pytest.mark.parametrize("cls", [compile.ScanWarmBuild, compile.ScanColdBuild], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("function", ["forward", "train"])
+def test_a_build_times_the_function_of_its_name_and_draws_before(cls, function):
+    statement, setup = getattr(cls(), f"timeraw_{function}")(*CELL)
+    assert f"network.{function}()" in statement
+    assert 'build("scan", work' in statement
+    assert "Workload(32, 30, 128, 1)" in setup
+    assert "theano" not in setup.lower().replace("theano_flags", "")
+    for code in (statement, setup):
+        assert '"""' not in code  # asv puts it between these
+        __builtins__["compile"](code, "<timeraw>", "exec")
+
+
+def test_a_cold_build_starts_from_empty_caches_and_keeps_the_users_flags(python):
+    _, setup = compile.ScanColdBuild().timeraw_forward(1, 1, 1, 1)
+    report = "import json; print(json.dumps([os.environ['THEANO_FLAGS'], os.environ['XDG_CACHE_HOME'], "
+    report += "os.listdir(os.environ['XDG_CACHE_HOME'])]))"
+    run = python("-c", setup + report, THEANO_FLAGS="exception_verbosity=high", XDG_CACHE_HOME="/users")
+    assert run.returncode == 0, run.stderr
+    flags, cache, content = json.loads(run.stdout)
+    assert flags == f"exception_verbosity=high,base_compiledir={cache}"
+    assert cache != "/users"
+    assert content == []
+
+
+def test_a_warm_build_leaves_the_caches_alone():
+    _, setup = compile.ScanWarmBuild().timeraw_forward(1, 1, 1, 1)
+    assert "environ" not in setup

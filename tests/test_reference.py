@@ -1,0 +1,199 @@
+"""The definition of correct, against finite differences and against an LSTM written a second time."""
+
+import cmath
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnbench import Workload, reference
+
+CELLS = [Workload(2, 3, 2, 1, seed=1), Workload(3, 4, 2, 2, seed=2), Workload(1, 1, 3, 1, seed=3)]
+
+
+def name_of(work):
+    return "-".join(map(str, dataclasses.astuple(work)[:-1]))
+
+
+cells = pytest.mark.parametrize("work", CELLS, ids=name_of)
+
+
+def changed(work, layer, name, index, step):
+    """Return the workload with one weight changed by a step that float32 couldn't hold."""
+    weights = [{key: array.astype(np.float64) for key, array in old.items()} for old in work.weights]
+    weights[layer][name][index] += step
+    other = dataclasses.replace(work)
+    vars(other)["weights"] = weights
+    return other
+
+
+def written_again(work, layers):
+    """Return the outputs of the network, one number after the other: nested lists over (seq, batch, hidden).
+
+    It shares nothing with the reference, and takes complex weights.
+    """
+    hidden = range(work.hidden)
+    sequence = work.inputs.tolist()
+    for layer in layers:
+        states = [[0] * work.hidden for _ in range(work.batch)]
+        cells = [[0] * work.hidden for _ in range(work.batch)]
+        outputs = []
+        for inputs in sequence:
+            new = []
+            for example, old, cell in zip(inputs, states, cells, strict=True):
+                i, f, g, o = (
+                    [
+                        layer["b"][column]
+                        + sum(example[row] * layer["W"][row][column] for row in hidden)
+                        + sum(old[row] * layer["U"][row][column] for row in hidden)
+                        for column in range(gate * work.hidden, (gate + 1) * work.hidden)
+                    ]
+                    for gate in range(4)
+                )
+                for k in hidden:
+                    cell[k] = cell[k] / (1 + cmath.exp(-f[k])) + cmath.tanh(g[k]) / (1 + cmath.exp(-i[k]))
+                new.append([cmath.tanh(cell[k]) / (1 + cmath.exp(-o[k])) for k in hidden])
+            states = new
+            outputs.append(new)
+        sequence = outputs
+    return sequence
+
+
+def complex_step_gradients(work):
+    """Return the loss's gradients without a derivative written out: Im loss(w + εi) / ε, exact for a tiny ε."""
+    step = 1e-30
+    gradients = [{name: np.empty(array.shape) for name, array in layer.items()} for layer in work.weights]
+    for gradient, layer in zip(gradients, range(work.depth), strict=True):
+        for name, array in gradient.items():
+            for index in np.ndindex(array.shape):
+                layers = [{key: value.astype(complex) for key, value in old.items()} for old in work.weights]
+                layers[layer][name][index] += step * 1j
+                layers = [{key: value.tolist() for key, value in old.items()} for old in layers]
+                loss = np.mean((np.array(written_again(work, layers)) - work.targets) ** 2)
+                array[index] = loss.imag / step
+    return gradients
+
+
+@cells
+def test_outputs_are_those_of_an_lstm_written_again(work):
+    layers = [{name: array.tolist() for name, array in layer.items()} for layer in work.weights]
+    assert reference.outputs(work) == pytest.approx(np.real(written_again(work, layers)), rel=1e-12, abs=1e-15)
+
+
+@cells
+def test_gradients_are_those_of_an_lstm_written_again(work):
+    again = complex_step_gradients(work)
+    for gradient, expected in zip(reference.gradients(work), again, strict=True):
+        assert gradient.keys() == expected.keys()
+        for name in expected:
+            # abs: with a sequence of one step U's gradients are 0.
+            assert gradient[name] == pytest.approx(expected[name], rel=1e-10, abs=1e-15)
+
+
+@cells
+def test_gradients_are_the_losss_finite_differences(work):
+    step = 1e-5
+    for layer, gradient in enumerate(reference.gradients(work)):
+        for name, array in gradient.items():
+            for gate in range(4):  # one weight of each gate
+                index = (*(0,) * (array.ndim - 1), gate * work.hidden + gate % work.hidden)
+                above, below = (reference.loss(changed(work, layer, name, index, sign * step)) for sign in (1, -1))
+                assert array[index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-9)
+
+
+@cells
+def test_everything_is_float64_and_shaped_as_what_it_belongs_to(work):
+    outputs = reference.outputs(work)
+    assert (outputs.shape, outputs.dtype) == (work.targets.shape, np.float64)
+    for gradient, weights in zip(reference.gradients(work), work.weights, strict=True):
+        assert {name: array.shape for name, array in gradient.items()} == {
+            name: array.shape for name, array in weights.items()
+        }
+        assert {array.dtype for array in gradient.values()} == {np.dtype(np.float64)}
+
+
+def test_the_loss_is_a_mean_over_all_elements():
+    work = Workload(2, 3, 4, 1)
+    vars(work)["targets"] = (reference.outputs(work) + 3).astype(np.float32)
+    assert reference.loss(work) == pytest.approx(9, rel=1e-6)
+
+
+def test_a_step_down_the_gradient_lowers_the_loss():
+    work = CELLS[1]
+    lower = dataclasses.replace(work)
+    vars(lower)["weights"] = [
+        {name: weights[name] - 0.1 * gradient[name] for name in weights}
+        for weights, gradient in zip(work.weights, reference.gradients(work), strict=True)
+    ]
+    assert reference.loss(lower) < reference.loss(work)
+
+
+def test_the_workload_is_left_as_it_was():
+    work, untouched = Workload(2, 3, 4, 2), Workload(2, 3, 4, 2)
+    reference.gradients(work)
+    assert np.array_equal(work.inputs, untouched.inputs)
+    for layer, expected in zip(work.weights, untouched.weights, strict=True):
+        assert all(np.array_equal(layer[name], expected[name]) for name in expected)
+
+
+def test_error_of_known_arrays():
+    assert reference.error(np.array([3.0, 4.0]), np.array([0.0, 5.0])) == pytest.approx(10**0.5 / 5)
+    assert reference.error(np.zeros((2, 2)), np.ones((2, 2))) == 1
+    assert reference.error(np.ones(3, np.float32), np.ones(3)) == 0
+
+
+def test_error_is_computed_in_float64():
+    # Both squares overflow in float32.
+    assert reference.error(np.float32([1e30]), np.float32([2e30])) == pytest.approx(0.5)
+
+
+numbers = st.lists(st.floats(-100, 100), min_size=1, max_size=8).map(np.array).filter(lambda array: array.any())
+
+
+@settings(deadline=None, max_examples=50)
+@given(numbers, st.floats(1e-3, 1e3), st.floats(1e-6, 10))
+def test_error_is_relative(array, scale, factor):
+    array = array.round(3)
+    if array.any():
+        assert reference.error(scale * (1 + factor) * array, scale * array) == pytest.approx(factor, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (4,), (3, 1), ()], ids=str)
+def test_error_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"\(3,\)") as problem:
+        reference.error(np.ones(shape), np.ones(3))
+    assert str(shape) in str(problem.value)
+
+
+def test_nan_is_no_small_error():
+    error = reference.error(np.array([1, math.nan]), np.array([1.0, 1.0]))
+    assert math.isnan(error)
+    assert not error <= 1e-5
+
+
+def test_the_largest_gradient_error_is_the_largest_of_all():
+    expected = [{"W": np.ones((2, 8)), "U": np.ones((2, 8)), "b": np.ones(8)} for _ in range(2)]
+    assert reference.largest_gradient_error(expected, expected) == 0
+    for layer in range(2):
+        for name in "WUb":
+            computed = [dict(arrays) for arrays in expected]
+            computed[layer][name] = 1.5 * expected[layer][name]
+            assert reference.largest_gradient_error(computed, expected) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", "WUb")
+@pytest.mark.parametrize("layer", [0, 1])
+def test_nan_in_any_gradient_is_no_small_error(layer, name):
+    expected = [{"W": np.ones((2, 8)), "U": np.ones((2, 8)), "b": np.ones(8)} for _ in range(2)]
+    computed = [dict(arrays) for arrays in expected]
+    computed[layer][name] = np.full_like(expected[layer][name], math.nan)
+    assert not reference.largest_gradient_error(computed, expected) <= 1e-5
+
+
+def test_a_missing_layer_is_refused():
+    expected = reference.gradients(Workload(1, 2, 1, 2))
+    with pytest.raises(ValueError, match="argument"):
+        reference.largest_gradient_error(expected[:1], expected)

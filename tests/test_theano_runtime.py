@@ -1,0 +1,206 @@
+"""Theano's set-up: a user's settings count, and what would make it slow makes it refuse.
+
+Each case is a process of its own, for Theano reads its settings once. All of them use the same
+compile cache: another one costs each some ten seconds.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rnnbench import theano_runtime
+
+PREPARE = """
+import json, operator, sys
+{first}
+from rnnbench import Unavailable, theano_runtime
+try:
+    config = theano_runtime.prepare().config
+except Unavailable as reason:
+    print(json.dumps({{"unavailable": str(reason)}}))
+else:
+    names = ("gcc.cxxflags", "blas.ldflags", "floatX", "allow_gc", "exception_verbosity", "base_compiledir")
+    print(json.dumps({{name: operator.attrgetter(name)(config) for name in names}}))
+"""
+
+AS_A_CHILD = """
+import subprocess, sys
+from rnnbench import theano_runtime
+theano_runtime.prepare()
+sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode)
+"""
+
+
+@pytest.fixture(scope="module")
+def prepare(python, environment, compile_cache):
+    """Return a function that sets Theano up in a new process, and returns its settings, or why it refuses."""
+
+    def run(flags="", first="", through=(), **changes):
+        cache = environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        flags = ",".join(filter(None, [f"base_compiledir={compile_cache}", flags]))
+        changes = {"THEANO_FLAGS": flags, "XDG_CACHE_HOME": cache} | changes
+        result = python("-c", *through, PREPARE.format(first=first), **changes)
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain(prepare):
+    return prepare()
+
+
+def test_the_settings_are_ours_if_the_user_has_none(plain, compile_cache):
+    assert plain["floatX"] == "float32"
+    assert plain["allow_gc"] is False
+    assert plain["exception_verbosity"] == "low"
+    assert plain["base_compiledir"] == compile_cache
+    assert " -O3 " in plain["gcc.cxxflags"]
+    assert re.search(r" -march=\w", plain["gcc.cxxflags"])
+
+
+def test_no_flag_drops_nan(plain):
+    assert not re.search("fast-math|finite-math|-Ofast", plain["gcc.cxxflags"])
+
+
+def test_theano_flags_go_before_ours(prepare, plain):
+    assert prepare("exception_verbosity=high,allow_gc=True") == plain | {
+        "exception_verbosity": "high",
+        "allow_gc": True,
+    }
+
+
+def test_theanorc_goes_before_ours_and_after_theano_flags(prepare, plain, tmp_path):
+    (tmp_path / ".theanorc").write_text(
+        "[global]\nexception_verbosity = high\nallow_gc = True\n[gcc]\ncxxflags = -DUSERS\n"
+    )
+    settings = prepare("allow_gc=False", HOME=str(tmp_path))
+    assert settings["exception_verbosity"] == "high"
+    assert settings["allow_gc"] is False
+    # Flags of the compiler add up: without ours nothing compiles.
+    assert settings["gcc.cxxflags"].split() == [*plain["gcc.cxxflags"].split(), "-DUSERS"]
+
+
+def test_a_theanorc_named_by_the_environment_counts(prepare, plain, tmp_path):
+    (tmp_path / "one").write_text("[global]\nexception_verbosity = high\n")
+    (tmp_path / "two").write_text("[global]\nallow_gc = True\n")
+    both = os.pathsep.join(str(tmp_path / name) for name in ("one", "two"))
+    assert prepare(THEANORC=both) == plain | {"exception_verbosity": "high", "allow_gc": True}
+
+
+def test_compiler_flags_in_theano_flags_are_added(prepare, plain):
+    settings = prepare("gcc.cxxflags=-DUSERS -DOTHERS")
+    assert settings["gcc.cxxflags"].split() == [*plain["gcc.cxxflags"].split(), "-DUSERS", "-DOTHERS"]
+
+
+@pytest.mark.parametrize("flags", ["", "gcc.cxxflags=-DUSERS"], ids=["no flags", "flags"])
+def test_a_child_process_is_set_up_as_its_parent(prepare, flags):
+    assert prepare(flags, through=[AS_A_CHILD]) == prepare(flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("cxx=", "cxx"),
+        ("blas.ldflags=", "blas.ldflags"),
+        ("optimizer=None", "optimizer"),
+        ("mode=FAST_COMPILE", "mode"),
+        ("floatX=float64", "floatX"),
+        ("linker=py", "linker"),
+    ],
+    ids=lambda value: value,
+)
+def test_a_setting_that_makes_it_slow_is_refused(prepare, tmp_path, flags, named):
+    settings = prepare(flags, XDG_CACHE_HOME=str(tmp_path)) if named == "blas.ldflags" else prepare(flags)
+    assert settings.keys() == {"unavailable"}
+    assert named in settings["unavailable"]
+    assert "\n" not in settings["unavailable"]
+    assert len(settings["unavailable"]) < 200
+
+
+def test_a_setting_of_theanorc_that_makes_it_slow_is_refused(prepare, tmp_path):
+    (tmp_path / ".theanorc").write_text("[global]\nfloatX = float64\n")
+    assert "floatX is 'float64'" in prepare(HOME=str(tmp_path))["unavailable"]
+
+
+def test_a_missing_compiler_is_named(prepare, tmp_path):
+    assert "install g++" in prepare(PATH=str(tmp_path))["unavailable"]
+
+
+def test_a_theano_imported_before_is_refused(prepare):
+    # Without our set-up it finds no compiler's flags and no BLAS: these let it be imported.
+    settings = prepare("cxx=,blas.ldflags=-lm", first="import theano")
+    assert "imported before" in settings["unavailable"]
+
+
+def test_a_scan_loop_in_python_is_refused(prepare):
+    settings = prepare(first="sys.modules['theano.scan_module.scan_perform_ext'] = None")
+    assert "scan loop doesn't compile" in settings["unavailable"]
+    assert "\n" not in settings["unavailable"]
+
+
+@pytest.mark.parametrize(("module", "package"), [("theano", "Theano"), ("scipy_openblas32", "scipy-openblas32")])
+def test_a_missing_package_is_named(prepare, module, package):
+    find = "import importlib.util as util; find = util.find_spec\n"
+    hide = f"util.find_spec = lambda name, *rest: None if name == {module!r} else find(name, *rest)"
+    reason = prepare(first=find + hide)["unavailable"]
+    assert f"package {package} is missing" in reason
+    assert "pip install" in reason
+
+
+def test_processes_that_start_together_share_one_complete_folder(prepare, tmp_path):
+    with ThreadPoolExecutor() as pool:
+        settings = list(pool.map(lambda _: prepare(XDG_CACHE_HOME=str(tmp_path)), range(2)))
+    assert settings[0] == settings[1]
+    (folder,) = (tmp_path / "rnnbench").iterdir()  # nothing left over beside it
+    assert f"-I{folder}" in settings[0]["gcc.cxxflags"].split()
+    headers = {file.name for file in (Path(theano_runtime.__file__).parent / "include").glob("*.h")}
+    assert {file.name for file in folder.iterdir()} == {*headers, "rnnbench_theano.h.gch"}
+    assert (folder / "rnnbench_theano.h.gch").stat().st_size > 0
+
+
+def test_the_folder_is_the_same_each_time(prepare, plain):
+    assert prepare() == plain
+
+
+def test_preparing_twice_gives_the_same_module():
+    assert theano_runtime.prepare() is theano_runtime.prepare() is sys.modules["theano"]
+
+
+BUILD = """
+from rnnbench import Workload, build
+network = build("scan", Workload(2, 3, 4, 1))
+network.forward, network.train
+from theano.gof.cc import get_module_cache
+loaded, found, compiled = get_module_cache().stats
+print(found > 0, compiled)
+"""
+
+
+def test_a_second_process_compiles_nothing_again(scan, python):
+    first = scan(32, 30, 128, 1)
+    first.forward, first.train  # noqa: B018
+    second = python("-c", BUILD)
+    assert second.stdout == "True 0\n", second.stderr
+
+
+def test_the_precompiled_header_is_taken(prepare, plain):
+    # g++ passes it over, without a word, if its flags aren't the module's: each module then takes seconds more.
+    import sysconfig
+
+    import numpy
+
+    folder = next(word[2:] for word in plain["gcc.cxxflags"].split() if word.startswith("-I"))
+    theanos = ["-g", "-m64", "-fPIC", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
+    includes = [f"-I{numpy.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
+    flags = [*theanos, *plain["gcc.cxxflags"].split(), *includes]
+    command = ["g++", *flags, "-H", "-fsyntax-only", "-x", "c++", "-"]
+    log = subprocess.run(command, input="", capture_output=True, text=True, check=True).stderr
+    assert f"! {folder}/rnnbench_theano.h.gch" in log
