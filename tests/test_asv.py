@@ -1,0 +1,131 @@
+"""asv end to end, in a clone: it builds an environment, times a cell, publishes, and compares commits."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CELL = r"\(32, 30, 128, 1\)"
+# Far from what this machine's noise does, and far below what the slow commit does.
+FACTOR = "1.5"
+
+
+class Clone:
+    """A clone of this repository with a home of its own, which shares the test run's compile cache."""
+
+    def __init__(self, folder):
+        self.path = folder / "rnnbench"
+        home = folder / "home"
+        home.mkdir()
+        cache = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+        flags = [os.environ.get("THEANO_FLAGS", ""), f"base_compiledir={Path.home() / '.theano'}"]
+        self.environment = {
+            **os.environ,
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(cache),
+            "THEANO_FLAGS": ",".join(filter(None, reversed(flags))),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            # Threads that wait for each other take a hundred times as long while others use a core.
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        subprocess.run(["git", "clone", "--quiet", ROOT, self.path], check=True)
+        self.git("config", "user.name", "test")
+        self.git("config", "user.email", "test@localhost")
+        self.asv("machine", "--yes", "--machine", "test")
+
+    def git(self, *arguments):
+        command = ["git", *arguments]
+        done = subprocess.run(command, cwd=self.path, env=self.environment, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def asv(self, *arguments):
+        command = [Path(sys.executable).with_name("asv"), *arguments]
+        done = subprocess.run(
+            command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def run(self, benchmark, commits, *arguments):
+        pattern = f"({benchmark}){CELL}"
+        return self.asv("run", "--machine", "test", "--record-samples", "--bench", pattern, *arguments, commits)
+
+    def commit(self, message):
+        self.git("commit", "--all", "--quiet", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def result(self, commit, benchmark):
+        """What asv stored of a benchmark in its only cell that ran, by column name."""
+        (file,) = (self.path / "results" / "test").glob(f"{commit[:8]}-*.json")
+        stored = json.loads(file.read_text())
+        row = dict(zip(stored["result_columns"], stored["results"][benchmark], strict=False))
+        position = 0  # (32, 30, 128, 1) is the first of the parameters' combinations
+        return {name: row[name][position] for name in ("result", "samples") if row.get(name)}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    return Clone(tmp_path_factory.mktemp("asv"))
+
+
+@pytest.fixture(scope="module")
+def timed(clone):
+    """The head's commit, timed."""
+    benchmarks = "ScanLSTM.time_forward|CudnnLSTM.time_forward|ScanAccuracy.track_outputs|ScanMemory.track_train"
+    clone.log = clone.run(benchmarks, "HEAD^!", "--show-stderr")
+    return clone.git("rev-parse", "HEAD")
+
+
+def test_a_run_stores_times_with_samples(clone, timed):
+    stored = clone.result(timed, "lstm.ScanLSTM.time_forward")
+    assert 1e-4 < stored["result"] < 1
+    assert len(stored["samples"]) >= 14
+    assert min(stored["samples"]) <= stored["result"] <= max(stored["samples"])
+
+
+def test_a_run_stores_accuracy_and_memory(clone, timed):
+    assert 0 < clone.result(timed, "accuracy.ScanAccuracy.track_outputs")["result"] < 1e-5
+    assert 2**20 < clone.result(timed, "memory.ScanMemory.track_train")["result"] < 2**30
+
+
+def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):
+    assert str(clone.result(timed, "lstm.CudnnLSTM.time_forward").get("result")) == "nan"
+    assert re.search(r"cudnn can't run on cpu: .+", clone.log)
+
+
+def test_the_dashboard_shows_what_was_measured(clone, timed):
+    clone.asv("publish")
+    html = clone.path / "html"
+    assert "lstm.ScanLSTM.time_forward" in json.loads((html / "index.json").read_text())["benchmarks"]
+    measured = clone.result(timed, "lstm.ScanLSTM.time_forward")["result"]
+    shown = [file.read_text() for file in html.glob("graphs/**/lstm.ScanLSTM.time_forward.json")]
+    assert any(measured == pytest.approx(float(number)) for text in shown for number in re.findall(r"[\d.e+-]+", text))
+
+
+def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):
+    for words in ("Other words.\n", "Other words again.\n"):
+        (clone.path / "CHANGELOG.md").write_text(words)
+        clone.commit("Change nothing that is timed")
+    before, unchanged = clone.git("rev-parse", "HEAD~1", "HEAD").split()
+    source = clone.path / "rnnbench" / "variants" / "scan.py"
+    fast = "tensor.dot(recurrent, state)"
+    slow = "sum(tensor.dot(recurrent, state**power) for power in range(1, 7))"
+    assert source.read_text().count(fast) == 1
+    source.write_text(source.read_text().replace(fast, slow))
+    slower = clone.commit("Multiply six times a step")
+
+    # Interleaved: a machine that slows down meanwhile slows all three commits.
+    clone.run("ScanLSTM.time_forward", f"{timed}..{slower}", "--interleave-rounds")
+
+    def changed(one, other):
+        options = ["--machine", "test", "--factor", FACTOR, "--only-changed"]
+        return "ScanLSTM.time_forward" in clone.asv("compare", *options, one, other)
+
+    assert not changed(before, unchanged)
+    assert changed(unchanged, slower)
+    assert changed(before, slower)

@@ -1,0 +1,80 @@
+"""The Makefile: what is missing is said first, in one sentence, before anything is made."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PYTHON = Path(sys.base_prefix, "bin", "python3.11")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for name in ("Makefile", "setup.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def make(folder, *arguments, **environment):
+    # Without CI's and this test run's own make variables.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, env={**inherited, **environment}, capture_output=True, text=True
+    )
+
+
+def path_without(tmp_path, *missing):
+    """A PATH of links to what the Makefile calls, less the missing."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    for name in ("sh", "make", "git", "g++", "hostname", "echo"):
+        if name not in missing:
+            (folder / name).symlink_to(shutil.which(name))
+    return str(folder)
+
+
+@pytest.mark.parametrize("target", ["bench", "test"])
+def test_a_folder_that_is_no_git_checkout(checkout, target):
+    done = make(checkout, target, GIT_CEILING_DIRECTORIES=str(checkout.parent))
+    assert done.returncode == 2
+    assert "git clone" in done.stderr.splitlines()[0]
+    assert not (checkout / ".venv").exists()
+
+
+def test_no_compiler(checkout, tmp_path):
+    done = make(checkout, "bench", f"PYTHON={PYTHON}", PATH=path_without(tmp_path, "g++"))
+    assert done.returncode == 2
+    assert "g++ is missing" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_another_python(checkout, tmp_path):
+    other = tmp_path / "python3"
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    done = make(checkout, "bench", f"PYTHON={other}")
+    assert done.returncode == 2
+    assert "Python 3.11 is missing" in done.stderr
+
+
+def test_no_git(checkout, tmp_path):
+    done = make(checkout, "bench", f"PYTHON={PYTHON}", PATH=path_without(tmp_path, "git"))
+    assert done.returncode == 2
+    assert "git is missing" in done.stderr
+
+
+def test_compare_asks_for_both_commits():
+    done = make(ROOT, "compare", "A=HEAD")
+    assert done.returncode == 2
+    assert "make compare A=<commit> B=<commit>" in done.stderr
+
+
+def test_help_names_every_command():
+    done = make(ROOT)
+    assert done.returncode == 0
+    for command in ("bench", "test", "preview", "compare", "publish", "lint"):
+        assert f"make {command}" in done.stdout
