@@ -21,7 +21,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["rnnbench", "rnnbench.*"]),
-    package_data={"rnnbench.theano_runtime": ["include/*.h"]},
+    package_data={"rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"]},
     install_requires=["numpy"],
     extras_require={
         "theano": THEANO,

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench import theano_runtime
+from rnnbench import Unavailable, theano_runtime
+from rnnbench.theano_runtime import cuda
 
 PREPARE = """
 import json, operator, sys
@@ -31,7 +32,8 @@ else:
 
 AS_A_CHILD = """
 import subprocess, sys
-from rnnbench import theano_runtime
+from rnnbench import Unavailable, theano_runtime
+from rnnbench.theano_runtime import cuda
 theano_runtime.prepare()
 sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode)
 """
@@ -114,6 +116,7 @@ def test_a_child_process_is_set_up_as_its_parent(prepare, flags):
         ("mode=FAST_COMPILE", "mode"),
         ("floatX=float64", "floatX"),
         ("linker=py", "linker"),
+        ("device=cuda0", "device"),
     ],
     ids=lambda value: value,
 )
@@ -172,6 +175,13 @@ def test_the_folder_is_the_same_each_time(prepare, plain):
 
 def test_preparing_twice_gives_the_same_module():
     assert theano_runtime.prepare() is theano_runtime.prepare() is sys.modules["theano"]
+
+
+def test_a_process_has_one_device(monkeypatch, compile_cache):
+    monkeypatch.setattr(cuda, "find", tuple)  # nothing is missing
+    with pytest.raises(Unavailable, match=r"runs Theano on cpu.*start another for cuda"):
+        theano_runtime.prepare("cuda")
+    assert theano_runtime.prepare("cpu") is theano_runtime.prepare()
 
 
 BUILD = """

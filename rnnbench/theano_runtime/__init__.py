@@ -1,7 +1,8 @@
 """Makes Theano 1.0.5 import, compile and run at full speed on a present Python.
 
 `prepare()` returns the module `theano`, or raises Unavailable when something essential is off.
-What Theano's C++ code needs is in include/rnnbench_theano.h; what its settings need is here.
+What Theano's C++ code needs is in include/rnnbench_theano.h; what its settings need is here, and
+what it needs of a GPU in cuda.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ctypes
 import functools
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -20,10 +22,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from rnnbench.theano_runtime import cuda, pieces
+from rnnbench.theano_runtime.pieces import Piece
 from rnnbench.variants.network import Unavailable
 
 _INCLUDE = Path(__file__).parent / "include"
@@ -55,41 +61,94 @@ _ESSENTIAL = {
 }
 
 
-def unavailable() -> str | None:
-    """Return None, or why Theano can't run here, in one line; imports nothing."""
-    if sys.version_info[:2] != (3, 11):
-        return f"Theano needs Python 3.11 here, and this is {sys.version.split()[0]}: use a Python 3.11 environment"
-    for module, package in (
-        ("theano", "Theano"),
-        ("scipy_openblas32", "scipy-openblas32"),
-        ("pkg_resources", "setuptools<81"),
-    ):
-        if importlib.util.find_spec(module) is None:
-            return f"the package {package} is missing: python -m pip install 'rnnbench[theano]'"
-    if shutil.which("g++") is None:
-        return "there is no C++ compiler: install g++ (on Debian and Ubuntu: apt-get install g++)"
+# The device that Theano was imported for: it can't be changed afterwards.
+_device: str | None = None
+
+
+def find(device: str = "cpu") -> tuple[Piece, ...]:
+    """Return all that Theano needs on a device, found or missing; imports nothing."""
+    needed = (
+        _find_python(),
+        _find_package("Theano", "theano"),
+        _find_package("scipy-openblas32", "scipy_openblas32"),
+        _find_package("setuptools", "pkg_resources"),
+        _find_compiler(),
+    )
+    return (*needed, *cuda.find()) if device == "cuda" else needed
+
+
+def unavailable(device: str = "cpu") -> str | None:
+    """Return None, or why Theano can't run on a device here, in one line; imports nothing."""
+    if reason := pieces.problem(find(device)):
+        return reason
+    if _device not in (None, device):
+        return f"this process runs Theano on {_device}, and a process has one device: start another for {device}"
     return None
 
 
-@functools.cache
-def prepare() -> ModuleType:
-    """Import Theano, set up for speed, and return it.
+def prepare(device: str = "cpu") -> ModuleType:
+    """Import Theano, set up for speed on a device, and return it.
 
-    Raises Unavailable if something that its speed depends on is missing or switched off.
+    Raises Unavailable if something that its speed depends on is missing or switched off, or if
+    this process has set Theano up for another device.
     """
-    if reason := unavailable():
+    if reason := unavailable(device):
         raise Unavailable(reason)
+    return _prepare(device)
+
+
+@functools.cache
+def _prepare(device: str) -> ModuleType:
+    global _device
     if "theano" in sys.modules:
         raise Unavailable("Theano was imported before rnnbench could set it up: build the network first")
     _load_blas()
     own_blas = _users_setting("blas.ldflags") is None
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
     folder = _include_folder(flags)
-    with _settings([f"-I{folder}", "-include", str(folder / _HEADER), *flags]):
+    defaults = _DEFAULTS | (cuda.prepare(_cache()) if device == "cuda" else {})
+    _device = device
+    with _settings(defaults, [f"-I{folder}", "-include", str(folder / _HEADER), *flags]), warnings.catch_warnings():
+        # Our cudnn.h makes up for what Theano warns of.
+        warnings.filterwarnings("ignore", "Your cuDNN version is more recent than")
         theano = importlib.import_module("theano")
     importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
-    _check(theano)
+    _check(theano, device)
     return theano
+
+
+def _find_python() -> Piece:
+    piece = Piece("Python", Path(sys.executable), sys.version.split()[0])
+    if sys.version_info[:2] == (3, 11):
+        return piece
+    reason = f"Theano needs Python 3.11 here, and this is {piece.version}: use a Python 3.11 environment"
+    return replace(piece, reason=reason)
+
+
+def _find_package(package: str, module: str) -> Piece:
+    spec = importlib.util.find_spec(module)
+    if spec is None:
+        reason, command = f"the package {package} is missing", "python -m pip install 'rnnbench[theano]'"
+        return Piece(package, reason=reason, install=command)
+    path = Path(spec.origin).parent if spec.origin else None
+    try:
+        return Piece(package, path, importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:  # on the path, but not installed
+        return Piece(package, path)
+
+
+def _find_compiler() -> Piece:
+    path = shutil.which("g++")
+    if path is None:
+        reason = "there is no C++ compiler: install g++ (on Debian and Ubuntu: apt-get install g++)"
+        return Piece("g++", reason=reason)
+    version = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, check=False).stdout
+    return Piece("g++", Path(path), version.strip() or None)
+
+
+def _cache() -> Path:
+    """Return the folder of what is built once for all environments of a user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnbench"
 
 
 def _load_blas() -> None:
@@ -126,7 +185,7 @@ def _include_folder(flags: list[str]) -> Path:
     compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
     parts = [compiler, sys.version, numpy.__version__, *flags, *(source.read_text() for source in sources)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnbench"
+    cache = _cache()
     folder = cache / f"include-{digest}"
     if folder.is_dir():
         return folder
@@ -152,13 +211,13 @@ def _include_folder(flags: list[str]) -> Path:
 
 
 @contextlib.contextmanager
-def _settings(cxxflags: list[str]) -> Iterator[None]:
+def _settings(defaults: dict[str, str], cxxflags: list[str]) -> Iterator[None]:
     """Show Theano our settings, below the user's own, in the environment that it reads when imported.
 
     The environment is as it was afterwards: a child process finds the user's settings, not ours.
     """
     settings = configparser.RawConfigParser()
-    for key, value in {**_DEFAULTS, "gcc.cxxflags": " ".join(cxxflags)}.items():
+    for key, value in {**defaults, "gcc.cxxflags": " ".join(cxxflags)}.items():
         section, _, option = key.rpartition(".")
         settings.read_dict({section or "global": {option: value}})
     flags = os.environ.get("THEANO_FLAGS")
@@ -166,10 +225,10 @@ def _settings(cxxflags: list[str]) -> Iterator[None]:
         # The user's compiler flags are added to ours, not put in their place: Theano needs both.
         flags = ",".join(filter(None, [flags, f'gcc.cxxflags="{" ".join([*cxxflags, users])}"']))
     before = dict(os.environ)
-    with tempfile.NamedTemporaryFile("w", prefix="theanorc-") as defaults:
-        settings.write(defaults)
-        defaults.flush()
-        os.environ["THEANORC"] = os.pathsep.join([defaults.name, *_users_files()])
+    with tempfile.NamedTemporaryFile("w", prefix="theanorc-") as file:
+        settings.write(file)
+        file.flush()
+        os.environ["THEANORC"] = os.pathsep.join([file.name, *_users_files()])
         if flags is not None:
             os.environ["THEANO_FLAGS"] = flags
         try:
@@ -197,9 +256,13 @@ def _users_setting(key: str) -> str | None:
     return files.get(section or "global", option, fallback=None)
 
 
-def _check(theano: ModuleType) -> None:
+def _check(theano: ModuleType, device: str) -> None:
     """Raise Unavailable if Theano would run, but not at its speed."""
     config = theano.config
+    if not config.device.startswith(device):
+        raise Unavailable(f"Theano's flag device is {config.device!r}, and {device} was asked for")
+    if device == "cuda" and not theano.gpuarray.pygpu_activated:
+        raise Unavailable("Theano can't use the GPU; it says why in what it has printed above")
     if not config.cxx:
         raise Unavailable("Theano's flag cxx is empty: without a C++ compiler it runs Python code")
     if not config.blas.ldflags:

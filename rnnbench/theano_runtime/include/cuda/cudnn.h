@@ -1,0 +1,479 @@
+// Theano 1.0.5 calls the recurrent interface of cuDNN 7. This header, first on the
+// include path, takes in the real cudnn.h and defines on cuDNN 8's interface the calls
+// that cuDNN 8 or 9 no longer has, for every network, direction and type that Theano offers.
+//
+// Two macros choose per network, where its descriptor is made, what Theano can't say:
+//   RNNBENCH_RNN_MATH_TYPE  a cudnnMathType_t; without it CUDNN_FMA_MATH, so no TF32
+//   RNNBENCH_RNN_ALGORITHM  a cudnnRNNAlgo_t; without it Theano's, CUDNN_RNN_ALGO_STANDARD
+#ifndef RNNBENCH_CUDNN_H
+#define RNNBENCH_CUDNN_H
+
+#include_next <cudnn.h>
+
+#if CUDNN_MAJOR < 8
+#error "rnnbench needs cuDNN 8 or 9"
+#endif
+
+#include <gpuarray/buffer.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <vector>
+
+#ifndef RNNBENCH_RNN_MATH_TYPE
+#define RNNBENCH_RNN_MATH_TYPE CUDNN_FMA_MATH
+#endif
+
+namespace rnnbench {
+
+// Why this thread's last recurrent call failed; empty if that has been told already.
+struct Failure {
+  char text[1024];
+
+  // Notes a failed status with cuDNN's own message, or ours where cuDNN has none.
+  cudnnStatus_t note(const char *call, cudnnStatus_t status, const char *message = "") {
+    char last[768] = "";
+#if CUDNN_MAJOR >= 9
+    cudnnGetLastErrorString(last, sizeof last);  // also clears it
+#endif
+    if (*message == '\0') message = last;
+    snprintf(text, sizeof text, "%s in %s%s%s", cudnnGetErrorString(status), call,
+             *message ? ": " : "", message);
+    return status;
+  }
+};
+
+static inline Failure &failure() {
+  static thread_local Failure one;
+  return one;
+}
+
+// What Theano shows for a failed status: the noted reason, once, or cuDNN's name for it.
+static inline const char *error_string(cudnnStatus_t status) {
+  static thread_local Failure told;
+  if (failure().text[0] == '\0') failure().note("cuDNN", status);
+  told = failure();
+  failure().text[0] = '\0';
+  return told.text;
+}
+
+#ifdef Py_PYTHON_H
+// Some of Theano's messages leave the status out: adds the noted reason to them.
+static inline void set_error(PyObject *type, const char *text) {
+  if (failure().text[0] == '\0') {
+    PyErr_SetString(type, text);
+  } else {
+    PyErr_Format(type, "%s: %s", text, failure().text);
+    failure().text[0] = '\0';
+  }
+}
+#endif
+
+// Calls cuDNN; a failure is noted and returned from the calling function.
+#define RNNBENCH_CALL(function, ...)                       \
+  do {                                                     \
+    cudnnStatus_t status_ = function(__VA_ARGS__);         \
+    if (status_ != CUDNN_STATUS_SUCCESS)                   \
+      return rnnbench::failure().note(#function, status_); \
+  } while (0)
+
+// The same for a function of this header, which has noted its failure already.
+#define RNNBENCH_TRY(call)                               \
+  do {                                                   \
+    cudnnStatus_t status_ = call;                        \
+    if (status_ != CUDNN_STATUS_SUCCESS) return status_; \
+  } while (0)
+
+// PERSIST_DYNAMIC networks must be built for each batch size, which Theano never does.
+static inline cudnnStatus_t check_algorithm(cudnnRNNAlgo_t algorithm) {
+  if (algorithm == CUDNN_RNN_ALGO_PERSIST_DYNAMIC)  // cuDNN would return zeros, and success
+    return failure().note("cudnnSetRNNDescriptor", CUDNN_STATUS_NOT_SUPPORTED,
+                          "CUDNN_RNN_ALGO_PERSIST_DYNAMIC must be built for each batch size");
+  return CUDNN_STATUS_SUCCESS;
+}
+
+// A dropout of 0. cuDNN keeps the pointer, and Theano may free its own dropout descriptor before
+// the network: so all networks share one that lives as long as the process.
+static inline cudnnStatus_t no_dropout(cudnnHandle_t handle, cudnnDropoutDescriptor_t *dropout) {
+  static cudnnDropoutDescriptor_t shared = NULL;
+  if (shared == NULL) {
+    cudnnDropoutDescriptor_t fresh;
+    RNNBENCH_CALL(cudnnCreateDropoutDescriptor, &fresh);
+    const cudnnStatus_t status = cudnnSetDropoutDescriptor(fresh, handle, 0, NULL, 0, 0);
+    if (status != CUDNN_STATUS_SUCCESS) {
+      failure().note("cudnnSetDropoutDescriptor", status);
+      cudnnDestroyDropoutDescriptor(fresh);
+      return status;
+    }
+    shared = fresh;
+  }
+  *dropout = shared;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+// Products of float16 data are summed in float32.
+static inline cudnnDataType_t precision_for(cudnnDataType_t type) {
+  return type == CUDNN_DATA_HALF ? CUDNN_DATA_FLOAT : type;
+}
+
+}  // namespace rnnbench
+
+#if CUDNN_MAJOR == 8
+
+// cuDNN 8 still has the rest of the old interface.
+static inline cudnnStatus_t cudnnSetRNNDescriptor(
+    cudnnHandle_t handle, cudnnRNNDescriptor_t network, int hiddenSize, int numLayers,
+    cudnnDropoutDescriptor_t, cudnnRNNInputMode_t inputMode, cudnnDirectionMode_t direction,
+    cudnnRNNMode_t cell, cudnnRNNAlgo_t algorithm, cudnnDataType_t dataType) {
+#ifdef RNNBENCH_RNN_ALGORITHM
+  algorithm = RNNBENCH_RNN_ALGORITHM;
+#endif
+  cudnnDropoutDescriptor_t dropout;
+  RNNBENCH_TRY(rnnbench::check_algorithm(algorithm));
+  RNNBENCH_TRY(rnnbench::no_dropout(handle, &dropout));
+  RNNBENCH_CALL(cudnnSetRNNDescriptor_v6, handle, network, hiddenSize, numLayers, dropout,
+                inputMode, direction, cell, algorithm, rnnbench::precision_for(dataType));
+  RNNBENCH_CALL(cudnnSetRNNMatrixMathType, network, RNNBENCH_RNN_MATH_TYPE);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+#else  // cuDNN 9
+
+namespace rnnbench {
+
+// The settings of a network, as its descriptor holds them.
+struct Network {
+  cudnnRNNAlgo_t algorithm;
+  cudnnRNNMode_t cell;
+  cudnnRNNBiasMode_t bias;
+  cudnnDirectionMode_t direction;
+  cudnnRNNInputMode_t inputMode;
+  cudnnDataType_t dataType;
+  cudnnDataType_t precision;
+  cudnnMathType_t mathType;
+  int32_t inputSize;
+  int32_t hiddenSize;
+  int32_t projectionSize;
+  int32_t layers;
+  cudnnDropoutDescriptor_t dropout;
+  uint32_t flags;
+
+  cudnnStatus_t read(cudnnRNNDescriptor_t from) {
+    RNNBENCH_CALL(cudnnGetRNNDescriptor_v8, from, &algorithm, &cell, &bias, &direction, &inputMode,
+                 &dataType, &precision, &mathType, &inputSize, &hiddenSize, &projectionSize,
+                 &layers, &dropout, &flags);
+    return CUDNN_STATUS_SUCCESS;
+  }
+
+  cudnnStatus_t write(cudnnRNNDescriptor_t to) const {
+    RNNBENCH_CALL(cudnnSetRNNDescriptor_v8, to, algorithm, cell, bias, direction, inputMode,
+                 dataType, precision, mathType, inputSize, hiddenSize, projectionSize, layers,
+                 dropout, flags);
+    return CUDNN_STATUS_SUCCESS;
+  }
+};
+
+// A copy of a network's descriptor that knows the input size: the old interface tells it with
+// each call, the new one wants it in the descriptor, and may not notice when it changes there.
+struct SizedNetwork {
+  cudnnRNNDescriptor_t descriptor = NULL;
+
+  SizedNetwork() {}
+  SizedNetwork(const SizedNetwork &) = delete;
+  SizedNetwork &operator=(const SizedNetwork &) = delete;
+  ~SizedNetwork() {
+    if (descriptor != NULL) cudnnDestroyRNNDescriptor(descriptor);
+  }
+
+  cudnnStatus_t set(cudnnRNNDescriptor_t unsized, int inputSize) {
+    Network network;
+    RNNBENCH_TRY(network.read(unsized));
+    if (network.inputMode == CUDNN_SKIP_INPUT && inputSize != network.hiddenSize) {
+      char message[128];
+      snprintf(message, sizeof message, "skip input needs input size %d to equal hidden size %d",
+               inputSize, network.hiddenSize);
+      return failure().note("the network's input", CUDNN_STATUS_BAD_PARAM, message);
+    }
+    network.inputSize = inputSize;
+    RNNBENCH_CALL(cudnnCreateRNNDescriptor, &descriptor);
+    return network.write(descriptor);
+  }
+};
+
+// Batch, features and type of one step, as the old interface describes them.
+struct Step {
+  cudnnDataType_t type;
+  int sizes[3];
+
+  cudnnStatus_t read(cudnnTensorDescriptor_t from) {
+    int rank, strides[3];
+    RNNBENCH_CALL(cudnnGetTensorNdDescriptor, from, 3, &type, &rank, sizes, strides);
+    return CUDNN_STATUS_SUCCESS;
+  }
+};
+
+// A whole sequence, as the new interface describes it: steps × batch × features, no padding.
+struct Sequence {
+  cudnnRNNDataDescriptor_t descriptor = NULL;
+  Step step;
+
+  Sequence() {}
+  Sequence(const Sequence &) = delete;
+  Sequence &operator=(const Sequence &) = delete;
+  ~Sequence() {
+    if (descriptor != NULL) cudnnDestroyRNNDataDescriptor(descriptor);
+  }
+
+  // Theano gives all steps one descriptor, so every sequence of a batch is equally long.
+  cudnnStatus_t set(int steps, const cudnnTensorDescriptor_t *perStep) {
+    if (steps < 1)
+      return failure().note("the network's input", CUDNN_STATUS_BAD_PARAM, "no time steps");
+    RNNBENCH_TRY(step.read(perStep[0]));
+    std::vector<int> lengths(step.sizes[0], steps);
+    RNNBENCH_CALL(cudnnCreateRNNDataDescriptor, &descriptor);
+    RNNBENCH_CALL(cudnnSetRNNDataDescriptor, descriptor, step.type,
+                 CUDNN_RNN_DATA_LAYOUT_SEQ_MAJOR_PACKED, steps, step.sizes[0], step.sizes[1],
+                 lengths.data(), NULL);
+    return CUDNN_STATUS_SUCCESS;
+  }
+};
+
+// A tensor descriptor that cuDNN fills in.
+struct Tensor {
+  cudnnTensorDescriptor_t descriptor = NULL;
+
+  Tensor() {}
+  Tensor(const Tensor &) = delete;
+  Tensor &operator=(const Tensor &) = delete;
+  ~Tensor() {
+    if (descriptor != NULL) cudnnDestroyTensorDescriptor(descriptor);
+  }
+};
+
+// Bytes of device memory that one training step over this input needs.
+static inline cudnnStatus_t temporary_sizes(cudnnHandle_t handle, cudnnRNNDescriptor_t network,
+                                            int steps, const cudnnTensorDescriptor_t *xDesc,
+                                            size_t *workspace, size_t *reserve) {
+  Sequence x;
+  SizedNetwork sized;
+  RNNBENCH_TRY(x.set(steps, xDesc));
+  RNNBENCH_TRY(sized.set(network, x.step.sizes[1]));
+  RNNBENCH_CALL(cudnnGetRNNTempSpaceSizes, handle, sized.descriptor, CUDNN_FWD_MODE_TRAINING, x.descriptor,
+               workspace, reserve);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+// cuDNN lays its reserve out from an aligned address on. Theano copies the reserve, and libgpuarray
+// aligns to 64 bytes only: so we align, and the copy is made from one aligned address to the other.
+struct Reserve {
+  static const size_t alignment = 512;
+  char *start;
+  size_t bytes;
+
+  Reserve(const void *buffer, size_t size)
+      : start(static_cast<char *>(const_cast<void *>(buffer)) + gap(buffer)),
+        bytes(size > alignment ? size - alignment : 0) {}
+
+  // Bytes from an address to the next aligned one.
+  static size_t gap(const void *buffer) {
+    return (alignment - reinterpret_cast<uintptr_t>(buffer) % alignment) % alignment;
+  }
+};
+
+// Theano's one use of gpudata_move beside cuDNN: the copy of a whole reserve.
+static inline int move_reserve(gpudata *to, size_t, gpudata *from, size_t, size_t bytes) {
+  const size_t toGap = Reserve::gap(*reinterpret_cast<void **>(to));
+  const size_t fromGap = Reserve::gap(*reinterpret_cast<void **>(from));
+  return gpudata_move(to, toGap, from, fromGap, bytes - Reserve::alignment);
+}
+
+// Where one gate's matrix or bias lies in the parameters, and its shape as a filter.
+static inline cudnnStatus_t find_parameters(
+    cudnnHandle_t handle, cudnnRNNDescriptor_t network, int layer, cudnnTensorDescriptor_t xDesc,
+    cudnnFilterDescriptor_t wDesc, const void *w, int gate, bool wantBias,
+    cudnnFilterDescriptor_t shape, void **address) {
+  Step input;
+  SizedNetwork sized;
+  RNNBENCH_TRY(input.read(xDesc));
+  RNNBENCH_TRY(sized.set(network, input.sizes[1]));
+  size_t bytes;
+  RNNBENCH_CALL(cudnnGetFilterSizeInBytes, wDesc, &bytes);
+  Tensor matrix, bias;
+  void *matrixAddress, *biasAddress;
+  RNNBENCH_CALL(cudnnCreateTensorDescriptor, &matrix.descriptor);
+  RNNBENCH_CALL(cudnnCreateTensorDescriptor, &bias.descriptor);
+  RNNBENCH_CALL(cudnnGetRNNWeightParams, handle, sized.descriptor, layer, bytes, w, gate,
+                matrix.descriptor, &matrixAddress, bias.descriptor, &biasAddress);
+  *address = wantBias ? biasAddress : matrixAddress;
+  if (*address == NULL)  // cuDNN has no descriptor for an empty matrix
+    return failure().note("cudnnGetRNNWeightParams", CUDNN_STATUS_BAD_PARAM,
+                          "the network has no such parameters (skip input has no input matrix)");
+  Step found;
+  RNNBENCH_TRY(found.read(wantBias ? bias.descriptor : matrix.descriptor));
+  RNNBENCH_CALL(cudnnSetFilterNdDescriptor, shape, found.type, CUDNN_TENSOR_NCHW, 3, found.sizes);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+}  // namespace rnnbench
+
+// The hidden size stands in for the input size until a call tells that.
+static inline cudnnStatus_t cudnnSetRNNDescriptor(
+    cudnnHandle_t handle, cudnnRNNDescriptor_t network, int hiddenSize, int numLayers,
+    cudnnDropoutDescriptor_t, cudnnRNNInputMode_t inputMode, cudnnDirectionMode_t direction,
+    cudnnRNNMode_t cell, cudnnRNNAlgo_t algorithm, cudnnDataType_t dataType) {
+#ifdef RNNBENCH_RNN_ALGORITHM
+  algorithm = RNNBENCH_RNN_ALGORITHM;
+#endif
+  cudnnDropoutDescriptor_t dropout;
+  RNNBENCH_TRY(rnnbench::check_algorithm(algorithm));
+  RNNBENCH_TRY(rnnbench::no_dropout(handle, &dropout));
+  const rnnbench::Network settings = {algorithm,
+                                      cell,
+                                      CUDNN_RNN_DOUBLE_BIAS,
+                                      direction,
+                                      inputMode,
+                                      dataType,
+                                      rnnbench::precision_for(dataType),
+                                      RNNBENCH_RNN_MATH_TYPE,
+                                      hiddenSize,
+                                      hiddenSize,
+                                      hiddenSize,
+                                      numLayers,
+                                      dropout,
+                                      CUDNN_RNN_PADDED_IO_DISABLED};
+  return settings.write(network);
+}
+
+static inline cudnnStatus_t cudnnGetRNNParamsSize(cudnnHandle_t handle,
+                                                  cudnnRNNDescriptor_t network,
+                                                  cudnnTensorDescriptor_t xDesc, size_t *bytes,
+                                                  cudnnDataType_t) {
+  rnnbench::Step input;
+  rnnbench::SizedNetwork sized;
+  RNNBENCH_TRY(input.read(xDesc));
+  RNNBENCH_TRY(sized.set(network, input.sizes[1]));
+  RNNBENCH_CALL(cudnnGetRNNWeightSpaceSize, handle, sized.descriptor, bytes);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+static inline cudnnStatus_t cudnnGetRNNWorkspaceSize(cudnnHandle_t handle,
+                                                     cudnnRNNDescriptor_t network, int steps,
+                                                     const cudnnTensorDescriptor_t *xDesc,
+                                                     size_t *bytes) {
+  size_t reserve;
+  return rnnbench::temporary_sizes(handle, network, steps, xDesc, bytes, &reserve);
+}
+
+static inline cudnnStatus_t cudnnGetRNNTrainingReserveSize(cudnnHandle_t handle,
+                                                           cudnnRNNDescriptor_t network, int steps,
+                                                           const cudnnTensorDescriptor_t *xDesc,
+                                                           size_t *bytes) {
+  size_t workspace;
+  RNNBENCH_TRY(rnnbench::temporary_sizes(handle, network, steps, xDesc, &workspace, bytes));
+  *bytes += rnnbench::Reserve::alignment;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+static inline cudnnStatus_t cudnnGetRNNLinLayerMatrixParams(
+    cudnnHandle_t handle, cudnnRNNDescriptor_t network, int layer, cudnnTensorDescriptor_t xDesc,
+    cudnnFilterDescriptor_t wDesc, const void *w, int gate, cudnnFilterDescriptor_t shape,
+    void **address) {
+  return rnnbench::find_parameters(handle, network, layer, xDesc, wDesc, w, gate, false, shape,
+                                   address);
+}
+
+static inline cudnnStatus_t cudnnGetRNNLinLayerBiasParams(
+    cudnnHandle_t handle, cudnnRNNDescriptor_t network, int layer, cudnnTensorDescriptor_t xDesc,
+    cudnnFilterDescriptor_t wDesc, const void *w, int gate, cudnnFilterDescriptor_t shape,
+    void **address) {
+  return rnnbench::find_parameters(handle, network, layer, xDesc, wDesc, w, gate, true, shape,
+                                   address);
+}
+
+// The new interface has one descriptor for the initial and the final state, which have one shape.
+static inline cudnnStatus_t cudnnRNNForwardTraining(
+    cudnnHandle_t handle, cudnnRNNDescriptor_t network, int steps,
+    const cudnnTensorDescriptor_t *xDesc, const void *x,
+    cudnnTensorDescriptor_t hxDesc, const void *hx, cudnnTensorDescriptor_t cxDesc, const void *cx,
+    cudnnFilterDescriptor_t wDesc, const void *w,
+    const cudnnTensorDescriptor_t *yDesc, void *y,
+    cudnnTensorDescriptor_t hyDesc, void *hy, cudnnTensorDescriptor_t cyDesc, void *cy,
+    void *workspace, size_t workspaceBytes, void *reserve, size_t reserveBytes) {
+  rnnbench::SizedNetwork sized;
+  rnnbench::Sequence xs, ys;
+  const rnnbench::Reserve held(reserve, reserveBytes);
+  size_t bytes;
+  RNNBENCH_TRY(xs.set(steps, xDesc));
+  RNNBENCH_TRY(sized.set(network, xs.step.sizes[1]));
+  RNNBENCH_TRY(ys.set(steps, yDesc));
+  RNNBENCH_CALL(cudnnGetFilterSizeInBytes, wDesc, &bytes);
+  RNNBENCH_CALL(cudnnRNNForward, handle, sized.descriptor, CUDNN_FWD_MODE_TRAINING, NULL,
+               xs.descriptor, x, ys.descriptor, y,
+               hxDesc ? hxDesc : hyDesc, hx, hy, cxDesc ? cxDesc : cyDesc, cx, cy,
+               bytes, w, workspaceBytes, workspace, held.bytes, held.start);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+static inline cudnnStatus_t cudnnRNNBackwardData(
+    cudnnHandle_t handle, cudnnRNNDescriptor_t network, int steps,
+    const cudnnTensorDescriptor_t *yDesc, const void *y,
+    const cudnnTensorDescriptor_t *, const void *dy,
+    cudnnTensorDescriptor_t dhyDesc, const void *dhy,
+    cudnnTensorDescriptor_t dcyDesc, const void *dcy,
+    cudnnFilterDescriptor_t wDesc, const void *w,
+    cudnnTensorDescriptor_t hxDesc, const void *hx, cudnnTensorDescriptor_t cxDesc, const void *cx,
+    const cudnnTensorDescriptor_t *dxDesc, void *dx,
+    cudnnTensorDescriptor_t dhxDesc, void *dhx, cudnnTensorDescriptor_t dcxDesc, void *dcx,
+    void *workspace, size_t workspaceBytes, void *reserve, size_t reserveBytes) {
+  rnnbench::SizedNetwork sized;
+  rnnbench::Sequence xs, ys;
+  const rnnbench::Reserve held(reserve, reserveBytes);
+  size_t bytes;
+  RNNBENCH_TRY(xs.set(steps, dxDesc));
+  RNNBENCH_TRY(sized.set(network, xs.step.sizes[1]));
+  RNNBENCH_TRY(ys.set(steps, yDesc));
+  RNNBENCH_CALL(cudnnGetFilterSizeInBytes, wDesc, &bytes);
+  const cudnnTensorDescriptor_t h = hxDesc ? hxDesc : dhxDesc ? dhxDesc : dhyDesc;
+  const cudnnTensorDescriptor_t c = cxDesc ? cxDesc : dcxDesc ? dcxDesc : dcyDesc;
+  RNNBENCH_CALL(cudnnRNNBackwardData_v8, handle, sized.descriptor, NULL, ys.descriptor, y, dy, xs.descriptor,
+               dx, h, hx, dhy, dhx, c, cx, dcy, dcx, bytes, w, workspaceBytes, workspace,
+               held.bytes, held.start);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+// Adds the gradients to dw, as the old interface does.
+static inline cudnnStatus_t cudnnRNNBackwardWeights(
+    cudnnHandle_t handle, cudnnRNNDescriptor_t network, int steps,
+    const cudnnTensorDescriptor_t *xDesc, const void *x, cudnnTensorDescriptor_t hxDesc,
+    const void *hx, const cudnnTensorDescriptor_t *yDesc, const void *y,
+    const void *workspace, size_t workspaceBytes, cudnnFilterDescriptor_t dwDesc, void *dw,
+    const void *reserve, size_t reserveBytes) {
+  rnnbench::SizedNetwork sized;
+  rnnbench::Sequence xs, ys;
+  const rnnbench::Reserve held(reserve, reserveBytes);
+  size_t bytes;
+  RNNBENCH_TRY(xs.set(steps, xDesc));
+  RNNBENCH_TRY(sized.set(network, xs.step.sizes[1]));
+  RNNBENCH_TRY(ys.set(steps, yDesc));
+  RNNBENCH_CALL(cudnnGetFilterSizeInBytes, dwDesc, &bytes);
+  RNNBENCH_CALL(cudnnRNNBackwardWeights_v8, handle, sized.descriptor, CUDNN_WGRAD_MODE_ADD, NULL,
+               xs.descriptor, x, hxDesc, hx, ys.descriptor, y, bytes, dw, workspaceBytes,
+               const_cast<void *>(workspace), held.bytes, held.start);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+// From here on Theano's copy of a reserve is ours.
+#define gpudata_move rnnbench::move_reserve
+
+#endif  // cuDNN 9
+
+#undef RNNBENCH_CALL
+#undef RNNBENCH_TRY
+
+// From here on Theano's code gets the reasons too.
+#define cudnnGetErrorString rnnbench::error_string
+#ifdef Py_PYTHON_H
+#define PyErr_SetString rnnbench::set_error
+#endif
+
+#endif  // RNNBENCH_CUDNN_H
