@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rnnbench.variants.network import Network, Unavailable
 from rnnbench.workload import Workload
@@ -17,17 +18,19 @@ class Variant:
     """A row of the registry.
 
     The module is imported when it is asked for, and has `unavailable(device)`, which returns None
-    or the reason in one line, and `Network(work, device)`.
+    or the reason in one line, and `Network(work, device, **options)`.
     """
 
     module: str
     devices: tuple[str, ...]
     tolerance: float  # the largest error of outputs and of each gradient, as reference.error gives it
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 VARIANTS = {
-    "scan": Variant("rnnbench.variants.scan", ("cpu",), tolerance=1e-5),
-    "cudnn": Variant("rnnbench.variants.cudnn", (), tolerance=1e-5),
+    "scan": Variant("rnnbench.variants.scan", ("cpu", "cuda"), tolerance=1e-5),
+    "cudnn": Variant("rnnbench.variants.cudnn", ("cuda",), tolerance=1e-5),
+    "cudnn_tf32": Variant("rnnbench.variants.cudnn", ("cuda",), tolerance=2e-3, options={"tf32": True}),
 }
 
 
@@ -52,13 +55,14 @@ def build(name: str, work: Workload, device: str = "cpu") -> Network:
         raise Unavailable(f"{name} can't run on {device}: {reason}")
     if device == "cpu":
         _check_memory(work)
-    return importlib.import_module(VARIANTS[name].module).Network(work, device)
+    variant = VARIANTS[name]
+    return importlib.import_module(variant.module).Network(work, device, **variant.options)
 
 
 def _unavailable(name: str, device: str) -> str | None:
     variant = VARIANTS[name]
     if device not in variant.devices:
-        return f"it is made for {' and '.join(variant.devices) or 'no device yet'}"
+        return f"it is made for {' and '.join(variant.devices)}"
     return importlib.import_module(variant.module).unavailable(device)
 
 

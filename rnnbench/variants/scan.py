@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from rnnbench import theano_runtime
+from rnnbench.theano_runtime import cuda
 from rnnbench.workload import FLOAT, GATES, Weights, Workload
 
 _PARAMETERS = ("W", "U", "b")
@@ -25,14 +26,15 @@ _PARAMETERS = ("W", "U", "b")
 
 def unavailable(device: str) -> str | None:
     """Return None, or why scan can't run on this device here, in one line."""
-    return theano_runtime.unavailable()
+    return theano_runtime.unavailable(device)
 
 
 class Network:
     """An LSTM written with theano.scan; the contract is variants.Network's."""
 
     def __init__(self, work: Workload, device: str) -> None:
-        self._theano = theano_runtime.prepare()
+        self._theano = theano_runtime.prepare(device)
+        self._device = device
         # Flat here, since Theano reshapes a shared variable in Python.
         self._inputs = self._theano.shared(work.inputs.reshape(-1, work.hidden))
         self._targets = self._theano.shared(work.targets)
@@ -40,17 +42,19 @@ class Network:
 
     @cached_property
     def forward(self) -> Callable[[], Any]:
-        return self._compile(self._states().dimshuffle(0, 2, 1))
+        return self._compile(self._result(self._states().dimshuffle(0, 2, 1)))
 
     @cached_property
     def train(self) -> Callable[[], Any]:
         # The targets are turned, not the states: the states' gradients then stay contiguous.
         loss = ((self._states() - self._targets.dimshuffle(0, 2, 1)) ** 2).mean()
         parameters = [layer[name] for layer in self._weights for name in _PARAMETERS]
-        return self._compile(self._theano.grad(loss, parameters))
+        return self._compile([self._result(gradient) for gradient in self._theano.grad(loss, parameters)])
 
     def synchronize(self) -> None:
-        """Return at once: on the CPU Theano's calls return when their work is done."""
+        """Wait for the GPU; on the CPU Theano's calls return when their work is done."""
+        if self._device == "cuda":
+            cuda.synchronize()
 
     def outputs(self) -> np.ndarray:
         return np.ascontiguousarray(self.forward())
@@ -58,6 +62,10 @@ class Network:
     def gradients(self) -> Weights:
         flat = iter(self.train())
         return [{name: np.asarray(next(flat)) for name in _PARAMETERS} for _ in self._weights]
+
+    def _result(self, variable: Any) -> Any:
+        """Return a result as it leaves Theano: on the GPU it stays there, where Theano would copy it to the host."""
+        return variable.transfer(None) if self._device == "cuda" else variable
 
     def _compile(self, outputs: Any) -> Callable[[], Any]:
         mode = self._theano.compile.get_default_mode()

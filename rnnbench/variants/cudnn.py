@@ -1,0 +1,65 @@
+"""cudnn: the LSTM as cuDNN's fused network, through Theano's RNNBlock.
+
+STANDARD algorithm and linear input, as in the published benchmark; products in strict float32, or
+with `tf32` in TF32.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rnnbench import theano_runtime
+from rnnbench.theano_runtime import cuda, parameters
+from rnnbench.workload import FLOAT, Weights, Workload
+
+
+def unavailable(device: str) -> str | None:
+    """Return None, or why cuDNN can't run on this device here, in one line."""
+    return theano_runtime.unavailable(device)
+
+
+class Network:
+    """An LSTM in cuDNN; the contract is variants.Network's."""
+
+    def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
+        self._theano = theano_runtime.prepare(device)
+        rnn = importlib.import_module("rnnbench.theano_runtime.rnn")  # imports Theano
+        self._sizes = [work.hidden] * (work.depth + 1)
+        math_type = rnn.TF32 if tf32 else rnn.STRICT
+        block = rnn.Block("float32", work.hidden, work.depth, "lstm", math_type=math_type)
+        flat = parameters.flatten(work.weights)
+        expected = block.get_param_size([work.batch, work.hidden])
+        if expected != flat.size:
+            raise RuntimeError(f"cuDNN wants {expected} parameters, and the network has {flat.size}")
+        self._weights = self._theano.shared(flat)
+        self._targets = self._theano.shared(work.targets)
+        zeros = self._theano.shared(np.zeros((work.depth, work.batch, work.hidden), FLOAT))
+        self._states = block.apply(self._weights, self._theano.shared(work.inputs), zeros, zeros)[0]
+
+    @cached_property
+    def forward(self) -> Callable[[], Any]:
+        return self._compile(self._states)
+
+    @cached_property
+    def train(self) -> Callable[[], Any]:
+        loss = ((self._states - self._targets) ** 2).mean()
+        return self._compile(self._theano.grad(loss, self._weights))
+
+    def synchronize(self) -> None:
+        """Wait for all work on the GPU."""
+        cuda.synchronize()
+
+    def outputs(self) -> np.ndarray:
+        return np.array(self.forward())
+
+    def gradients(self) -> Weights:
+        return parameters.unflatten(np.array(self.train()), self._sizes)
+
+    def _compile(self, output: Any) -> Callable[[], Any]:
+        # The result stays on the GPU, in memory that the next call writes again.
+        return self._theano.function([], self._theano.Out(output.transfer(None), borrow=True))
