@@ -1,10 +1,13 @@
 """The command line, as a user calls it."""
 
+import re
+
 import pytest
 
-from rnnbench import __version__, variants
+from rnnbench import __version__, theano_runtime, variants
 from rnnbench.cli import main
 from rnnbench.grids import GRIDS, asv_filter
+from rnnbench.theano_runtime.pieces import Piece
 
 
 def run(arguments, capsys):
@@ -28,6 +31,28 @@ def test_the_device_is_the_cpu_unless_said(capsys):
     assert run(["variants"], capsys) == run(["variants", "--device", "cpu"], capsys)
 
 
+@pytest.mark.parametrize("device", [None, *variants.DEVICES])
+def test_doctor_shows_every_piece_and_fails_for_a_device_that_cannot_be_used(device, capsys):
+    status, output, errors = run(["doctor", *(["--device", device] if device else [])], capsys)
+    pieces = theano_runtime.find(device or "cuda")
+    assert errors == ""
+    for piece in pieces:
+        line = next(line for line in output.splitlines() if line.startswith(f"{piece.name} "))
+        assert (piece.reason or str(piece.path)) in line
+        assert piece.install is None or f"to install: {piece.install}\n" in output
+    assert status == (1 if device and any(piece.reason for piece in pieces) else 0)
+
+
+def test_doctor_tells_the_command_for_what_is_missing(capsys, monkeypatch):
+    missing = Piece("libthing", reason="libthing was not found", install="get libthing")
+    monkeypatch.setattr(theano_runtime.cuda, "find", lambda: (missing,))
+    status, output, _ = run(["doctor", "--device", "cuda"], capsys)
+    assert status == 1
+    assert re.search("^libthing +missing  libthing was not found\n +to install: get libthing$", output, re.MULTILINE)
+    assert "cuda can't be used: libthing was not found: get libthing" in output
+    assert run(["doctor"], capsys)[0] == 0
+
+
 @pytest.mark.parametrize("grid", GRIDS)
 def test_filter_prints_the_pattern_alone(grid, capsys):
     assert run(["filter", grid], capsys) == (0, asv_filter(grid) + "\n", "")
@@ -40,7 +65,7 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ([], ["variants", "filter"]),
+        ([], ["variants", "doctor", "filter"]),
         (["nothing"], ["nothing", "variants", "filter"]),
         (["filter"], ["grid"]),
         (["filter", "huge"], ["huge", *GRIDS]),
