@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 ASV := $(BIN)/asv
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test lint publish preview compare clean prerequisites
+.PHONY: help bench test test-gpu lint publish preview compare clean prerequisites
 
 help:
 	@echo 'make bench [GRID=quick|seed|full]   time a grid at HEAD and write the dashboard'
@@ -19,6 +19,7 @@ help:
 	@echo 'make compare A=<commit> B=<commit>  compare two commits that have results'
 	@echo 'make publish                        write the dashboard from results/'
 	@echo 'make test                           check the code and run the tests'
+	@echo 'make test-gpu                       run the tests that need a GPU'
 	@echo 'make lint                           check the code only'
 	@echo 'make clean                          delete what these commands made, but no results'
 
@@ -44,6 +45,10 @@ compare: $(VENV)/bench
 test: lint
 	@echo '==> Running the tests. A first run compiles for some minutes.'
 	@$(BIN)/python -m pytest
+
+test-gpu: $(VENV)/test
+	@$(BIN)/rnnbench doctor --device cuda
+	@$(BIN)/python -m pytest -m gpu
 
 lint: $(VENV)/test
 	@echo '==> Checking style and types.'

@@ -2,7 +2,7 @@
 
 from rnnbench.memory import peak_memory
 
-from .common import Sizes, network
+from .common import DEVICE, Sizes, network
 
 
 class _Memory(Sizes):
@@ -10,6 +10,8 @@ class _Memory(Sizes):
     unit = "bytes"
 
     def setup(self, *sizes):
+        if DEVICE != "cpu":
+            raise NotImplementedError("the peak of a GPU's memory isn't measured yet")
         self.network = network(self.variant, *sizes)
 
     def track_train(self, *sizes):

@@ -23,6 +23,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", ignored)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Last, since a process runs Theano on one device: those of the CPU are the more.
+    items.sort(key=lambda item: item.get_closest_marker("gpu") is not None)
+
+
 @pytest.fixture(scope="session")
 def scan() -> Callable[..., Network]:
     """Return a function from (batch, seq, hidden, depth) to scan's network, each built once.

@@ -1,0 +1,104 @@
+"""On a GPU: each variant computes what the reference does, at its own precision, and stays on the device."""
+
+import ctypes
+import re
+
+import numpy as np
+import pytest
+
+from rnnbench import Workload, build, reference, variants
+from rnnbench.theano_runtime import cuda
+
+pytestmark = [
+    pytest.mark.gpu,
+    # pygpu and Theano's GPU code do what Python and NumPy have since come to warn of.
+    pytest.mark.filterwarnings("default"),
+]
+
+# A batch of one, a sequence of one, no size a multiple of anything; and one large enough for TF32 to show.
+CELLS = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (33, 7, 65, 3), (32, 30, 128, 1)]
+LARGE = (32, 30, 512, 1)
+# The GPU takes longer over this one than the host takes to ask for it.
+SLOW = (128, 30, 1024, 1)
+NOT_READY = 600  # CUDA_ERROR_NOT_READY
+NAMES = [name for name, variant in variants.VARIANTS.items() if "cuda" in variant.devices]
+
+every_variant = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Return a function from a variant's name and sizes to its network on the GPU, each built once."""
+    built = {}
+
+    def get(name, *sizes):
+        if reason := variants.available("cuda")[name]:
+            pytest.skip(reason)
+        if (name, sizes) not in built:
+            built[name, sizes] = build(name, Workload(*sizes), device="cuda")
+        return built[name, sizes]
+
+    return get
+
+
+def errors(network, sizes):
+    """Return the errors of the outputs and of each gradient."""
+    work = Workload(*sizes)
+    found = [reference.error(network.outputs(), reference.outputs(work))]
+    for layer, correct in zip(network.gradients(), reference.gradients(work), strict=True):
+        assert layer.keys() == correct.keys()
+        for name, array in layer.items():
+            assert (array.shape, array.dtype) == (correct[name].shape, np.float32)
+            if correct[name].any():
+                found.append(reference.error(array, correct[name]))
+            else:  # U's, in a sequence of one step
+                assert not array.any()
+    return found
+
+
+@every_variant
+@pytest.mark.parametrize("sizes", CELLS, ids=lambda sizes: "-".join(map(str, sizes)))
+def test_outputs_and_gradients_agree_with_the_reference(network, name, sizes):
+    assert max(errors(network(name, *sizes), sizes)) < variants.VARIANTS[name].tolerance
+
+
+def test_only_the_tf32_variant_rounds_to_tf32(network):
+    found = {name: errors(network(name, *LARGE), LARGE) for name in NAMES}
+    assert min(found.pop("cudnn_tf32")) > 5e-5
+    assert found.keys() == {"scan", "cudnn"}
+    for name in found:
+        assert max(found[name]) < 1e-5
+
+
+@every_variant
+def test_results_stay_on_the_device(network, name):
+    made = network(name, *CELLS[-1])
+    for function in (made.forward, made.train):
+        nodes = [type(node.op).__name__ for node in function.maker.fgraph.toposort()]
+        assert not [node for node in nodes if re.search("HostFromGpu|GpuFromHost", node)]
+        results = function()
+        for result in results if isinstance(results, list) else [results]:
+            assert type(result).__name__ == "GpuArray"
+
+
+@every_variant
+def test_a_second_call_gives_the_same(network, name):
+    made = network(name, *CELLS[4])
+    outputs, gradients = made.outputs(), made.gradients()
+    made.train()
+    assert np.array_equal(made.outputs(), outputs)
+    for layer, first in zip(made.gradients(), gradients, strict=True):
+        assert all(np.allclose(layer[key], first[key], rtol=0, atol=1e-6) for key in first)
+
+
+def test_the_wait_is_for_all_of_the_work(network):
+    """cuDNN's stream isn't libgpuarray's; the driver's stream 0 is done when every stream is."""
+    made = network("cudnn", *SLOW)
+    made.forward()
+    made.synchronize()
+    driver = ctypes.CDLL(str(next(piece.path for piece in cuda.find() if piece.name == "driver")))
+    for _ in range(20):
+        made.forward()
+    before = driver.cuStreamQuery(None)
+    made.synchronize()
+    assert (before, driver.cuStreamQuery(None)) == (NOT_READY, 0)
