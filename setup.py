@@ -10,6 +10,8 @@ THEANO = [
     "scipy==1.15.3",
     # Theano imports pkg_resources, which later releases dropped.
     "setuptools==69.5.1",
+    # pygpu, which Theano uses on a GPU, imports it, and is not on PyPI itself.
+    "Mako==1.4.3",
     # The BLAS that Theano's compiled code calls.
     "scipy-openblas32==0.3.34.481.3",
 ]

@@ -29,3 +29,9 @@ class CudnnAccuracy(_Accuracy):
     """Theano's RNNBlock."""
 
     variant = "cudnn"
+
+
+class CudnnTF32Accuracy(_Accuracy):
+    """Theano's RNNBlock, its products rounded to TF32."""
+
+    variant = "cudnn_tf32"

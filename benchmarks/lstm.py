@@ -36,3 +36,9 @@ class CudnnLSTM(_LSTM):
     """Theano's RNNBlock, which is cuDNN's fused network."""
 
     variant = "cudnn"
+
+
+class CudnnTF32LSTM(_LSTM):
+    """Theano's RNNBlock, its products rounded to TF32."""
+
+    variant = "cudnn_tf32"

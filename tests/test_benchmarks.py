@@ -30,6 +30,8 @@ def test_each_kind_has_a_class_for_each_variant():
     kinds = {cls.__name__.removeprefix("Scan") for cls in CLASSES if cls.variant == "scan"}
     assert kinds == {"LSTM", "WarmBuild", "ColdBuild", "Memory", "Accuracy"}
     assert kinds == {cls.__name__.removeprefix("Cudnn") for cls in CLASSES if cls.variant == "cudnn"}
+    # It builds, and takes memory, as cudnn does.
+    assert {cls.__name__ for cls in CLASSES if cls.variant == "cudnn_tf32"} == {"CudnnTF32LSTM", "CudnnTF32Accuracy"}
 
 
 @every_class
