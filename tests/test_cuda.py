@@ -95,7 +95,8 @@ def driver(tmp_path, monkeypatch):
     def put(version: int = 13000, status: int = 0, count: int = 1) -> None:
         number = len(list(tmp_path.glob("driver*")))  # the loader never reads one file twice
         values = {"VERSION": version, "STATUS": status, "COUNT": count}
-        path = library(tmp_path / f"driver{number}" / "libcuda.so.1", DRIVER, **values)
+        # Under its own name the loader would give it to all who ask for the real one, until the process ends.
+        path = library(tmp_path / f"driver{number}" / "libsimulated.so", DRIVER, **values)
         monkeypatch.setattr(cuda, "DRIVER_NAMES", (str(path),))
         cuda._driver.cache_clear()
         cuda._find.cache_clear()
