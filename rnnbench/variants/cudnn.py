@@ -29,6 +29,7 @@ class Network:
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         self._theano = theano_runtime.prepare(device)
         rnn = importlib.import_module("rnnbench.theano_runtime.rnn")  # imports Theano
+        self._size = work.targets.size
         self._sizes = [work.hidden] * (work.depth + 1)
         math_type = rnn.TF32 if tf32 else rnn.STRICT
         block = rnn.Block("float32", work.hidden, work.depth, "lstm", math_type=math_type)
@@ -47,7 +48,8 @@ class Network:
 
     @cached_property
     def train(self) -> Callable[[], Any]:
-        loss = ((self._states - self._targets) ** 2).mean()
+        # Not mean(): Theano would copy the sizes to the GPU at each call, to divide by them.
+        loss = ((self._states - self._targets) ** 2).sum() / FLOAT(self._size)
         return self._compile(self._theano.grad(loss, self._weights))
 
     def synchronize(self) -> None:

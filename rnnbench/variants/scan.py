@@ -35,6 +35,7 @@ class Network:
     def __init__(self, work: Workload, device: str) -> None:
         self._theano = theano_runtime.prepare(device)
         self._device = device
+        self._size = work.targets.size
         # Flat here, since Theano reshapes a shared variable in Python.
         self._inputs = self._theano.shared(work.inputs.reshape(-1, work.hidden))
         self._targets = self._theano.shared(work.targets)
@@ -47,7 +48,9 @@ class Network:
     @cached_property
     def train(self) -> Callable[[], Any]:
         # The targets are turned, not the states: the states' gradients then stay contiguous.
-        loss = ((self._states() - self._targets.dimshuffle(0, 2, 1)) ** 2).mean()
+        squares = (self._states() - self._targets.dimshuffle(0, 2, 1)) ** 2
+        # On a GPU not mean(): Theano would copy the sizes there at each call, to divide by them.
+        loss = squares.sum() / FLOAT(self._size) if self._device == "cuda" else squares.mean()
         parameters = [layer[name] for layer in self._weights for name in _PARAMETERS]
         return self._compile([self._result(gradient) for gradient in self._theano.grad(loss, parameters)])
 
