@@ -6,6 +6,11 @@ MACHINE ?= $(shell hostname)
 # A first look takes its samples in one process a benchmark instead of two.
 ROUNDS := $(if $(filter quick,$(GRID)),--attribute rounds=1)
 
+export RNNBENCH_DEVICE ?= cpu
+
+# Half of pip's time goes into compiling modules that nobody imports.
+export PIP_NO_COMPILE := 1
+
 VENV := .venv
 BIN := $(VENV)/bin
 ASV := $(BIN)/asv
@@ -25,7 +30,7 @@ help:
 
 bench: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. A first run compiles for some minutes."
-	@$(ASV) machine --yes --machine '$(MACHINE)' >/dev/null
+	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)'
 	@pattern=$$($(BIN)/rnnbench filter '$(GRID)') && status=0 && \
 	{ $(ASV) run --machine '$(MACHINE)' $(ROUNDS) --record-samples --show-stderr --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(MAKE) --no-print-directory publish && exit $$status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from rnnbench import __version__, grids, theano_runtime, variants
+from rnnbench import __version__, grids, machine, theano_runtime, variants
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,11 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pattern = commands.add_parser("filter", help="print the pattern of a grid for asv run --bench")
     pattern.add_argument("grid", choices=tuple(grids.GRIDS))
 
+    description = commands.add_parser("machine", help="tell asv what machine this is")
+    description.add_argument("name", help="its name in results/")
+    description.add_argument("--device", choices=variants.DEVICES, default="cpu", help="cuda adds the GPU's facts")
+
     options = parser.parse_args(arguments)
     if options.command == "variants":
         _list_variants(options.device)
     elif options.command == "doctor":
         return _examine(options.device)
+    elif options.command == "machine":
+        machine.save(options.name, options.device)
     else:
         print(grids.asv_filter(options.grid))
     return 0

@@ -36,7 +36,7 @@ class Clone:
         subprocess.run(["git", "clone", "--quiet", ROOT, self.path], check=True)
         self.git("config", "user.name", "test")
         self.git("config", "user.email", "test@localhost")
-        self.asv("machine", "--yes", "--machine", "test")
+        self.call("rnnbench", "machine", "test")
 
     def git(self, *arguments):
         command = ["git", *arguments]
@@ -44,7 +44,10 @@ class Clone:
         return done.stdout.strip()
 
     def asv(self, *arguments):
-        command = [Path(sys.executable).with_name("asv"), *arguments]
+        return self.call("asv", *arguments)
+
+    def call(self, program, *arguments):
+        command = [Path(sys.executable).with_name(program), *arguments]
         done = subprocess.run(
             command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -91,6 +94,13 @@ def test_a_run_stores_times_with_samples(clone, timed):
 def test_a_run_stores_accuracy_and_memory(clone, timed):
     assert 0 < clone.result(timed, "accuracy.ScanAccuracy.track_outputs")["result"] < 1e-5
     assert 2**20 < clone.result(timed, "memory.ScanMemory.track_train")["result"] < 2**30
+
+
+def test_the_machine_is_described(clone, timed):
+    described = json.loads((clone.path / "results" / "test" / "machine.json").read_text())
+    assert described["machine"] == "test"
+    assert described["num_cpu"] == str(os.cpu_count())
+    assert all(described[fact] for fact in ("arch", "cpu", "os", "ram"))
 
 
 def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):
