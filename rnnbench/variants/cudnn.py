@@ -28,8 +28,10 @@ class Network:
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         self._theano = theano_runtime.prepare(device)
-        rnn = importlib.import_module("rnnbench.theano_runtime.rnn")  # imports Theano
-        self._size = work.targets.size
+        self._function = importlib.import_module("rnnbench.theano_runtime.function")  # imports Theano
+        rnn = importlib.import_module("rnnbench.theano_runtime.rnn")
+        # Not mean(): Theano would copy the sizes to the GPU at each call, to divide by them.
+        self._size = self._theano.shared(FLOAT(work.targets.size))
         self._sizes = [work.hidden] * (work.depth + 1)
         math_type = rnn.TF32 if tf32 else rnn.STRICT
         block = rnn.Block("float32", work.hidden, work.depth, "lstm", math_type=math_type)
@@ -44,13 +46,12 @@ class Network:
 
     @cached_property
     def forward(self) -> Callable[[], Any]:
-        return self._compile(self._states)
+        return self._function.compiled(self._states, "cuda")
 
     @cached_property
     def train(self) -> Callable[[], Any]:
-        # Not mean(): Theano would copy the sizes to the GPU at each call, to divide by them.
-        loss = ((self._states - self._targets) ** 2).sum() / FLOAT(self._size)
-        return self._compile(self._theano.grad(loss, self._weights))
+        loss = ((self._states - self._targets) ** 2).sum() / self._size
+        return self._function.compiled(self._theano.grad(loss, self._weights), "cuda")
 
     def synchronize(self) -> None:
         """Wait for all work on the GPU."""
@@ -61,7 +62,3 @@ class Network:
 
     def gradients(self) -> Weights:
         return parameters.unflatten(np.array(self.train()), self._sizes)
-
-    def _compile(self, output: Any) -> Callable[[], Any]:
-        # The result stays on the GPU, in memory that the next call writes again.
-        return self._theano.function([], self._theano.Out(output.transfer(None), borrow=True))

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -34,25 +35,29 @@ class Network:
 
     def __init__(self, work: Workload, device: str) -> None:
         self._theano = theano_runtime.prepare(device)
+        self._function = importlib.import_module("rnnbench.theano_runtime.function")  # imports Theano
         self._device = device
-        self._size = work.targets.size
+        # Not mean(): on a GPU Theano would copy the sizes there at each call, to divide by them.
+        self._size = self._theano.shared(FLOAT(work.targets.size))
         # Flat here, since Theano reshapes a shared variable in Python.
         self._inputs = self._theano.shared(work.inputs.reshape(-1, work.hidden))
         self._targets = self._theano.shared(work.targets)
-        self._weights = [{name: self._theano.shared(layer[name]) for name in _PARAMETERS} for layer in work.weights]
+        # Feature-major too: (4·hidden, hidden).
+        self._weights = [
+            {name: self._theano.shared(np.ascontiguousarray(layer[name].T)) for name in _PARAMETERS}
+            for layer in work.weights
+        ]
 
     @cached_property
     def forward(self) -> Callable[[], Any]:
-        return self._compile(self._result(self._states().dimshuffle(0, 2, 1)))
+        return self._compiled(self._states().dimshuffle(0, 2, 1))
 
     @cached_property
     def train(self) -> Callable[[], Any]:
         # The targets are turned, not the states: the states' gradients then stay contiguous.
         squares = (self._states() - self._targets.dimshuffle(0, 2, 1)) ** 2
-        # On a GPU not mean(): Theano would copy the sizes there at each call, to divide by them.
-        loss = squares.sum() / FLOAT(self._size) if self._device == "cuda" else squares.mean()
         parameters = [layer[name] for layer in self._weights for name in _PARAMETERS]
-        return self._compile([self._result(gradient) for gradient in self._theano.grad(loss, parameters)])
+        return self._compiled(self._theano.grad(squares.sum() / self._size, parameters))
 
     def synchronize(self) -> None:
         """Wait for the GPU; on the CPU Theano's calls return when their work is done."""
@@ -60,21 +65,16 @@ class Network:
             cuda.synchronize()
 
     def outputs(self) -> np.ndarray:
-        return np.ascontiguousarray(self.forward())
+        return np.array(self.forward(), order="C")
 
     def gradients(self) -> Weights:
         flat = iter(self.train())
-        return [{name: np.asarray(next(flat)) for name in _PARAMETERS} for _ in self._weights]
+        return [{name: np.array(np.asarray(next(flat)).T, order="C") for name in _PARAMETERS} for _ in self._weights]
 
-    def _result(self, variable: Any) -> Any:
-        """Return a result as it leaves Theano: on the GPU it stays there, where Theano would copy it to the host."""
-        return variable.transfer(None) if self._device == "cuda" else variable
-
-    def _compile(self, outputs: Any) -> Callable[[], Any]:
-        mode = self._theano.compile.get_default_mode()
+    def _compiled(self, output: Any) -> Callable[[], Any]:
         # This rewrite moves element-wise work out of the gradient's loop onto time-reversed arrays,
         # which aren't contiguous.
-        return self._theano.function([], outputs, mode=mode.excluding("scanOp_pushout_seqs_ops"))
+        return self._function.compiled(output, self._device, without=["scanOp_pushout_seqs_ops"])
 
     def _states(self) -> Any:
         """Return the graph of the last layer's hidden states: (seq, hidden, batch)."""
@@ -88,9 +88,10 @@ class Network:
     def _layer(self, weights: dict[str, Any], flat: Any, seq: Any, batch: Any) -> Any:
         """Return the graph of a layer's hidden states, (seq, hidden, batch), from (features, seq·batch)."""
         tensor = self._theano.tensor
-        hidden = weights["U"].shape[0]
+        hidden = weights["U"].shape[1]
         halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], FLOAT), weights["b"].get_value().size // GATES)
-        inputs, recurrent, bias = ((weights[name] * halves).T for name in _PARAMETERS)
+        inputs, recurrent = (weights[name] * halves[:, np.newaxis] for name in ("W", "U"))
+        bias = weights["b"] * halves
         # An outer product with ones, not a broadcast: BLAS adds it, and sums its gradient.
         offset = tensor.dot(bias.dimshuffle(0, "x"), tensor.ones((1, seq * batch)))
         products = (tensor.dot(inputs, flat) + offset).reshape((GATES * hidden, seq, batch))
