@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 
-from rnnbench import Network, Unavailable, Workload, build
+from rnnbench import Network, Unavailable, Workload, build, variants
 from rnnbench.grids import PARAM_NAMES, PARAMS
 
 DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
@@ -20,8 +22,20 @@ def workload(*sizes: int) -> Workload:
 @functools.cache
 def network(variant: str, *sizes: int) -> Network:
     """Return a variant's network; NotImplementedError, which asv shows as n/a, where it can't run."""
-    try:
+    with _shown_as_not_available():
         return build(variant, workload(*sizes), device=DEVICE)
+
+
+def require(variant: str, *sizes: int) -> None:
+    """Raise NotImplementedError where a variant can't run, without building it."""
+    with _shown_as_not_available():
+        variants.require(variant, workload(*sizes), device=DEVICE)
+
+
+@contextlib.contextmanager
+def _shown_as_not_available() -> Iterator[None]:
+    try:
+        yield
     except Unavailable as reason:
         raise NotImplementedError(str(reason)) from reason
 

@@ -4,7 +4,7 @@ That is what a user waits for: importing the framework, building the graph, comp
 first call. Warm: everything is in the compile cache. Cold: the cache is empty.
 """
 
-from .common import DEVICE, Sizes, network
+from .common import DEVICE, Sizes, require
 
 # The statement runs in a fresh interpreter, which knows nothing of this module.
 _SETUP = """
@@ -36,7 +36,7 @@ class _Build(Sizes):
     warmup_time: float = 0
 
     def setup(self, *sizes):
-        network(self.variant, *sizes)
+        require(self.variant, *sizes)
 
     def timeraw_forward(self, *sizes):
         return self._code("forward", sizes)

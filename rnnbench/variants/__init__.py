@@ -49,14 +49,19 @@ def build(name: str, work: Workload, device: str = "cpu") -> Network:
     Raises ValueError for an unknown variant or device and Unavailable, with the reason, for one
     that can't run here, or not with a workload of this size.
     """
+    require(name, work, device)
+    variant = VARIANTS[name]
+    return importlib.import_module(variant.module).Network(work, device, **variant.options)
+
+
+def require(name: str, work: Workload, device: str = "cpu") -> None:
+    """Raise what `build` would if it can be told without building; imports no framework."""
     _check("variant", name, tuple(VARIANTS))
     _check("device", device, DEVICES)
     if reason := _unavailable(name, device):
         raise Unavailable(f"{name} can't run on {device}: {reason}")
     if device == "cpu":
         _check_memory(work)
-    variant = VARIANTS[name]
-    return importlib.import_module(variant.module).Network(work, device, **variant.options)
 
 
 def _unavailable(name: str, device: str) -> str | None:
