@@ -27,6 +27,8 @@ setup(
     install_requires=["numpy"],
     extras_require={
         "theano": THEANO,
+        # Any: a GPU machine's own is the peer to measure beside.
+        "torch": ["torch"],
         # asv builds an environment of its own with virtualenv.
         "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
         "test": ["hypothesis==6.170.15", "mypy==2.4.1", "pytest==9.2.0", "ruff==0.17.6"],

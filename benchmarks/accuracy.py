@@ -35,3 +35,15 @@ class CudnnTF32Accuracy(_Accuracy):
     """Theano's RNNBlock, its products rounded to TF32."""
 
     variant = "cudnn_tf32"
+
+
+class TorchAccuracy(_Accuracy):
+    """PyTorch's nn.LSTM."""
+
+    variant = "torch"
+
+
+class TorchTF32Accuracy(_Accuracy):
+    """PyTorch's nn.LSTM, its products rounded to TF32."""
+
+    variant = "torch_tf32"

@@ -5,10 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
 from collections.abc import Iterator
+from types import TracebackType
 
-from rnnbench import Network, Unavailable, Workload, build, variants
+from rnnbench import Network, Unavailable, Workload, build, failures, hardware, variants
+from rnnbench.clock import DeviceClock
 from rnnbench.grids import PARAM_NAMES, PARAMS
+
+
+def _tell(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
+    if line := failures.sentence(problem):
+        print(f"failed: {line}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, problem, trace)
+
+
+# A cell that fails ends its process, with a sentence instead of pages where that says it all.
+sys.excepthook = _tell
 
 DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
 
@@ -24,6 +38,13 @@ def network(variant: str, *sizes: int) -> Network:
     """Return a variant's network; NotImplementedError, which asv shows as n/a, where it can't run."""
     with _shown_as_not_available():
         return build(variant, workload(*sizes), device=DEVICE)
+
+
+# asv reads the clock of the first setup: every later one must be the same.
+@functools.cache
+def clock(variant: str, *sizes: int) -> DeviceClock:
+    """Return a clock for a network, which takes no time for true that its device couldn't do."""
+    return DeviceClock(network(variant, *sizes), hardware.limit(DEVICE, tf32=variants.VARIANTS[variant].tf32))
 
 
 def require(variant: str, *sizes: int) -> None:

@@ -80,3 +80,27 @@ class CudnnColdBuild(_ColdBuild):
     """Theano's RNNBlock, from an empty compile cache."""
 
     variant = "cudnn"
+
+
+class CudnnTF32WarmBuild(_WarmBuild):
+    """Theano's RNNBlock in TF32, from a warm compile cache."""
+
+    variant = "cudnn_tf32"
+
+
+class CudnnTF32ColdBuild(_ColdBuild):
+    """Theano's RNNBlock in TF32, from an empty compile cache."""
+
+    variant = "cudnn_tf32"
+
+
+class TorchWarmBuild(_WarmBuild):
+    """PyTorch's nn.LSTM, which compiles nothing: warm and cold are the same."""
+
+    variant = "torch"
+
+
+class TorchTF32WarmBuild(_WarmBuild):
+    """PyTorch's nn.LSTM in TF32, which compiles nothing: warm and cold are the same."""
+
+    variant = "torch_tf32"

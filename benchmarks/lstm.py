@@ -1,8 +1,6 @@
 """The time of a call on a whole batch, in seconds: forward, and train (forward, loss, backward)."""
 
-from rnnbench.clock import device_clock
-
-from .common import Sizes, network
+from .common import Sizes, clock, network, workload
 
 
 class _LSTM(Sizes):
@@ -17,13 +15,17 @@ class _LSTM(Sizes):
 
     def setup(self, *sizes):
         self.network = network(self.variant, *sizes)
-        self.timer = device_clock(self.network)
+        self.timer = clock(self.variant, *sizes)
+        self.forward_flops = workload(*sizes).forward_flops
+        self.train_flops = workload(*sizes).train_flops
 
     def time_forward(self, *sizes):
         self.network.forward()
+        self.timer.started(self.forward_flops)
 
     def time_train(self, *sizes):
         self.network.train()
+        self.timer.started(self.train_flops)
 
 
 class ScanLSTM(_LSTM):
@@ -42,3 +44,15 @@ class CudnnTF32LSTM(_LSTM):
     """Theano's RNNBlock, its products rounded to TF32."""
 
     variant = "cudnn_tf32"
+
+
+class TorchLSTM(_LSTM):
+    """PyTorch's nn.LSTM."""
+
+    variant = "torch"
+
+
+class TorchTF32LSTM(_LSTM):
+    """PyTorch's nn.LSTM, its products rounded to TF32."""
+
+    variant = "torch_tf32"

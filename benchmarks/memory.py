@@ -10,13 +10,16 @@ class _Memory(Sizes):
     unit = "bytes"
 
     def setup(self, *sizes):
-        if DEVICE != "cpu":
-            raise NotImplementedError("the peak of a GPU's memory isn't measured yet")
         self.network = network(self.variant, *sizes)
 
     def track_train(self, *sizes):
         train = self.network.train  # compiled here, before memory is measured
-        return peak_memory(train)
+
+        def step():
+            train()
+            self.network.synchronize()
+
+        return peak_memory(step, DEVICE)
 
 
 class ScanMemory(_Memory):
@@ -29,3 +32,21 @@ class CudnnMemory(_Memory):
     """Theano's RNNBlock."""
 
     variant = "cudnn"
+
+
+class CudnnTF32Memory(_Memory):
+    """Theano's RNNBlock, its products rounded to TF32."""
+
+    variant = "cudnn_tf32"
+
+
+class TorchMemory(_Memory):
+    """PyTorch's nn.LSTM."""
+
+    variant = "torch"
+
+
+class TorchTF32Memory(_Memory):
+    """PyTorch's nn.LSTM, its products rounded to TF32."""
+
+    variant = "torch_tf32"

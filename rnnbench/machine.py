@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import subprocess
 
-from rnnbench import theano_runtime
+from rnnbench import hardware, theano_runtime
 
 
 def describe(name: str, device: str) -> dict[str, str]:
     """Return the machine's facts under a name of the user's choice; needs asv.
 
-    On cuda they include the GPU, its driver, and the CUDA and cuDNN that are used.
+    They include the peak rates that hardware.peaks gives, and on cuda the GPU, its driver, and the
+    CUDA and cuDNN that are used.
     """
     from asv.machine import Machine
 
     facts: dict[str, str] = {**Machine.get_defaults(), "machine": name}
+    facts |= {key: f"{rate:.3g}" for key, rate in hardware.peaks(device).items()}
     if device == "cuda":
         versions = {piece.name: piece.version or "" for piece in theano_runtime.find(device)}
         facts["gpu"] = _gpu()

@@ -65,17 +65,22 @@ class Workload:
 
     @property
     def forward_flops(self) -> int:
-        """Floating-point operations of the forward pass's matrix products.
+        """The fewest floating-point operations of the forward pass's matrix products.
 
-        Two products a step and layer, each of (batch, hidden) with (hidden, 4·hidden), at two
-        operations for each multiply and add. The element-wise part is left out.
+        A layer takes seq products of its inputs with W and seq - 1 of its states with U, since the
+        first state is zero. The element-wise part is left out.
         """
-        return 2 * 2 * GATES * self.batch * self.seq * self.hidden**2 * self.depth
+        return self._product_flops * self.depth * (2 * self.seq - 1)
 
     @property
     def train_flops(self) -> int:
-        """Floating-point operations of forward and backward: the backward pass takes twice the forward's."""
-        return 3 * self.forward_flops
+        """The fewest floating-point operations of the matrix products of forward and backward.
+
+        Backward, a layer takes seq products for W's gradient, seq - 1 each for U's and for the
+        states', and seq for its inputs', which nobody asks of the first layer.
+        """
+        backward = self.depth * (self.seq + 2 * (self.seq - 1)) + (self.depth - 1) * self.seq
+        return self.forward_flops + self._product_flops * backward
 
     @property
     def forward_bytes(self) -> int:
@@ -92,6 +97,11 @@ class Workload:
         """The bytes that a train step holds at least: data, weights, gradients, every layer's states and gates."""
         kept = self._states * self.depth * (GATES + 2)
         return (2 * self._states + 2 * self._parameters + kept) * np.dtype(FLOAT).itemsize
+
+    @property
+    def _product_flops(self) -> int:
+        """Of (batch, hidden) with (hidden, 4·hidden), at two operations for each multiply and add."""
+        return 2 * self.batch * self.hidden * GATES * self.hidden
 
     @property
     def _states(self) -> int:

@@ -11,6 +11,7 @@ import benchmarks
 from benchmarks import common, compile, lstm
 from benchmarks.accuracy import ScanAccuracy
 from rnnbench import grids, variants
+from rnnbench.clock import ImpossibleTime
 
 CELL = (32, 30, 128, 1)
 
@@ -30,8 +31,10 @@ def test_each_kind_has_a_class_for_each_variant():
     kinds = {cls.__name__.removeprefix("Scan") for cls in CLASSES if cls.variant == "scan"}
     assert kinds == {"LSTM", "WarmBuild", "ColdBuild", "Memory", "Accuracy"}
     assert kinds == {cls.__name__.removeprefix("Cudnn") for cls in CLASSES if cls.variant == "cudnn"}
-    # It builds, and takes memory, as cudnn does.
-    assert {cls.__name__ for cls in CLASSES if cls.variant == "cudnn_tf32"} == {"CudnnTF32LSTM", "CudnnTF32Accuracy"}
+    assert kinds == {cls.__name__.removeprefix("CudnnTF32") for cls in CLASSES if cls.variant == "cudnn_tf32"}
+    # It compiles nothing.
+    for prefix, variant in (("Torch", "torch"), ("TorchTF32", "torch_tf32")):
+        assert kinds - {"ColdBuild"} == {cls.__name__.removeprefix(prefix) for cls in CLASSES if cls.variant == variant}
 
 
 @every_class
@@ -76,6 +79,20 @@ def test_the_timer_waits_for_the_network(monkeypatch):
     first, second = benchmark.timer(), benchmark.timer()
     assert len(waited) == 2
     assert 0 <= second - first < 1
+
+
+@on_the_cpu
+@pytest.mark.parametrize("function", ["forward", "train"])
+def test_a_time_that_the_device_cannot_do_is_refused(function, monkeypatch):
+    benchmark = lstm.ScanLSTM()
+    benchmark.setup(*CELL)
+    timer = benchmark.timer
+    benchmark.setup(*CELL)  # as asv does before each sample, the timer being that of the first
+    monkeypatch.setitem(vars(benchmark.network), function, lambda: None)
+    timer()
+    getattr(benchmark, f"time_{function}")(*CELL)
+    with pytest.raises(ImpossibleTime):
+        timer()
 
 
 def test_a_network_is_built_once():
@@ -133,3 +150,26 @@ def test_a_cold_build_starts_from_empty_caches_and_keeps_the_users_flags(python)
 def test_a_warm_build_leaves_the_caches_alone():
     _, setup = compile.ScanWarmBuild().timeraw_forward(1, 1, 1, 1)
     assert "environ" not in setup
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("RuntimeError('cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory\\nApply node: ...')", "out of memory"),
+        ("MemoryError()", "out of memory"),
+        ("ImpossibleTime('too fast')", "too fast"),
+        ("RuntimeError('error doing operation: CUDNN_STATUS_EXECUTION_FAILED\\nmore')", "cuDNN failed"),
+    ],
+)
+def test_a_known_failure_takes_a_sentence(failure, said, python):
+    run = python("-c", f"from rnnbench.clock import ImpossibleTime; import benchmarks.common; raise {failure}")
+    assert run.returncode == 1
+    assert run.stderr.startswith("failed: ")
+    assert said in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_an_unknown_failure_keeps_its_traceback(python):
+    run = python("-c", "import benchmarks.common; raise KeyError('what')")
+    assert run.returncode == 1
+    assert "Traceback" in run.stderr

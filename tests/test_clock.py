@@ -3,7 +3,9 @@
 import threading
 import time
 
-from rnnbench.clock import device_clock
+import pytest
+
+from rnnbench.clock import DeviceClock, ImpossibleTime
 
 
 class SimulatedDevice:
@@ -27,18 +29,50 @@ def timed(clock, call):
 
 def test_work_that_a_call_started_counts_in_full():
     device = SimulatedDevice()
-    assert timed(device_clock(device, lambda: device.time), lambda: device.start(3)) == 3
+    assert timed(DeviceClock(device, now=lambda: device.time), lambda: device.start(3)) == 3
 
 
 def test_work_from_before_a_call_does_not_count():
     device = SimulatedDevice()
     device.start(100)
-    assert timed(device_clock(device, lambda: device.time), lambda: device.start(3)) == 3
+    assert timed(DeviceClock(device, now=lambda: device.time), lambda: device.start(3)) == 3
 
 
 def test_an_idle_device_takes_no_time():
     device = SimulatedDevice()
-    assert timed(device_clock(device, lambda: device.time), lambda: None) == 0
+    assert timed(DeviceClock(device, now=lambda: device.time), lambda: None) == 0
+
+
+def test_a_time_at_the_limit_is_taken():
+    device = SimulatedDevice()
+    clock = DeviceClock(device, limit=100, now=lambda: device.time)
+    for _ in range(3):
+        clock()
+        device.start(2)
+        clock.started(200)
+        clock()
+
+
+def test_a_time_beyond_the_limit_is_refused_and_says_why():
+    device = SimulatedDevice()
+    clock = DeviceClock(device, limit=100, now=lambda: device.time)
+    clock()
+    device.start(2)
+    clock.started(201)
+    with pytest.raises(ImpossibleTime, match=r"201 floating-point operations in 2 s: .* at most 100 a second"):
+        clock()
+    clock()  # what was refused is forgotten
+
+
+def test_a_clock_that_does_not_wait_is_found_out():
+    device = SimulatedDevice()
+    hasty = DeviceClock(type("Hasty", (), {"synchronize": lambda self: None})(), limit=100, now=lambda: device.time)
+    hasty()
+    device.start(3)
+    device.time += 0.01  # the call itself
+    hasty.started(200)
+    with pytest.raises(ImpossibleTime):
+        hasty()
 
 
 class ThreadedDevice:
@@ -60,4 +94,4 @@ class ThreadedDevice:
 def test_seconds_are_real_seconds():
     device = ThreadedDevice()
     # The upper bound is for a busy machine.
-    assert 0.05 <= timed(device_clock(device), device.start) < 0.5
+    assert 0.05 <= timed(DeviceClock(device), device.start) < 0.5

@@ -11,16 +11,32 @@ from types import SimpleNamespace
 
 import pytest
 
-from rnnbench import Unavailable
+from rnnbench import Unavailable, gpu, hardware
 from rnnbench.theano_runtime import cuda
 from rnnbench.theano_runtime.pieces import problem
 
 DRIVER = """
+#ifndef CAPABILITY
+#define CAPABILITY 9
+#endif
 int cuDriverGetVersion(int *version) { *version = VERSION; return 0; }
 int cuInit(unsigned flags) { return STATUS; }
 int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
 int cuGetErrorString(int status, const char **text) { *text = "out of luck"; return 0; }
 int cuCtxSynchronize(void) { return STATUS; }
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return STATUS; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+  switch (attribute) {
+    case 13: *value = 1980000; break;  /* kHz */
+    case 16: *value = 132; break;      /* multiprocessors */
+    case 36: *value = 2619000; break;  /* kHz, memory */
+    case 37: *value = 5120; break;     /* bits */
+    case 75: *value = CAPABILITY; break;
+    case 76: *value = 0; break;
+    default: return 1;
+  }
+  return 0;
+}
 """
 NVRTC = "int nvrtcVersion(int *a, int *b) { *a = MAJOR; *b = 4; return 0; }"
 CUBLAS = "int cublasGetProperty(int part, int *v) { *v = part ? part : MAJOR; return 0; }"
@@ -92,17 +108,17 @@ def toolkit(root: Path, libraries: str = "lib64") -> Path:
 def driver(tmp_path, monkeypatch):
     """Puts a driver of one's own in the place of the machine's."""
 
-    def put(version: int = 13000, status: int = 0, count: int = 1) -> None:
+    def put(version: int = 13000, status: int = 0, count: int = 1, capability: int = 9) -> None:
         number = len(list(tmp_path.glob("driver*")))  # the loader never reads one file twice
-        values = {"VERSION": version, "STATUS": status, "COUNT": count}
+        values = {"VERSION": version, "STATUS": status, "COUNT": count, "CAPABILITY": capability}
         # Under its own name the loader would give it to all who ask for the real one, until the process ends.
         path = library(tmp_path / f"driver{number}" / "libsimulated.so", DRIVER, **values)
-        monkeypatch.setattr(cuda, "DRIVER_NAMES", (str(path),))
-        cuda._driver.cache_clear()
+        monkeypatch.setattr(gpu, "DRIVER_NAMES", (str(path),))
+        gpu.driver.cache_clear()
         cuda._find.cache_clear()
 
     yield put
-    cuda._driver.cache_clear()
+    gpu.driver.cache_clear()
     cuda._find.cache_clear()
 
 
@@ -231,12 +247,36 @@ def test_a_driver_without_a_device(driver, status, count, reason):
 
 
 def test_no_driver(monkeypatch):
-    monkeypatch.setattr(cuda, "DRIVER_NAMES", ("libnowhere.so.1",))
-    cuda._driver.cache_clear()
+    monkeypatch.setattr(gpu, "DRIVER_NAMES", ("libnowhere.so.1",))
+    gpu.driver.cache_clear()
     assert problem(cuda.find()) == "no NVIDIA driver: libcuda.so.1 was not found"
     with pytest.raises(Unavailable, match="no NVIDIA driver"):
         cuda.prepare(Path("/nowhere"))
-    cuda._driver.cache_clear()
+    gpu.driver.cache_clear()
+
+
+def test_the_peaks_of_an_h100_are_those_of_its_datasheet(driver):
+    driver()
+    found = hardware.peaks("cuda")
+    assert found.pop("tf32_flops") == 8 * found["float32_flops"]
+    assert found == {
+        "float32_flops": pytest.approx(67e12, rel=0.01),
+        "memory_bandwidth": pytest.approx(3.35e12, rel=0.01),
+    }
+    assert hardware.limit("cuda") == found["float32_flops"]
+
+
+def test_no_limit_is_too_low_for_a_gpu_that_came_later(driver):
+    driver(capability=9)
+    known = hardware.limit("cuda", tf32=True)
+    driver(capability=99)
+    assert hardware.limit("cuda", tf32=True) > known
+
+
+def test_asking_a_driver_that_fails_says_so(driver):
+    driver(status=3)
+    with pytest.raises(Unavailable, match="out of luck"):
+        hardware.limit("cuda")
 
 
 def test_a_failed_wait_is_an_error(driver, monkeypatch):
@@ -250,9 +290,10 @@ def test_a_failed_wait_is_an_error(driver, monkeypatch):
 PREPARED = """
 import ctypes, os, sys
 from pathlib import Path
+from rnnbench import gpu
 from rnnbench.theano_runtime import cuda
 folder = Path(sys.argv[1])
-cuda.DRIVER_NAMES = (sys.argv[2],)
+gpu.DRIVER_NAMES = (sys.argv[2],)
 cuda.find_libgpuarray = lambda: cuda.Piece("libgpuarray", folder / "libgpuarray.so", "API 2",
                                            (folder / "gpuarray include",))
 cuda.find_pygpu = lambda: cuda.Piece("pygpu", folder / "pygpu", "0.7.6", (folder / "pygpu",))

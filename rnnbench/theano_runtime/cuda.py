@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rnnbench import gpu
 from rnnbench.theano_runtime import pieces
 from rnnbench.theano_runtime.pieces import Piece
 from rnnbench.variants.network import Unavailable
@@ -33,11 +34,6 @@ VARIABLE = "RNNBENCH_CUDA"  # a site-packages folder, an interpreter's prefix or
 HEADERS = Path(__file__).parent / "include" / "cuda"
 DEBIAN_PYTHON = Path("/usr/lib/python3/dist-packages")
 DEBIAN_LIBRARIES = f"lib/{sysconfig.get_config_var('MULTIARCH') or 'x86_64-linux-gnu'}"
-DRIVER_NAMES = (  # the first asks the loader
-    "libcuda.so.1",
-    "/usr/local/nvidia/lib64/libcuda.so.1",
-    "/usr/lib/wsl/lib/libcuda.so.1",
-)
 INSTALL_PYGPU = "apt-get install libgpuarray-dev python3-pygpu"
 COMPILERS_OWN = (Path("/usr/include"), Path("/usr/local/include"), Path("/usr/lib"), Path("/usr/local/lib"))
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
@@ -121,13 +117,13 @@ def synchronize() -> None:
 
     `GpuArray.sync()` waits for libgpuarray's stream only, and cuDNN uses another one.
     """
-    driver = _driver()
+    driver = gpu.driver()
     assert driver is not None
     # Theano's default context is the one that every network runs in.
     with importlib.import_module("theano.gpuarray.type").get_context(None):
         status = driver.cuCtxSynchronize()
     if status != 0:
-        raise RuntimeError(f"waiting for the GPU failed: {_driver_error(driver, status)}")
+        raise RuntimeError(f"waiting for the GPU failed: {gpu.error(driver, status)}")
 
 
 # Finding
@@ -163,7 +159,7 @@ def _fitting(piece: Piece, driver: Piece, cublas: Piece) -> Piece:
 
 def find_driver() -> Piece:
     """The NVIDIA driver, if it has a device to drive."""
-    driver = _driver()
+    driver = gpu.driver()
     if driver is None:
         return Piece("driver", reason="no NVIDIA driver: libcuda.so.1 was not found")
     number = ctypes.c_int()
@@ -179,7 +175,7 @@ def find_driver() -> Piece:
     if status == NO_DEVICE or (status == 0 and count.value == 0):
         return replace(piece, reason="the NVIDIA driver is here, but no device")
     if status != 0:
-        why = f"the NVIDIA driver doesn't start: {_driver_error(driver, status)}"
+        why = f"the NVIDIA driver doesn't start: {gpu.error(driver, status)}"
         return replace(piece, reason=why)
     return piece
 
@@ -420,25 +416,6 @@ def _extend(variable: str, folders: Iterable[Path]) -> None:
 
 
 # Small things
-
-
-@functools.cache
-def _driver() -> ctypes.CDLL | None:
-    """The driver's library, if there is one."""
-    for name in DRIVER_NAMES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
-
-
-def _driver_error(driver: ctypes.CDLL, status: int) -> str:
-    """What the driver calls a status."""
-    text = ctypes.c_char_p()
-    if driver.cuGetErrorString(status, ctypes.byref(text)) != 0 or text.value is None:
-        return f"CUDA error {status}"
-    return f"{text.value.decode()} (CUDA error {status})"
 
 
 class _SymbolInfo(ctypes.Structure):

@@ -26,11 +26,18 @@ class Variant:
     tolerance: float  # the largest error of outputs and of each gradient, as reference.error gives it
     options: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def tf32(self) -> bool:
+        """Whether float32 products are rounded to TF32."""
+        return bool(self.options.get("tf32"))
+
 
 VARIANTS = {
     "scan": Variant("rnnbench.variants.scan", ("cpu", "cuda"), tolerance=1e-5),
     "cudnn": Variant("rnnbench.variants.cudnn", ("cuda",), tolerance=1e-5),
     "cudnn_tf32": Variant("rnnbench.variants.cudnn", ("cuda",), tolerance=2e-3, options={"tf32": True}),
+    "torch": Variant("rnnbench.variants.torch", ("cpu", "cuda"), tolerance=1e-5),
+    "torch_tf32": Variant("rnnbench.variants.torch", ("cuda",), tolerance=2e-3, options={"tf32": True}),
 }
 
 

@@ -1,0 +1,24 @@
+"""The failures that a user can do something about, in a sentence each."""
+
+from __future__ import annotations
+
+import re
+
+from rnnbench.clock import ImpossibleTime
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|OUT_OF_MEMORY|ALLOC_FAILED", re.IGNORECASE)
+_CUDNN = re.compile(r"cudnn", re.IGNORECASE)
+
+
+def sentence(problem: BaseException) -> str | None:
+    """Return what went wrong and what to do about it, in one line; None of a failure that isn't known."""
+    text = str(problem)
+    # The frameworks add pages on the graph to the line that says what happened.
+    line = text.strip().partition("\n")[0] or type(problem).__name__
+    if isinstance(problem, ImpossibleTime):
+        return line
+    if isinstance(problem, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return f"the device is out of memory: end what else runs on it, or choose smaller sizes ({line})"
+    if _CUDNN.search(line):
+        return f"cuDNN failed: `rnnbench doctor --device cuda` shows which one is used ({line})"
+    return None
