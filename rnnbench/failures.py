@@ -6,7 +6,7 @@ import re
 
 from rnnbench.clock import ImpossibleTime
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|OUT_OF_MEMORY|ALLOC_FAILED", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(r"out of memory|OUT_OF_MEMORY|ALLOC_FAILED|could not allocate", re.IGNORECASE)
 _CUDNN = re.compile(r"cudnn", re.IGNORECASE)
 
 

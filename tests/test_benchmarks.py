@@ -156,6 +156,7 @@ def test_a_warm_build_leaves_the_caches_alone():
     ("failure", "said"),
     [
         ("RuntimeError('cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory\\nApply node: ...')", "out of memory"),
+        ("RuntimeError('Could not allocate workspace\\nApply node: ...')", "out of memory"),
         ("MemoryError()", "out of memory"),
         ("ImpossibleTime('too fast')", "too fast"),
         ("RuntimeError('error doing operation: CUDNN_STATUS_EXECUTION_FAILED\\nmore')", "cuDNN failed"),

@@ -31,7 +31,7 @@ class Network:
         self._function = importlib.import_module("rnnbench.theano_runtime.function")  # imports Theano
         rnn = importlib.import_module("rnnbench.theano_runtime.rnn")
         # Not mean(): Theano would copy the sizes to the GPU at each call, to divide by them.
-        self._size = self._theano.shared(FLOAT(work.targets.size))
+        self._size = self._theano.shared(np.array(work.targets.size, FLOAT))
         self._sizes = [work.hidden] * (work.depth + 1)
         math_type = rnn.TF32 if tf32 else rnn.STRICT
         block = rnn.Block("float32", work.hidden, work.depth, "lstm", math_type=math_type)

@@ -38,7 +38,7 @@ class Network:
         self._function = importlib.import_module("rnnbench.theano_runtime.function")  # imports Theano
         self._device = device
         # Not mean(): on a GPU Theano would copy the sizes there at each call, to divide by them.
-        self._size = self._theano.shared(FLOAT(work.targets.size))
+        self._size = self._theano.shared(np.array(work.targets.size, FLOAT))
         # Flat here, since Theano reshapes a shared variable in Python.
         self._inputs = self._theano.shared(work.inputs.reshape(-1, work.hidden))
         self._targets = self._theano.shared(work.targets)
