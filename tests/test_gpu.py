@@ -21,6 +21,7 @@ CELLS = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (33, 7, 65, 3
 LARGE = (32, 30, 512, 1)
 # The GPU takes longer over this one than the host takes to ask for it.
 SLOW = (128, 30, 1024, 1)
+LONG = (128, 100, 1024, 1)
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 NAMES = [name for name, variant in variants.VARIANTS.items() if "cuda" in variant.devices]
 THEANOS = {"scan", "cudnn", "cudnn_tf32"}
@@ -94,18 +95,18 @@ def test_a_second_call_gives_the_same(network, name):
 
 def test_a_clock_that_waits_for_one_stream_only_is_found_out(network):
     """`GpuArray.sync()` waits for libgpuarray's stream, and cuDNN uses another."""
-    made, work = network("cudnn", *SLOW), Workload(*SLOW)
-    result = made.train()
+    made, work = network("cudnn", *LONG), Workload(*LONG)
+    result = made.forward()
     made.synchronize()
     limit = hardware.limit("cuda")
     clock, hasty = DeviceClock(made, limit), DeviceClock(SimpleNamespace(synchronize=result.sync), limit)
     clock()
-    made.train()
-    clock.started(work.train_flops)
+    made.forward()
+    clock.started(work.forward_flops)
     clock()
     hasty()
-    made.train()
-    hasty.started(work.train_flops)
+    made.forward()
+    hasty.started(work.forward_flops)
     with pytest.raises(ImpossibleTime):
         hasty()
     made.synchronize()

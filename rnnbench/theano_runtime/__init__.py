@@ -113,6 +113,8 @@ def _prepare(device: str) -> ModuleType:
         warnings.filterwarnings("ignore", "Your cuDNN version is more recent than")
         theano = importlib.import_module("theano")
     importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
+    if device == "cuda":
+        importlib.import_module("rnnbench.theano_runtime.shape_rewrite")
     _check(theano, device)
     return theano
 

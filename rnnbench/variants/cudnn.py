@@ -30,8 +30,8 @@ class Network:
         self._theano = theano_runtime.prepare(device)
         self._function = importlib.import_module("rnnbench.theano_runtime.function")  # imports Theano
         rnn = importlib.import_module("rnnbench.theano_runtime.rnn")
-        # Not mean(): Theano would copy the sizes to the GPU at each call, to divide by them.
-        self._size = self._theano.shared(np.array(work.targets.size, FLOAT))
+        # Not mean(), and no scalar: Theano would copy those to the GPU at each call, to divide by them.
+        self._size = self._theano.shared(np.array([work.targets.size], FLOAT), broadcastable=(True,))
         self._sizes = [work.hidden] * (work.depth + 1)
         math_type = rnn.TF32 if tf32 else rnn.STRICT
         block = rnn.Block("float32", work.hidden, work.depth, "lstm", math_type=math_type)
@@ -50,7 +50,7 @@ class Network:
 
     @cached_property
     def train(self) -> Callable[[], Any]:
-        loss = ((self._states - self._targets) ** 2).sum() / self._size
+        loss = (((self._states - self._targets) ** 2).sum() / self._size).sum()
         return self._function.compiled(self._theano.grad(loss, self._weights), "cuda")
 
     def synchronize(self) -> None:

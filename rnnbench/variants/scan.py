@@ -37,8 +37,9 @@ class Network:
         self._theano = theano_runtime.prepare(device)
         self._function = importlib.import_module("rnnbench.theano_runtime.function")  # imports Theano
         self._device = device
-        # Not mean(): on a GPU Theano would copy the sizes there at each call, to divide by them.
-        self._size = self._theano.shared(np.array(work.targets.size, FLOAT))
+        self._hidden = work.hidden
+        # Not mean(), and no scalar: on a GPU Theano would copy those there at each call, to divide by them.
+        self._size = self._theano.shared(np.array([work.targets.size], FLOAT), broadcastable=(True,))
         # Flat here, since Theano reshapes a shared variable in Python.
         self._inputs = self._theano.shared(work.inputs.reshape(-1, work.hidden))
         self._targets = self._theano.shared(work.targets)
@@ -57,7 +58,7 @@ class Network:
         # The targets are turned, not the states: the states' gradients then stay contiguous.
         squares = (self._states() - self._targets.dimshuffle(0, 2, 1)) ** 2
         parameters = [layer[name] for layer in self._weights for name in _PARAMETERS]
-        return self._compiled(self._theano.grad(squares.sum() / self._size, parameters))
+        return self._compiled(self._theano.grad((squares.sum() / self._size).sum(), parameters))
 
     def synchronize(self) -> None:
         """Wait for the GPU; on the CPU Theano's calls return when their work is done."""
@@ -89,7 +90,7 @@ class Network:
         """Return the graph of a layer's hidden states, (seq, hidden, batch), from (features, seq·batch)."""
         tensor = self._theano.tensor
         hidden = weights["U"].shape[1]
-        halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], FLOAT), weights["b"].get_value().size // GATES)
+        halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], FLOAT), self._hidden)
         inputs, recurrent = (weights[name] * halves[:, np.newaxis] for name in ("W", "U"))
         bias = weights["b"] * halves
         # An outer product with ones, not a broadcast: BLAS adds it, and sums its gradient.
@@ -98,7 +99,8 @@ class Network:
 
         def step(product: Any, carried: Any, cell: Any, recurrent: Any) -> list[Any]:
             gates = tensor.tanh(product.reshape(carried.shape) + carried)
-            i, f, g, o = tensor.split(gates, [hidden] * GATES, GATES)
+            # Sizes known here: on a GPU Theano would copy others there and, at each step, back.
+            i, f, g, o = tensor.split(gates, [self._hidden] * GATES, GATES)
             cell = (0.5 * f + 0.5) * cell + (0.5 * i + 0.5) * g
             state = (0.5 * o + 0.5) * tensor.tanh(cell)
             return [tensor.dot(recurrent, state), cell, state]
