@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import subprocess
 
-from rnnbench import hardware, theano_runtime
+from rnnbench import gpu, theano_runtime
 
 
 def describe(name: str, device: str) -> dict[str, str]:
     """Return the machine's facts under a name of the user's choice; needs asv.
 
-    They include the peak rates that hardware.peaks gives, and on cuda the GPU, its driver, and the
-    CUDA and cuDNN that are used.
+    On cuda they include the GPU, its peak rates (FLOP/s and bytes/s), its driver, and the CUDA and
+    cuDNN that are used. A CPU's peaks aren't there: they would have to be measured, and asv starts a
+    new series whenever a fact changes.
     """
     from asv.machine import Machine
 
     facts: dict[str, str] = {**Machine.get_defaults(), "machine": name}
-    facts |= {key: f"{rate:.3g}" for key, rate in hardware.peaks(device).items()}
     if device == "cuda":
         versions = {piece.name: piece.version or "" for piece in theano_runtime.find(device)}
         facts["gpu"] = _gpu()
+        facts["float32_flops"] = f"{gpu.peak_flops():.3g}"
+        facts["tf32_flops"] = f"{gpu.peak_flops(tf32=True):.3g}"
+        facts["memory_bandwidth"] = f"{gpu.peak_bandwidth():.3g}"
         facts["driver"] = versions["driver"].partition(",")[0]
         facts["cuda"] = versions["nvrtc"]
         facts["cudnn"] = versions["cudnn"]

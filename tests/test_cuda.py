@@ -257,13 +257,9 @@ def test_no_driver(monkeypatch):
 
 def test_the_peaks_of_an_h100_are_those_of_its_datasheet(driver):
     driver()
-    found = hardware.peaks("cuda")
-    assert found.pop("tf32_flops") == 8 * found["float32_flops"]
-    assert found == {
-        "float32_flops": pytest.approx(67e12, rel=0.01),
-        "memory_bandwidth": pytest.approx(3.35e12, rel=0.01),
-    }
-    assert hardware.limit("cuda") == found["float32_flops"]
+    assert gpu.peak_bandwidth() == pytest.approx(3.35e12, rel=0.01)
+    assert hardware.limit("cuda") == gpu.peak_flops() == pytest.approx(67e12, rel=0.01)
+    assert hardware.limit("cuda", tf32=True) == 8 * gpu.peak_flops()
 
 
 def test_no_limit_is_too_low_for_a_gpu_that_came_later(driver):
