@@ -181,9 +181,7 @@ def printable(text: str) -> str:
 def _folders(results: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """Yield each machine's folder and facts."""
     if not results.is_dir():
-        raise NotFound(
-            f"there is no folder {printable(str(results))}: run it beside asv's results, or name their folder"
-        )
+        raise NotFound(f"there is no folder {results}: run it beside asv's results, or name their folder")
     for folder in sorted(results.iterdir()):
         if not folder.is_dir() or not any(folder.glob("*.json")):
             continue

@@ -102,7 +102,9 @@ def in_unit(figure: Figure) -> tuple[float | None, float | None, float | None]:
 
 def number(value: float) -> str:
     """Return a number with three significant digits, in full where that is short."""
-    if value == 0 or not 1e-3 <= value < 1e7:
+    if value == 0:
+        return "0"
+    if not 1e-3 <= value < 1e7:
         return f"{value:.1e}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
 

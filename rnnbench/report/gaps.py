@@ -39,7 +39,7 @@ def listing(results: Path, machine: str | None, commit: str | None, grid: str | 
     if not runs:
         of = " ".join(filter(None, [machine and f"of {machine}", commit and f"at {commit}"]))
         has = ", ".join(history.machines(results)) or "none"
-        raise NotFound(history.printable(f"{results} has no results {of}; its machines: {has}"))
+        raise NotFound(f"{results} has no results {of}; its machines: {has}")
     rows = [(run.commit[:8], day(run.date).isoformat(), run.machine, run.environment) for run in runs]
     parts = [tabulate(rows, ["commit", "date", "machine", "environment"], "simple", disable_numparse=True)]
     if grid:
