@@ -71,7 +71,7 @@ def full_grid():
         for method in ("forward", "train"):
             results[f"lstm.{prefix}LSTM.time_{method}"] = sampled(own)
             results[f"compile.{prefix}WarmBuild.timeraw_{method}"] = sampled(own, repeat=3)
-            results[f"compile.{prefix}ColdBuild.timeraw_{method}"] = sampled(own, repeat=3)
+            results[f"compile.{prefix}ColdBuild.timeraw_{method}"] = sampled([20 * time for time in own], repeat=3)
         results[f"memory.{prefix}Memory.track_train"] = tracked([10**6 * hidden for _, _, hidden, _ in CELLS])
         for kind in ("outputs", "gradients"):
             results[f"accuracy.{prefix}Accuracy.track_{kind}"] = tracked([2e-7] * len(CELLS))

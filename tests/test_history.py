@@ -172,6 +172,14 @@ def test_a_broken_file_is_named_once_and_left_out(results, broken, reason):
     assert figures == read_strictly(RESULTS, machine="epyc-2core")
 
 
+@pytest.mark.parametrize("broken", [lambda text: text[:-40], lambda text: text.replace('sion": 2}', 'sion": 3}')])
+def test_a_broken_file_is_no_run(results, broken):
+    path = only_file(results, "h100")
+    path.write_text(broken(path.read_text()))
+    with pytest.warns(ResultsWarning):
+        assert history.runs(results, "h100") == []
+
+
 @pytest.mark.parametrize(
     ("name", "row", "reason"),
     [
