@@ -300,4 +300,5 @@ def _is_measured(number: Any, quantity: str) -> bool:
 
 def _warn(path: Path, reason: object, action: str = "leaving out") -> None:
     message = printable(f"{action} {path}: {reason}")
-    warnings.warn(message, ResultsWarning, stacklevel=3)
+    # Of one place for all, so that a file that is read twice is named once.
+    warnings.warn(message, ResultsWarning, stacklevel=1)

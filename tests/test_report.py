@@ -11,11 +11,13 @@ import sys
 import time
 import xml.etree.ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import synthetic
+from asv.benchmarks import Benchmarks
 
-from rnnbench import history
+from rnnbench import cli, history
 from rnnbench.cli import main
 from rnnbench.grids import GRIDS, Cell, asv_filter
 from rnnbench.history import NotFound
@@ -129,6 +131,8 @@ def test_the_share_of_the_floor_is_shown_where_the_machine_has_peaks(made):
     in_tf32 = max(Workload(*CELL).train_flops / 4.9e14, Workload(*CELL).train_bytes / 3.35e12)
     assert row_of(report, "cudnn_tf32", "train").of_floor == pytest.approx(in_tf32 / least)
     assert "25%" in formats.text(report)
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(Scan=least))
+    assert "100%" in formats.text(tables.make(made, "north"))
     assert "of floor" not in formats.text(tables.make(made, "south"))
 
 
@@ -142,7 +146,8 @@ def test_against_the_titan_x_as_published():
     for text in (formats.text(report), formats.markdown(report)):
         assert all(sentence in text for sentence in published.DIFFERENCES)
     assert json.loads(formats.as_json(report))["differences"] == list(published.DIFFERENCES)
-    assert "TITAN X" not in formats.text(tables.make(RESULTS, "h100"))
+    assert "vs titan-x" in formats.text(report)
+    assert "titan-x" not in formats.text(tables.make(RESULTS, "h100"))
 
 
 def test_what_has_no_published_counterpart_is_not_compared(full):
@@ -172,6 +177,7 @@ def test_against_another_machine_and_another_commit(made):
 
     def against(machine, commit, other):
         report = tables.make(made, machine, commit, other)
+        assert report.other == (other if len(other) == 5 else other[:8])
         return report.other_commit, row_of(report, "scan", "train").against
 
     assert against("north", new, old[:9]) == (old, pytest.approx(1.5))
@@ -393,8 +399,11 @@ def test_the_command_asks_for_what_is_missing_and_nothing_else(grid):
         return
     machine, pattern, commits = asked(gap.command)
     assert (machine, commits) == ("epyc-2core", "fcae1cdc1bfe53ad49d2f36acf112118f4954898^!")
-    assert {name for name in every if re.search(pattern, name)} == wanted - measured
-    assert not any(re.search(pattern, f"{name}(32, 30, 128, 1)") for name in names_of_benchmarks(RESULTS))
+    described = json.loads((RESULTS / "benchmarks.json").read_text())
+    described.pop("version")
+    selected = Benchmarks(SimpleNamespace(benchmark_dir=None), described.values(), pattern).benchmark_selection
+    names = {f"{name}({', '.join(map(str, synthetic.CELLS[at]))})" for name, cells in selected.items() for at in cells}
+    assert names == wanted - measured
 
 
 def test_a_gpus_command_names_its_device():
@@ -436,7 +445,7 @@ def test_history_lists_what_has_results(full, capsys):
 def test_history_shows_the_command(capsys):
     _, output, _ = run(["history", "--results", str(RESULTS), "--grid", "seed"], capsys)
     assert gap_of(RESULTS, "h100", "seed").command in output
-    assert "34 of the seed grid's missing" in output
+    assert "lacks 34 of the seed grid's figures:" in output
 
 
 @pytest.mark.parametrize(
@@ -475,15 +484,22 @@ def test_wrong_arguments(arguments, capsys):
     assert arguments[0] in errors
 
 
+def test_the_command_offers_every_format():
+    assert tuple(formats.FORMATS) == cli._FORMATS
+
+
 def test_a_broken_file_is_said_once_and_the_rest_is_shown(tmp_path, capsys):
     results = Path(shutil.copytree(RESULTS, tmp_path / "results"))
     broken = results / "h100" / "00000000-cut.json"
     broken.write_text("{")
-    status, output, errors = run(["report", "--results", str(results), "--machine", "h100"], capsys)
-    assert status == 0
-    assert "284 (279–320)" in output
-    assert len(errors.splitlines()) == 1
-    assert str(broken) in errors
+    undescribed = results / "epyc-2core" / "machine.json"
+    undescribed.unlink()
+    for command in (["report", "--machine", "h100"], ["history", "--machine", "h100", "--grid", "seed"]):
+        status, output, errors = run([*command, "--results", str(results)], capsys)
+        assert status == 0
+        assert "fcae1cdc" in output
+        assert len(errors.splitlines()) == 2
+        assert all(str(path) in errors for path in (broken, undescribed))
 
 
 @pytest.mark.parametrize(

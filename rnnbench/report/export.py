@@ -11,9 +11,9 @@ from rnnbench.report.tables import Report, Row
 _LIBRARIES = {
     "scan": "Theano, scan",
     "cudnn": "Theano, cuDNN",
-    "cudnn_tf32": "Theano, cuDNN in TF32",
-    "torch": "PyTorch, cuDNN",
-    "torch_tf32": "PyTorch, cuDNN in TF32",
+    "cudnn_tf32": "Theano, cuDNN, TF32",
+    "torch": "PyTorch",
+    "torch_tf32": "PyTorch, TF32",
 }
 
 # All of that repository's figures are of one sequence length and one layer, which it names once.

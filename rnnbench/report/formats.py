@@ -177,7 +177,10 @@ def _table(title: str, quantities: dict[str, str], report: Report) -> Table:
 def _shown(row: Row, column: str) -> str:
     if column == "value":
         return _spread(row)
-    return _percent(row.of_floor) if column == "of_floor" else _quotient(getattr(row, column))
+    quotient = getattr(row, column)
+    if quotient is None:
+        return ""
+    return f"{_short(100 * quotient)}%" if column == "of_floor" else f"{_short(quotient)}×"
 
 
 def _spread(row: Row) -> str:
@@ -188,12 +191,8 @@ def _spread(row: Row) -> str:
     return f"{value} ({'–'.join(quartiles)})" if quartiles else value
 
 
-def _quotient(quotient: float | None) -> str:
-    return "" if quotient is None else f"{quotient:.{2 if quotient < 1 else 1 if quotient < 10 else 0}f}×"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2g}%"
+def _short(value: float) -> str:
+    return f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
 
 
 def _document(report: Report, style: str, heading: str, note: str, escape: Callable[[str], str]) -> str:
@@ -217,7 +216,7 @@ def _draw(table: Table, style: str, escape: Callable[[str], str]) -> str:
 def _notes(report: Report) -> Sequence[str]:
     """Return what a reader has to know of the columns that there are."""
     rows = report.rows
-    notes = ["A time is the median of calls on a whole batch, divided by the batch, with its quartiles."]
+    notes = ["µs: the median of calls on a whole batch, divided by the batch, and the quartiles."]
     if any(row.speedup for row in rows):
         notes.append(f"vs {BASELINE}: how many times as fast as {BASELINE}, by the medians.")
     if any(row.of_floor for row in rows):

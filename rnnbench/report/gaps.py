@@ -70,10 +70,9 @@ def find(results: Path, runs: Iterable[Run], grid: str) -> list[Gap]:
 
 def _sentences(gap: Gap, grid: str) -> str:
     count = sum(map(len, gap.missing.values()))
-    has = f"{gap.machine} at {gap.commit[:8]} has"
-    lines = [
-        f"{has} all of the {grid} grid's figures." if not count else f"{has} {count} of the {grid} grid's missing:"
-    ]
+    where = f"{gap.machine} at {gap.commit[:8]}"
+    figures = f"of the {grid} grid's figures"
+    lines = [f"{where} lacks {count} {figures}:" if count else f"{where} has all {figures}."]
     lines += _by_cells(gap.missing)
     if gap.failed:
         lines.append("These failed, as the run's output says:")
@@ -141,7 +140,7 @@ def _known(results: Path) -> list[str]:
     try:
         names = list(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError) as reason:
-        warnings.warn(history.printable(f"leaving out {path}: {reason}"), ResultsWarning, stacklevel=3)
+        warnings.warn(history.printable(f"leaving out {path}: {reason}"), ResultsWarning, stacklevel=2)
         return []
     return [name for name in names if _is_ours(name)]
 

@@ -65,22 +65,22 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         raise NotFound(f"{results} has no figure of {machine}: time some with asv run --machine {machine}")
 
     others: list[Figure] = []
-    other = None
     if against == published.TITAN_X:
-        others, other = list(published.figures()), "TITAN X"
+        others = list(published.figures())
     elif against is not None and against in facts:
         of_other = [run for run in runs if run.machine == against]
         same_commit = [run for run in of_other if run.commit == figures[0].commit]
         others = _newest(same_commit) or _newest(of_other)
-        if not others:
-            raise NotFound(f"{results} has no figure of {against}: time some with asv run --machine {against}")
-        other = against
     elif against is not None:
         try:
             others = _newest(_at(of_machine, against))
         except NotFound as reason:
             raise NotFound(f"{reason}; nor is it a machine ({_listed(facts)}) or {published.TITAN_X}") from None
-        other = others[0].commit[:8] if others else against
+    if against is not None and not others:
+        raise NotFound(f"{results} has no figure of {against} to compare with")
+    other = None
+    if others:
+        other = others[0].machine if others[0].machine != machine else others[0].commit[:8]
 
     return Report(
         facts[machine],
