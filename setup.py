@@ -23,7 +23,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["rnnbench", "rnnbench.*"]),
-    package_data={"rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"]},
+    package_data={"rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"], "rnnbench.report": ["titan_x.csv"]},
     install_requires=["numpy"],
     extras_require={
         "theano": THEANO,
@@ -31,6 +31,8 @@ setup(
         "torch": ["torch"],
         # asv builds an environment of its own with virtualenv.
         "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
+        # Tables, which asv's own tabulate draws too, and plots.
+        "report": ["matplotlib==3.10.9", "tabulate==0.10.0"],
         "test": ["hypothesis==6.170.15", "mypy==2.4.1", "pytest==9.2.0", "ruff==0.17.6"],
     },
     entry_points={"console_scripts": ["rnnbench=rnnbench.cli:main"]},

@@ -1,0 +1,43 @@
+"""The least time that a machine's hardware allows: what it must compute and move, at the rates it has at best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rnnbench.grids import Cell
+from rnnbench.workload import Workload
+
+
+class Floor(NamedTuple):
+    """The least time of a call on a whole batch, and what sets it."""
+
+    seconds: float
+    bound: str  # "compute" or "memory"
+
+
+def floor(cell: Cell, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
+    """Return the floor of a "forward" or "train" time; None where the machine's facts don't name its peaks.
+
+    The facts are machine.json's: "float32_flops" and "tf32_flops" in operations a second, of which a
+    variant whose name ends with tf32 takes the second, and "memory_bandwidth" in bytes a second.
+    """
+    work = Workload(*cell)
+    operations, moved = {
+        "forward": (work.forward_flops, work.forward_bytes),
+        "train": (work.train_flops, work.train_bytes),
+    }[quantity]
+    peak = _rate(facts.get("tf32_flops" if variant.endswith("tf32") else "float32_flops"))
+    bandwidth = _rate(facts.get("memory_bandwidth"))
+    if peak is None or bandwidth is None:
+        return None
+    return max(Floor(operations / peak, "compute"), Floor(moved / bandwidth, "memory"))
+
+
+def _rate(text: str | None) -> float | None:
+    try:
+        rate = float(text or "")
+    except ValueError:
+        return None
+    return rate if math.isfinite(rate) and rate > 0 else None

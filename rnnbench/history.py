@@ -1,0 +1,304 @@
+"""asv's results files as plain rows: read one file at a time, with the standard library alone.
+
+A file that can't be used is named in one ResultsWarning and left out, and so is a benchmark in it.
+Text comes from whoever wrote the files: what isn't printable in it is replaced here.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rnnbench.grids import Cell
+
+# Of asv 0.6: the versions of the formats of machine.json and of a results file.
+_MACHINE_VERSION = 1
+_RESULTS_VERSION = 2
+
+# What a benchmark measures, by its module, the end of its class's name, and its method. What the
+# class's name begins with is the variant.
+_QUANTITIES = {
+    ("lstm", "LSTM", "time_forward"): "forward",
+    ("lstm", "LSTM", "time_train"): "train",
+    ("compile", "WarmBuild", "timeraw_forward"): "build_forward_warm",
+    ("compile", "WarmBuild", "timeraw_train"): "build_train_warm",
+    ("compile", "ColdBuild", "timeraw_forward"): "build_forward_cold",
+    ("compile", "ColdBuild", "timeraw_train"): "build_train_cold",
+    ("memory", "Memory", "track_train"): "memory",
+    ("accuracy", "Accuracy", "track_outputs"): "error_outputs",
+    ("accuracy", "Accuracy", "track_gradients"): "error_gradients",
+}
+QUANTITIES = tuple(_QUANTITIES.values())
+
+# What may be 0: a time can't.
+_UNTIMED = ("memory", "error_outputs", "error_gradients")
+
+# How asv begins and ends a results file: enough to know whose it is without reading it all.
+_HEAD = re.compile(rb'\{"commit_hash": "([^"\\]*)", "env_name": "([^"\\]*)", "date": (\d+),')
+_TAIL = re.compile(rb'\}, "version": (\d+)\}\s*\Z')
+_HEAD_BYTES = 1024
+_TAIL_BYTES = 32
+
+
+class ResultsWarning(UserWarning):
+    """A file among the results, or a benchmark in it, was left out; the message names it and says why."""
+
+
+class NotFound(LookupError):
+    """What was asked for isn't there; the message says what is."""
+
+
+class Run(NamedTuple):
+    """A results file: what asv measured at a commit, on a machine, in an environment."""
+
+    machine: str
+    commit: str
+    environment: str
+    date: int  # of the commit, in ms since 1970
+    path: Path
+
+
+class Figure(NamedTuple):
+    """What a benchmark measured for a cell; of a whole batch."""
+
+    machine: str
+    commit: str
+    date: int  # of the commit, in ms since 1970
+    environment: str
+    benchmark: str
+    variant: str
+    quantity: str  # one of QUANTITIES
+    cell: Cell
+    state: str  # "ok"; "failed"; or "n/a": it can't run there, or wasn't asked for
+    value: float | None  # seconds, bytes, or an error's ratio
+    low: float | None  # the quartiles, of what was sampled
+    high: float | None
+    samples: int
+    version: str  # of the benchmark: figures of different versions measure different things
+
+
+def machines(results: Path) -> dict[str, dict[str, str]]:
+    """Return each machine's facts, by its name: what machine.json says, as text.
+
+    Raises NotFound where there is no folder of results.
+    """
+    return {facts["machine"]: facts for _, facts in _folders(results)}
+
+
+def runs(results: Path, machine: str | None = None, commit: str | None = None) -> list[Run]:
+    """Return what has results, the newest commit first: of one machine, of a commit or its hash's beginning.
+
+    Only the beginning and the end of each file are read. Raises NotFound where there is no folder of
+    results.
+    """
+    found = []
+    for folder, facts in _folders(results):
+        if machine not in (None, facts["machine"]):
+            continue
+        for path in folder.glob("*.json"):
+            named = path.name.partition("-")[0]
+            if path.name == "machine.json" or (commit and not (named.startswith(commit) or commit.startswith(named))):
+                continue
+            try:
+                run = Run(facts["machine"], *_identity(path), path)
+            except ValueError as reason:
+                _warn(path, reason)
+            else:
+                if run.commit.startswith(commit or ""):
+                    found.append(run)
+    return sorted(found, key=lambda run: (-run.date, run.commit, run.machine, run.environment))
+
+
+def figures(
+    results: Path, machine: str | None = None, commit: str | None = None, unavailable: bool = False
+) -> Iterator[Figure]:
+    """Yield the figures of runs(results, machine, commit), a file after the other; only one is in memory.
+
+    With `unavailable` those that are n/a come too. Raises NotFound where there is no folder of results.
+    """
+    for run in runs(results, machine, commit):
+        yield from read(run, unavailable)
+
+
+def read(run: Run, unavailable: bool = False) -> list[Figure]:
+    """Return the figures of a results file; with `unavailable` those that are n/a too."""
+    try:
+        content = _load(run.path, _RESULTS_VERSION)
+        columns, results = content["result_columns"], content["results"].items()
+        if (named := printable(str(content["params"]["machine"]))) != run.machine:
+            raise ValueError(f"it is of the machine {named}, in the folder of {run.machine}")
+    except (AttributeError, KeyError, TypeError) as error:
+        _warn(run.path, f"it isn't laid out as asv's results: {error!r}")
+        return []
+    except ValueError as reason:
+        _warn(run.path, reason)
+        return []
+
+    found, left_out = [], []
+    for name, values in results:
+        try:
+            measured = _figures(run, name, dict(zip(columns, values)))  # noqa: B905 - asv leaves out empty ends
+        except (KeyError, TypeError, ValueError) as reason:
+            left_out.append(f"{name} ({reason})")
+        else:
+            found += [figure for figure in measured if unavailable or figure.state != "n/a"]
+    if left_out:
+        _warn(run.path, ", ".join(left_out), action="leaving out of")
+    return found
+
+
+@functools.cache
+def describe(benchmark: str) -> tuple[str, str]:
+    """Return the variant and the quantity that a benchmark's name says: lstm.CudnnTF32LSTM.time_train is
+    ("cudnn_tf32", "train").
+
+    Raises ValueError for a name that isn't one of ours.
+    """
+    module, _, rest = benchmark.partition(".")
+    owner, _, method = rest.partition(".")
+    for (in_module, kind, by_method), quantity in _QUANTITIES.items():
+        prefix = owner.removesuffix(kind)
+        if (
+            (module, method) == (in_module, by_method)
+            and owner.endswith(kind)
+            and re.fullmatch("[A-Z][A-Za-z0-9]*", prefix)
+        ):
+            return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", prefix).lower(), quantity
+    raise ValueError("no benchmark has this name")
+
+
+def printable(text: str) -> str:
+    """Return a text with a mark in the place of whatever could move a terminal's cursor or hide text."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _folders(results: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Yield each machine's folder and facts."""
+    if not results.is_dir():
+        raise NotFound(f"there is no folder {results}: run it beside asv's results, or name their folder")
+    for folder in sorted(results.iterdir()):
+        if not folder.is_dir() or not any(folder.glob("*.json")):
+            continue
+        path = folder / "machine.json"
+        try:
+            content = _load(path, _MACHINE_VERSION)
+            facts = {printable(key): printable(value) for key, value in content.items() if isinstance(value, str)}
+            if not facts.get("machine"):
+                raise ValueError("it doesn't name its machine")
+        except ValueError as reason:
+            _warn(path, reason, action="leaving out its folder:")
+        else:
+            yield folder, facts
+
+
+def _load(path: Path, version: int) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"it can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it isn't JSON, or was cut off: {error}") from error
+    if not isinstance(content, dict) or content.get("version") != version:
+        raise ValueError(f"it isn't of version {version} of asv's format")
+    return content
+
+
+def _identity(path: Path) -> tuple[str, str, int]:
+    """Return the commit, the environment and the date of a results file; ValueError says what is wrong with it."""
+    commit, environment, date = _ends(path) or _contents(path)
+    if not (isinstance(commit, str) and re.fullmatch("[0-9a-f]{7,64}", commit)):
+        raise ValueError("it doesn't name its commit")
+    if type(date) is not int or not 0 <= date < 253402300800000:
+        raise ValueError("its commit's date isn't one")
+    return commit, printable(str(environment)), date
+
+
+def _ends(path: Path) -> tuple[Any, ...] | None:
+    """Return what a file's beginning says, if it ends as it should; None where only its contents can tell."""
+    try:
+        with path.open("rb") as file:
+            head = _HEAD.match(file.read(_HEAD_BYTES))
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            tail = _TAIL.search(file.read())
+    except OSError:
+        return None
+    if not head or not tail or int(tail[1]) != _RESULTS_VERSION:
+        return None
+    return head[1].decode(errors="replace"), head[2].decode(errors="replace"), int(head[3])
+
+
+def _contents(path: Path) -> tuple[Any, ...]:
+    content = _load(path, _RESULTS_VERSION)
+    return tuple(content.get(key) for key in ("commit_hash", "env_name", "date"))
+
+
+def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figure]:
+    """Return a benchmark's figures, a cell each; KeyError, TypeError, ValueError: they aren't as asv writes them."""
+    variant, quantity = describe(benchmark)
+    cells = _cells(*map(tuple, columns["params"]))
+
+    def column(name: str) -> Sequence[Any]:
+        # asv writes no column where it has nothing to say of any cell.
+        values = columns.get(name)
+        return [None] * len(cells) if values is None else values
+
+    rows = zip(cells, column("result"), column("stats_q_25"), column("stats_q_75"), column("stats_repeat"), strict=True)
+    version = printable(str(columns.get("version")))
+    measured = []
+    for cell, value, low, high, repeat in rows:
+        state = "failed" if value is None else "n/a" if value != value else "ok"
+        samples = (repeat or 1) if state == "ok" else 0
+        if state != "ok":
+            value = low = high = None
+        elif not (
+            _is_measured(value, quantity)
+            and (low is None or _is_measured(low, quantity))
+            and (high is None or _is_measured(high, quantity))
+        ):
+            raise ValueError(f"{value}, with the quartiles {low} and {high}, can't be its {quantity}")
+        if type(samples) is not int:
+            raise ValueError(f"{samples} isn't how often it was sampled")
+        measured.append(
+            Figure(
+                run.machine,
+                run.commit,
+                run.date,
+                run.environment,
+                benchmark,
+                variant,
+                quantity,
+                cell,
+                state,
+                value,
+                low,
+                high,
+                samples,
+                version,
+            )
+        )
+    return measured
+
+
+@functools.cache
+def _cells(*sizes: tuple[str, ...]) -> list[Cell]:
+    cells = [Cell(*map(int, chosen)) for chosen in itertools.product(*sizes)]
+    if min(map(min, cells)) < 1:
+        raise ValueError("a size is less than 1")
+    return cells
+
+
+def _is_measured(number: Any, quantity: str) -> bool:
+    # NaN compares as false; and what is computed from larger ones wouldn't be finite.
+    return type(number) in (float, int) and (0 < number < 1e300 or (number == 0 and quantity in _UNTIMED))
+
+
+def _warn(path: Path, reason: object, action: str = "leaving out") -> None:
+    message = printable(f"{action} {path}: {reason}")
+    # Of one place for all, so that a file that is read twice is named once.
+    warnings.warn(message, ResultsWarning, stacklevel=1)
