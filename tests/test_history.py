@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import recorded
 import synthetic
 
 from rnnbench import floor, history
@@ -15,7 +16,7 @@ from rnnbench.grids import PARAMS, Cell
 from rnnbench.history import NotFound, ResultsWarning
 from rnnbench.workload import Workload
 
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = recorded.RESULTS
 COMMIT = synthetic.commit_hash(0)
 NAN = float("nan")
 

@@ -1,4 +1,7 @@
-"""The README's tables, written from results/ between the marks `<!-- table: MACHINE -->` and `<!-- end -->`."""
+"""The README's tables, written from results/ between the marks `<!-- table: MACHINE -->` and `<!-- end -->`.
+
+Variants named after the machine are the only ones shown.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 from rnnbench.history import NotFound
 from rnnbench.report import formats, tables
 
-_MARKED = re.compile(r"(<!-- table: (?P<machine>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- table: (?P<machine>\S+)(?P<variants>(?: \w+)*) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
 def rewrite(text: str, results: Path) -> str:
@@ -20,6 +23,9 @@ def rewrite(text: str, results: Path) -> str:
         raise NotFound("there is no table to write: mark its place with <!-- table: MACHINE --> and <!-- end -->")
 
     def drawn(mark: re.Match[str]) -> str:
-        return f"{mark[1]}{formats.markdown_times(tables.make(results, mark['machine']))}\n{mark[3]}"
+        report = tables.make(results, mark["machine"])
+        if wanted := mark["variants"].split():
+            report = report._replace(rows=[row for row in report.rows if row.figure.variant in wanted])
+        return f"{mark[1]}{formats.markdown_times(report)}\n{mark['end']}"
 
     return _MARKED.sub(drawn, text)
