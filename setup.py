@@ -23,7 +23,10 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["rnnbench", "rnnbench.*"]),
-    package_data={"rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"]},
+    package_data={
+        "rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"],
+        "rnnbench.report": ["*.json", "*.csv", "page/*"],
+    },
     install_requires=["numpy"],
     extras_require={
         "theano": THEANO,

@@ -1,0 +1,1 @@
+"""What the results say: as tables, and as a page in asv's dashboard."""
