@@ -16,12 +16,13 @@ BIN := $(VENV)/bin
 ASV := $(BIN)/asv
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-gpu lint publish preview compare clean prerequisites
+.PHONY: help bench test test-gpu lint publish preview compare readme clean prerequisites
 
 help:
 	@echo 'make bench [GRID=quick|seed|full]   time a grid at HEAD and write the dashboard'
 	@echo 'make preview                        show the dashboard at http://127.0.0.1:8080'
 	@echo 'make compare A=<commit> B=<commit>  compare two commits that have results'
+	@echo 'make readme                         write the tables of README.md from results/'
 	@echo 'make publish                        write the dashboard from results/'
 	@echo 'make test                           check the code and run the tests'
 	@echo 'make test-gpu                       run the tests that need a GPU'
@@ -46,6 +47,9 @@ preview: $(VENV)/bench
 compare: $(VENV)/bench
 	@[ -n '$(A)' ] && [ -n '$(B)' ] || { echo 'Which commits? make compare A=<commit> B=<commit>' >&2; exit 2; }
 	@$(ASV) compare --machine '$(MACHINE)' '$(A)' '$(B)'
+
+readme: $(VENV)/bench
+	@$(BIN)/rnnbench readme README.md
 
 test: lint
 	@echo '==> Running the tests. A first run compiles for some minutes.'
@@ -87,5 +91,5 @@ $(VENV)/bench: setup.py | prerequisites
 
 $(VENV)/test: $(VENV)/bench
 	@echo '==> Setting up the tests.'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[theano,bench,test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[theano,bench,report,test]'
 	@touch $@

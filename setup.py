@@ -32,6 +32,8 @@ setup(
         "theano": THEANO,
         # asv builds an environment of its own with virtualenv.
         "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
+        # Tables, which asv's own tabulate draws too, and plots.
+        "report": ["matplotlib==3.10.9", "tabulate==0.10.0"],
         "test": ["hypothesis==6.170.15", "mypy==2.4.1", "pytest==9.2.0", "ruff==0.17.6"],
     },
     entry_points={"console_scripts": ["rnnbench=rnnbench.cli:main"]},

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
 
-from rnnbench import __version__, grids, machine, theano_runtime, variants
+from rnnbench import __version__, grids, history, machine, theano_runtime, variants
+
+_FORMATS = ("text", "markdown", "csv", "json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; wrong arguments exit with 2 and say what is allowed."""
+    options = _parser().parse_args(arguments)
+    if options.command == "variants":
+        _list_variants(options.device)
+    elif options.command == "doctor":
+        return _examine(options.device)
+    elif options.command == "machine":
+        machine.save(options.name, options.device)
+    elif options.command == "report":
+        return _reading(_report, options)
+    elif options.command == "history":
+        return _reading(_show_history, options)
+    elif options.command == "readme":
+        return _reading(_rewrite, options)
+    else:
+        print(grids.asv_filter(options.grid))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rnnbench", description="Recurrent networks, timed and checked.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -29,16 +55,92 @@ def main(arguments: Sequence[str] | None = None) -> int:
     description.add_argument("name", help="its name in results/")
     description.add_argument("--device", choices=variants.DEVICES, default="cpu", help="cuda adds the GPU's facts")
 
-    options = parser.parse_args(arguments)
-    if options.command == "variants":
-        _list_variants(options.device)
-    elif options.command == "doctor":
-        return _examine(options.device)
-    elif options.command == "machine":
-        machine.save(options.name, options.device)
-    else:
-        print(grids.asv_filter(options.grid))
+    report = commands.add_parser("report", help="show what a machine measured at a commit")
+    shown = report.add_mutually_exclusive_group()
+    shown.add_argument("--format", choices=_FORMATS, default="text")
+    shown.add_argument("--plot", type=_image, metavar="FILE", help="draw how time grows, to a .png or .svg")
+    shown.add_argument("--export", choices=["rnn-benchmarks"], help="in the form of that repository's tables")
+    report.add_argument("--against", metavar="COMMIT|MACHINE|titan-x", help="compare with these figures")
+
+    listed = commands.add_parser("history", help="list what has results, and what is missing from a grid")
+    listed.add_argument("--grid", choices=tuple(grids.GRIDS), help="say what is missing, and how to measure it")
+
+    readme = commands.add_parser("readme", help="write a README's marked tables from the results")
+    readme.add_argument("file", type=Path)
+
+    for command in (report, listed):
+        command.add_argument("--machine", help="a name in the results")
+        command.add_argument("--commit", help="a hash or its beginning; the newest with results unless named")
+    for command in (report, listed, readme):
+        command.add_argument("--results", type=Path, default="results", metavar="FOLDER", help="asv's results_dir")
+    return parser
+
+
+def _image(name: str) -> Path:
+    if not name.endswith((".png", ".svg")):
+        raise argparse.ArgumentTypeError(f"{name}: its name must end with .png or .svg")
+    return Path(name)
+
+
+def _reading(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+    """Run a command that reads results; what is wrong with them is said in a line each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", history.ResultsWarning)
+        warnings.showwarning = _show
+        try:
+            command(options)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever reads has seen enough; at its end Python would write there once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (history.NotFound, OSError) as reason:
+            return _complain(reason)
+        except ModuleNotFoundError as missing:
+            if missing.name not in ("matplotlib", "tabulate"):
+                raise
+            return _complain(f"{missing.name} is missing: pip install 'rnnbench[report]'")
     return 0
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    _complain(message)
+
+
+def _complain(reason: object) -> int:
+    print(f"rnnbench: {reason}", file=sys.stderr)
+    return 1
+
+
+def _report(options: argparse.Namespace) -> None:
+    from rnnbench.report import export, formats, plot, tables
+
+    report = tables.make(options.results, options.machine, options.commit, options.against)
+    if options.plot:
+        plot.save(report, options.plot)
+    elif options.export:
+        print(export.rnn_benchmarks(report), end="")
+    else:
+        print(formats.FORMATS[options.format](report), end="")
+
+
+def _show_history(options: argparse.Namespace) -> None:
+    from rnnbench.report import gaps
+
+    print(gaps.listing(options.results, options.machine, options.commit, options.grid), end="")
+
+
+def _rewrite(options: argparse.Namespace) -> None:
+    from rnnbench.report import readme
+
+    text = options.file.read_text(encoding="utf-8")
+    options.file.write_text(readme.rewrite(text, options.results), encoding="utf-8")
 
 
 def _list_variants(device: str) -> None:

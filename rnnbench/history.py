@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +50,10 @@ class ResultsWarning(UserWarning):
     """A file among the results, or a benchmark in it, was left out; the message names it and says why."""
 
 
+class NotFound(LookupError):
+    """What was asked for isn't there; the message says what is."""
+
+
 class Run(NamedTuple):
     """A results file: what asv measured at a commit, on a machine, in an environment."""
 
@@ -83,7 +86,7 @@ class Figure(NamedTuple):
 def machines(results: Path) -> dict[str, dict[str, str]]:
     """Return each machine's facts, by its name: what machine.json says, as text.
 
-    Raises FileNotFoundError where there is no folder of results.
+    Raises NotFound where there is no folder of results.
     """
     return {facts["machine"]: facts for _, facts in _folders(results)}
 
@@ -91,8 +94,8 @@ def machines(results: Path) -> dict[str, dict[str, str]]:
 def runs(results: Path, machine: str | None = None, commit: str | None = None) -> list[Run]:
     """Return what has results, the newest commit first: of one machine, of a commit or its hash's beginning.
 
-    Only the beginning and the end of each file are read. Raises FileNotFoundError where there is no
-    folder of results.
+    Only the beginning and the end of each file are read. Raises NotFound where there is no folder of
+    results.
     """
     found = []
     for folder, facts in _folders(results):
@@ -117,8 +120,7 @@ def figures(
 ) -> Iterator[Figure]:
     """Yield the figures of runs(results, machine, commit), a file after the other; only one is in memory.
 
-    With `unavailable` those that are n/a come too. Raises FileNotFoundError where there is no folder
-    of results.
+    With `unavailable` those that are n/a come too. Raises NotFound where there is no folder of results.
     """
     for run in runs(results, machine, commit):
         yield from read(run, unavailable)
@@ -178,6 +180,8 @@ def printable(text: str) -> str:
 
 def _folders(results: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """Yield each machine's folder and facts."""
+    if not results.is_dir():
+        raise NotFound(f"there is no folder {results}: run it beside asv's results, or name their folder")
     for folder in sorted(results.iterdir()):
         if not folder.is_dir() or not any(folder.glob("*.json")):
             continue
@@ -237,11 +241,12 @@ def _contents(path: Path) -> tuple[Any, ...]:
 def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figure]:
     """Return a benchmark's figures, a cell each; KeyError, TypeError, ValueError: they aren't as asv writes them."""
     variant, quantity = describe(benchmark)
-    cells = [Cell(*map(int, sizes)) for sizes in itertools.product(*columns["params"])]
+    cells = _cells(*map(tuple, columns["params"]))
 
     def column(name: str) -> Sequence[Any]:
         # asv writes no column where it has nothing to say of any cell.
-        return columns.get(name) or [None] * len(cells)
+        values = columns.get(name)
+        return [None] * len(cells) if values is None else values
 
     rows = zip(cells, column("result"), column("stats_q_25"), column("stats_q_75"), column("stats_repeat"), strict=True)
     version = printable(str(columns.get("version")))
@@ -251,7 +256,11 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figur
         samples = (repeat or 1) if state == "ok" else 0
         if state != "ok":
             value = low = high = None
-        elif not all(_is_measured(number, quantity) for number in (value, low, high) if number is not None):
+        elif not (
+            _is_measured(value, quantity)
+            and (low is None or _is_measured(low, quantity))
+            and (high is None or _is_measured(high, quantity))
+        ):
             raise ValueError(f"{value}, with the quartiles {low} and {high}, can't be its {quantity}")
         if type(samples) is not int:
             raise ValueError(f"{samples} isn't how often it was sampled")
@@ -276,12 +285,20 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figur
     return measured
 
 
+@functools.cache
+def _cells(*sizes: tuple[str, ...]) -> list[Cell]:
+    cells = [Cell(*map(int, chosen)) for chosen in itertools.product(*sizes)]
+    if min(map(min, cells)) < 1:
+        raise ValueError("a size is less than 1")
+    return cells
+
+
 def _is_measured(number: Any, quantity: str) -> bool:
-    if type(number) not in (int, float) or not math.isfinite(number):
-        return False
-    return number > 0 or (number == 0 and quantity in _UNTIMED)
+    # NaN compares as false; and what is computed from larger ones wouldn't be finite.
+    return type(number) in (float, int) and (0 < number < 1e300 or (number == 0 and quantity in _UNTIMED))
 
 
 def _warn(path: Path, reason: object, action: str = "leaving out") -> None:
     message = printable(f"{action} {path}: {reason}")
-    warnings.warn(message, ResultsWarning, stacklevel=3)
+    # Of one place for all, so that a file that is read twice is named once.
+    warnings.warn(message, ResultsWarning, stacklevel=1)

@@ -1,1 +1,1 @@
-"""What the results say: as tables, and as a page in asv's dashboard."""
+"""What the results say: tables, plots, and the comparison with the figures published in 2016."""

@@ -1,0 +1,62 @@
+"""The figures published in 2016, of a GTX TITAN X, and how they were measured otherwise than ours.
+
+titan_x.csv has every figure of two public tables: cudnn-rnn-benchmarks
+(github.com/MaximumEntropy/cudnn_rnn_theano_benchmarks) and github.com/glample/rnn-benchmarks.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from importlib import resources
+
+from rnnbench.grids import Cell
+from rnnbench.history import Figure
+
+TITAN_X = "titan-x"
+_DATE = 1451606400000  # of the year 2016 no more is known
+
+# Our variant that is nearest to a published version; the others keep their published name.
+_VARIANTS = {
+    ("cudnn-rnn-benchmarks", "Theano"): "scan",
+    ("cudnn-rnn-benchmarks", "cuDNN Theano"): "cudnn",
+}
+
+DIFFERENCES = (
+    "The TITAN X figures are cudnn-rnn-benchmarks', of 2016: CUDA 7.5, cuDNN 5, a Xeon X5650, Theano with libgpuarray.",
+    "Their scan stepped over the batch, with the sequence's steps as rows: as many steps as examples.",
+    "With three layers, their scan computed the gradients of the last layer's parameters alone.",
+    "Their cuDNN left out the first layer's product with the inputs, and all of its weights were zero.",
+    "Their clock didn't wait for the GPU; every call copied the outputs to the host, which ours don't.",
+)
+
+
+def figures(source: str = "cudnn-rnn-benchmarks") -> Iterator[Figure]:
+    """Yield the LSTM's published times, in seconds a batch as in the history; their environment is the source.
+
+    The source is "cudnn-rnn-benchmarks" or "rnn-benchmarks".
+    """
+    text = resources.files(__package__).joinpath("titan_x.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        if row["cell"] != "lstm" or row["source"] != source:
+            continue
+        cell = Cell(*(int(row[name]) for name in Cell._fields))
+        variant = _VARIANTS.get((source, row["version"]), row["version"])
+        for quantity in ("train", "forward"):
+            seconds = float(row[f"{quantity}_us_per_example"]) * cell.batch / 1e6
+            yield Figure(
+                machine=TITAN_X,
+                commit="",
+                date=_DATE,
+                environment=source,
+                benchmark="",
+                variant=variant,
+                quantity=quantity,
+                cell=cell,
+                state="ok",
+                value=seconds,
+                low=None,
+                high=None,
+                samples=1,
+                version="",
+            )

@@ -1,0 +1,166 @@
+"""The figures of a commit, each with what it is compared with: the rows of every table and plot."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import platform
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rnnbench import history
+from rnnbench.floor import floor
+from rnnbench.history import Figure, NotFound, Run
+from rnnbench.report import published
+
+BASELINE = "scan"
+CALLS = ("train", "forward")
+# Of an error a quotient says nothing.
+_COMPARED = tuple(name for name in history.QUANTITIES if not name.startswith("error"))
+
+
+class Row(NamedTuple):
+    """A figure, and what it is compared with; None where there is nothing to compare it with."""
+
+    figure: Figure
+    version: str  # the variant, with its environment where several have measured it
+    speedup: float | None  # how many times as fast as scan
+    of_floor: float | None  # the floor's time over this one: 1 is as fast as the hardware allows
+    against: float | None  # the other figure over this one: above 1 is better than there
+
+
+class Report(NamedTuple):
+    """What a machine measured at a commit, in the order of the tables."""
+
+    facts: dict[str, str]  # machine.json's
+    commit: str
+    date: datetime.date
+    other: str | None  # what `Row.against` compares with: a machine, a commit, or the published figures
+    other_commit: str  # empty for the published ones
+    differences: Sequence[str]  # how the other was measured otherwise, in sentences
+    rows: list[Row]
+
+
+def make(results: Path, machine: str | None = None, commit: str | None = None, against: str | None = None) -> Report:
+    """Return what a machine measured at a commit.
+
+    The machine is this host unless named, or else the one with the newest results; the commit, or
+    its hash's beginning, is the newest with figures unless named. `against` is another machine, a
+    commit of the same one, or "titan-x", the figures published in 2016.
+
+    Raises NotFound, which says what there is.
+    """
+    facts = history.machines(results)
+    runs = history.runs(results)
+    if machine is None:
+        measured = {run.machine for run in runs}
+        machine = platform.node() if platform.node() in measured else runs[0].machine if runs else None
+    if machine not in facts:
+        raise NotFound(f"{results} has no results of {machine or 'any machine'}: it has {_listed(facts)}")
+    of_machine = [run for run in runs if run.machine == machine]
+    figures = _newest(_at(of_machine, commit) if commit else of_machine)
+    if not figures:
+        raise NotFound(f"{results} has no figure of {machine}: time some with asv run --machine {machine}")
+
+    others: list[Figure] = []
+    if against == published.TITAN_X:
+        others = list(published.figures())
+    elif against is not None and against in facts:
+        of_other = [run for run in runs if run.machine == against]
+        same_commit = [run for run in of_other if run.commit == figures[0].commit]
+        others = _newest(same_commit) or _newest(of_other)
+    elif against is not None:
+        try:
+            others = _newest(_at(of_machine, against))
+        except NotFound as reason:
+            raise NotFound(f"{reason}; nor is it a machine ({_listed(facts)}) or {published.TITAN_X}") from None
+    if against is not None and not others:
+        raise NotFound(f"{results} has no figure of {against} to compare with")
+    other = None
+    if others:
+        other = others[0].machine if others[0].machine != machine else others[0].commit[:8]
+
+    return Report(
+        facts[machine],
+        figures[0].commit,
+        day(figures[0].date),
+        other,
+        others[0].commit if others else "",
+        published.DIFFERENCES if against == published.TITAN_X else (),
+        _rows(figures, others, facts[machine]),
+    )
+
+
+def day(milliseconds: int) -> datetime.date:
+    """Return the day of a commit from its ms since 1970, in UTC."""
+    return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC).date()
+
+
+def _at(runs: Sequence[Run], commit: str) -> list[Run]:
+    found = [run for run in runs if run.commit.startswith(commit)]
+    commits = sorted({run.commit for run in found})
+    if len(commits) > 1:
+        raise NotFound(f"{commit} is the beginning of several commits: {', '.join(commits)}")
+    if not commits:
+        newest = list(dict.fromkeys(run.commit[:8] for run in runs))[:10]
+        raise NotFound(f"there are no results of commit {commit}; the newest that have some: {', '.join(newest)}")
+    return found
+
+
+def _newest(runs: Iterable[Run]) -> list[Figure]:
+    """Return the figures of the first commit that has any; its environments' files are read together."""
+    for _, of_commit in itertools.groupby(runs, key=lambda run: run.commit):
+        if found := [figure for run in of_commit for figure in history.read(run)]:
+            return found
+    return []
+
+
+def _rows(figures: Sequence[Figure], others: Iterable[Figure], facts: dict[str, str]) -> list[Row]:
+    environments: dict[str, set[str]] = defaultdict(set)
+    for figure in figures:
+        environments[figure.variant].add(figure.environment)
+    baselines, counterparts = _by_key(figures), _by_key(others)
+
+    rows = []
+    for figure in sorted(figures, key=_order):
+        several = len(environments[figure.variant]) > 1
+        version = f"{figure.variant} ({figure.environment})" if several else figure.variant
+        speedup = of_floor = against = None
+        if figure.value:
+            if figure.quantity in CALLS:
+                least = floor(figure.cell, figure.quantity, figure.variant, facts)
+                of_floor = least and least.seconds / figure.value
+                if figure.variant != BASELINE:
+                    speedup = _quotient(figure, baselines[BASELINE, figure.quantity, figure.cell])
+            if figure.quantity in _COMPARED:
+                against = _quotient(figure, counterparts[figure.variant, figure.quantity, figure.cell])
+        rows.append(Row(figure, version, speedup, of_floor, against))
+    return rows
+
+
+def _order(figure: Figure) -> tuple:
+    """As the published tables are ordered, the loop first."""
+    batch, seq, hidden, depth = figure.cell
+    return depth, seq, batch, hidden, figure.variant != BASELINE, figure.variant, figure.environment
+
+
+def _by_key(figures: Iterable[Figure]) -> dict[tuple, list[Figure]]:
+    found: dict[tuple, list[Figure]] = defaultdict(list)
+    for figure in figures:
+        if figure.value:
+            found[figure.variant, figure.quantity, figure.cell].append(figure)
+    return found
+
+
+def _quotient(figure: Figure, others: Sequence[Figure]) -> float | None:
+    """Return another's value over the figure's, of the same environment if there is a choice."""
+    # Published figures are of no version.
+    comparable = [other for other in others if other.version in (figure.version, "") or other.variant != figure.variant]
+    nearest = sorted(comparable, key=lambda other: other.environment != figure.environment)
+    return nearest[0].value / figure.value if nearest and nearest[0].value and figure.value else None
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,297 @@
+"""asv's results files as rows, checked against the files themselves, and against broken copies of them."""
+
+import json
+import math
+import shutil
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from rnnbench import floor, history
+from rnnbench.grids import PARAMS, Cell
+from rnnbench.history import NotFound, ResultsWarning
+from rnnbench.workload import Workload
+
+RESULTS = Path(__file__).parent.parent / "results"
+COMMIT = synthetic.commit_hash(0)
+NAN = float("nan")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A copy of the real results."""
+    return Path(shutil.copytree(RESULTS, tmp_path / "results"))
+
+
+@pytest.fixture
+def made(tmp_path):
+    """One machine, without a run yet."""
+    synthetic.write_machine(tmp_path, "north")
+    return tmp_path
+
+
+def only_file(results, machine):
+    (path,) = (path for path in (results / machine).glob("*.json") if path.name != "machine.json")
+    return path
+
+
+def read_strictly(results, **choice):
+    """Return the figures, and fail at a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return list(history.figures(results, **choice))
+
+
+def row_with(column, value):
+    """Return a row of a timed benchmark with another value in a column."""
+    row = synthetic.sampled([1.0] * 36)
+    row[synthetic.COLUMNS.index(column)] = value
+    return row
+
+
+@pytest.mark.parametrize("machine", ["h100", "epyc-2core"])
+def test_every_figure_is_the_files(machine):
+    content = json.loads(only_file(RESULTS, machine).read_text())
+    column = {name: number for number, name in enumerate(content["result_columns"])}
+    figures = read_strictly(RESULTS, machine=machine, unavailable=True)
+    assert len(figures) == 36 * len(content["results"])
+    for figure in figures:
+        row = content["results"][figure.benchmark]
+        indices = [sizes.index(size) for sizes, size in zip(PARAMS, figure.cell, strict=True)]
+        at = ((indices[0] * 3 + indices[1]) * 3 + indices[2]) * 2 + indices[3]
+        value = row[column["result"]][at]
+        if math.isnan(value):
+            assert (figure.state, figure.value, figure.low, figure.samples) == ("n/a", None, None, 0)
+            continue
+        assert (figure.state, figure.value) == ("ok", value)
+        if len(row) > column["stats_q_75"]:
+            expected = [row[column[name]][at] for name in ("stats_q_25", "stats_q_75")]
+            assert [figure.low, figure.high] == expected
+            assert figure.samples == len(row[column["samples"]][at])
+        assert (figure.machine, figure.commit, figure.date) == (machine, content["commit_hash"], content["date"])
+        assert (figure.environment, figure.version) == (content["env_name"], "1")
+
+
+def test_what_is_not_available_comes_when_asked_for():
+    figures = read_strictly(RESULTS, machine="h100")
+    assert len(figures) == 4 * 10
+    assert {figure.state for figure in figures} == {"ok"}
+    assert {figure.state for figure in read_strictly(RESULTS, machine="h100", unavailable=True)} == {"ok", "n/a"}
+
+
+def test_null_is_failed_in_a_cell_and_in_all(made):
+    values = [None, NAN, *[1.0] * 34]
+    content = {"lstm.ScanLSTM.time_train": synthetic.sampled(values), "lstm.CudnnLSTM.time_train": [None, [["32"]] * 4]}
+    synthetic.write_run(made, "north", COMMIT, content)
+    scan, cudnn = {}, {}
+    for figure in read_strictly(made, unavailable=True):
+        (scan if figure.variant == "scan" else cudnn)[figure.cell] = figure.state
+    assert [scan[Cell(*cell)] for cell in synthetic.CELLS] == ["failed", "n/a", *["ok"] * 34]
+    assert cudnn == {Cell(32, 32, 32, 32): "failed"}
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "variant", "quantity"),
+    [
+        ("lstm.ScanLSTM.time_forward", "scan", "forward"),
+        ("lstm.CudnnTF32LSTM.time_train", "cudnn_tf32", "train"),
+        ("lstm.TorchTF32LSTM.time_train", "torch_tf32", "train"),
+        ("lstm.NumpyLoopLSTM.time_train", "numpy_loop", "train"),
+        ("compile.JaxScanWarmBuild.timeraw_forward", "jax_scan", "build_forward_warm"),
+        ("compile.ScanColdBuild.timeraw_train", "scan", "build_train_cold"),
+        ("memory.TorchMemory.track_train", "torch", "memory"),
+        ("accuracy.ScanAccuracy.track_outputs", "scan", "error_outputs"),
+        ("accuracy.ScanAccuracy.track_gradients", "scan", "error_gradients"),
+    ],
+)
+def test_a_benchmarks_name_says_the_variant_and_the_quantity(benchmark, variant, quantity):
+    assert history.describe(benchmark) == (variant, quantity)
+
+
+@pytest.mark.parametrize(
+    "benchmark",
+    ["", "version", "lstm.ScanLSTM", "lstm.LSTM.time_train", "lstm.ScanGRU.time_train", "memory.ScanLSTM.time_train"],
+)
+def test_another_name_is_no_benchmark_of_ours(benchmark):
+    with pytest.raises(ValueError, match="no benchmark"):
+        history.describe(benchmark)
+
+
+def test_every_benchmark_of_this_repository_is_known():
+    names = json.loads((RESULTS / "benchmarks.json").read_text())
+    names.pop("version")
+    assert {history.describe(name)[1] for name in names} == set(history.QUANTITIES)
+
+
+def test_runs_are_found_by_machine_and_by_a_hashs_beginning_newest_first(tmp_path):
+    commits = synthetic.write(tmp_path, 3, machines=["north", "south"])
+    assert [run.commit for run in history.runs(tmp_path, "north")] == commits[::-1]
+    assert {run.machine for run in history.runs(tmp_path)} == {"north", "south"}
+    for beginning in (commits[1], commits[1][:4], commits[1][:12]):
+        (run,) = history.runs(tmp_path, "south", beginning)
+        assert (run.machine, run.commit, run.environment) == ("south", commits[1], "virtualenv-py3.11")
+    assert history.runs(tmp_path, "south", commits[1][:8] + "0" * 32) == []
+    assert history.runs(tmp_path, "east") == []
+
+
+def test_a_file_laid_out_otherwise_is_the_same(results):
+    path = only_file(results, "h100")
+    expected = read_strictly(results)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(reversed(content.items())), indent=2))
+    assert read_strictly(results) == expected
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (lambda text: text[: len(text) // 2], "cut off"),
+        (lambda text: "", "isn't JSON"),
+        (lambda text: "<html>", "isn't JSON"),
+        (lambda text: "\xff\xfe\x00", "isn't JSON"),
+        (lambda text: "[" * 100_000, "isn't JSON"),
+        (lambda text: "[1, 2]", "version 2"),
+        (lambda text: text.replace('"version": 2}', '"version": 3}'), "version 2"),
+        (lambda text: text.replace('"version": 2}', '"version": NaN}'), "version 2"),
+        (lambda text: text.replace('"date": 1795354531000', '"date": NaN'), "date"),
+        (lambda text: text.replace('"commit_hash": "fcae', '"commit_hash": "; rm '), "commit"),
+        (lambda text: text.replace('"results": {', '"others": {'), "KeyError\\('results'\\)"),
+        (lambda text: text.replace('"machine": "h100"', '"machine": "h200"'), "h200"),
+    ],
+)
+def test_a_broken_file_is_named_once_and_left_out(results, broken, reason):
+    path = only_file(results, "h100")
+    path.write_text(broken(path.read_text()), encoding="latin-1")
+    with pytest.warns(ResultsWarning, match=reason) as warned:
+        figures = list(history.figures(results))
+    assert len(warned) == 1
+    assert str(path) in str(warned[0].message)
+    assert figures == read_strictly(RESULTS, machine="epyc-2core")
+
+
+@pytest.mark.parametrize("broken", [lambda text: text[:-40], lambda text: text.replace('sion": 2}', 'sion": 3}')])
+def test_a_broken_file_is_no_run(results, broken):
+    path = only_file(results, "h100")
+    path.write_text(broken(path.read_text()))
+    with pytest.warns(ResultsWarning):
+        assert history.runs(results, "h100") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "reason"),
+    [
+        ("lstm.ScanGRU.time_train", row_with("result", [1.0] * 36), "no benchmark"),
+        ("lstm.TorchLSTM.time_train", row_with("stats_q_25", [NAN] * 36), "quartiles nan"),
+        ("lstm.TorchLSTM.time_train", row_with("result", [-1.0] * 36), "-1.0"),
+        ("lstm.TorchLSTM.time_train", row_with("result", [0] * 36), "0, with"),
+        ("lstm.TorchLSTM.time_train", row_with("result", [float("inf")] * 36), "inf"),
+        ("lstm.TorchLSTM.time_train", row_with("result", [10**400] * 36), "1000"),
+        ("lstm.TorchLSTM.time_train", row_with("result", ["fast"] * 36), "fast"),
+        ("lstm.TorchLSTM.time_train", row_with("result", [True] * 36), "True"),
+        ("lstm.TorchLSTM.time_train", row_with("result", [1.0] * 35), "shorter"),
+        ("lstm.TorchLSTM.time_train", row_with("stats_repeat", [NAN] * 36), "nan isn't"),
+        ("lstm.TorchLSTM.time_train", row_with("params", [["32"], ["1"], ["2"]]), "missing"),
+        ("lstm.TorchLSTM.time_train", row_with("params", [["a"], ["1"], ["2"], ["3"]]), "invalid literal"),
+        ("lstm.TorchLSTM.time_train", row_with("params", [["0"], ["1"], ["2"], ["3"]]), "less than 1"),
+        ("lstm.TorchLSTM.time_train", "nonsense", "TorchLSTM"),
+        ("lstm.TorchLSTM.time_train", 7, "TorchLSTM"),
+    ],
+)
+def test_a_broken_benchmark_is_named_and_the_others_of_its_file_are_kept(made, name, row, reason):
+    good = synthetic.sampled([1.0] * 36)
+    path = synthetic.write_run(made, "north", COMMIT, {name: row, "lstm.ScanLSTM.time_train": good})
+    with pytest.warns(ResultsWarning, match=reason) as warned:
+        figures = list(history.figures(made))
+    assert len(warned) == 1
+    assert str(path) in str(warned[0].message)
+    assert name in str(warned[0].message)
+    assert [figure.variant for figure in figures] == ["scan"] * 36
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"machine": "north", "version": 2}', '{"version": 1}'])
+def test_a_machine_that_is_not_described_is_left_out(made, content):
+    synthetic.write_run(made, "north", COMMIT, {})
+    synthetic.write_machine(made, "south")
+    synthetic.write_run(made, "south", COMMIT, {"lstm.ScanLSTM.time_train": synthetic.sampled([1.0] * 36)})
+    described = made / "north" / "machine.json"
+    described.unlink() if content is None else described.write_text(content)
+    with pytest.warns(ResultsWarning) as warned:
+        assert {figure.machine for figure in history.figures(made)} == {"south"}
+    assert len(warned) == 1
+    assert str(described) in str(warned[0].message)
+
+
+def test_other_things_among_the_results_are_no_machines(results):
+    (results / "notes").mkdir()
+    (results / "README.md").touch()
+    (results / "h100" / "notes.txt").touch()
+    assert read_strictly(results) == read_strictly(RESULTS)
+
+
+def test_what_could_move_a_cursor_is_replaced(made):
+    synthetic.write_machine(made, "south\x1b[2J", cpu="A\u202eCPU")
+    path = synthetic.write_run(
+        made, "south\x1b[2J", COMMIT, {"lstm.\x1b[1mLSTM.time_train": []}, environment="py\x07\x9b3"
+    )
+    facts = history.machines(made)["south\ufffd[2J"]
+    assert facts["cpu"] == "A\ufffdCPU"
+    (run,) = history.runs(made)
+    with pytest.warns(ResultsWarning) as warned:
+        assert history.read(run) == []
+    assert run.environment == "py\ufffd\ufffd3"
+    assert run.path == path
+    assert all(letter.isprintable() for warning in warned for letter in str(warning.message))
+
+
+def test_no_folder_of_results(tmp_path):
+    with pytest.raises(NotFound, match="nowhere"):
+        history.runs(tmp_path / "nowhere")
+    assert history.runs(tmp_path) == []
+
+
+def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
+    commits = synthetic.write(tmp_path, 5)
+    opened = []
+    load = history._load
+    monkeypatch.setattr(history, "_load", lambda path, version: opened.append(path.name) or load(path, version))
+    figures = history.figures(tmp_path, "south", commits[2])
+    next(figures)
+    assert sorted(opened) == [f"{commits[2][:8]}-virtualenv-py3.11.json", *["machine.json"] * 3]
+
+
+def test_memory_grows_with_a_file_and_not_with_the_history(tmp_path):
+    synthetic.write(tmp_path, 8, machines=["north"])
+    run, *_ = history.runs(tmp_path)
+
+    def peak(function):
+        tracemalloc.start()
+        function()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    one = peak(lambda: history.read(run))
+    # While a file is parsed, the rows of the one before are still held.
+    assert peak(lambda: [None for _ in history.figures(tmp_path)]) < 2 * one
+
+
+FACTS = {"float32_flops": "6.7e13", "tf32_flops": "4.9e14", "memory_bandwidth": "3.35e12"}
+
+
+def test_the_floor_is_the_larger_of_computing_and_moving():
+    cell = Cell(128, 200, 1024, 3)
+    work = Workload(*cell)
+    assert floor.floor(cell, "train", "cudnn", FACTS) == (work.train_flops / 6.7e13, "compute")
+    assert floor.floor(cell, "forward", "cudnn_tf32", FACTS) == (work.forward_flops / 4.9e14, "compute")
+    slow = {**FACTS, "memory_bandwidth": "1e9"}
+    assert floor.floor(cell, "forward", "cudnn", slow) == (work.forward_bytes / 1e9, "memory")
+    assert floor.floor(cell, "train", "cudnn", slow) == (work.train_bytes / 1e9, "memory")
+
+
+@pytest.mark.parametrize("rate", [None, "", "fast", "nan", "inf", "0", "-1"])
+def test_there_is_no_floor_without_the_peaks(rate):
+    facts = {key: value for key, value in {**FACTS, "memory_bandwidth": rate}.items() if value is not None}
+    assert floor.floor(Cell(32, 30, 128, 1), "train", "scan", facts) is None
