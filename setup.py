@@ -25,7 +25,7 @@ setup(
     packages=find_packages(include=["rnnbench", "rnnbench.*"]),
     package_data={
         "rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"],
-        "rnnbench.report": ["*.json", "*.csv", "page/*"],
+        "rnnbench.report": ["libraries.json", "titan_x.csv", "page/*"],
     },
     install_requires=["numpy"],
     extras_require={
@@ -34,7 +34,14 @@ setup(
         "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
         # Tables, which asv's own tabulate draws too, and plots.
         "report": ["matplotlib==3.10.9", "tabulate==0.10.0"],
-        "test": ["hypothesis==6.170.15", "mypy==2.4.1", "pytest==9.2.0", "ruff==0.17.6"],
+        "test": [
+            "axe-playwright-python==0.1.8",
+            "hypothesis==6.170.15",
+            "mypy==2.4.1",
+            "playwright==1.65.2",
+            "pytest==9.2.0",
+            "ruff==0.17.6",
+        ],
     },
     entry_points={"console_scripts": ["rnnbench=rnnbench.cli:main"]},
 )
