@@ -28,7 +28,7 @@ class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no ty
         html = Path(conf.html_dir)
         _fill_summaries(html, benchmarks)
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ResultsWarning)
+            warnings.simplefilter("default", ResultsWarning)
             page.write(Path(conf.results_dir), html)
         for warning in caught:
             log.warning(str(warning.message))

@@ -442,7 +442,7 @@ def test_text_from_results_is_never_markup(tab, html, serve, tmp_path):
     shutil.copytree(html, tmp_path / "html")
     data = tmp_path / "html" / dashboard.NAME
     index = json.loads((data / "index.json").read_text())
-    index["machines"][0] |= {"name": hostile, "facts": {hostile: hostile}}
+    index["machines"][0] |= {"name": hostile, "facts": {hostile: hostile}, "floors": {hostile: {}}}
     (data / "index.json").write_text(json.dumps(index))
     file = data / f"0-{index['machines'][0]['commits'][0][0]}.json"
     series = [one | {"variant": hostile, "environment": hostile} for one in json.loads(file.read_text())]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rnnbench import history
 from rnnbench.floor import Floor, floor
-from rnnbench.grids import GRIDS, Cell
+from rnnbench.grids import GRIDS
 from rnnbench.report import published
 from rnnbench.report.tables import BASELINE, CALLS
 
 NAME = "recurrent-networks"  # in the page's address, and the name of its files and its folder
 TITLE = "Recurrent networks"
+
+CELLS = GRIDS["full"]
+_POSITIONS = {cell: position for position, cell in enumerate(CELLS)}
 
 _PARTS = Path(__file__).parent / "page"
 
@@ -67,17 +69,26 @@ def write(results: Path, html: Path) -> None:
     runs: dict[tuple[str, str], list[history.Run]] = {}
     for run in history.runs(results):
         runs.setdefault((run.machine, run.commit), []).append(run)
-    # The same for every commit.
-    floors = {machine: functools.cache(functools.partial(floor, facts=facts)) for machine, facts in machines.items()}
+    variants: dict[str, set[str]] = {machine: set() for machine in machines}
     for (machine, commit), of_commit in runs.items():
-        series = _series(of_commit, floors[machine])
+        series = _series(of_commit)
         # A machine's name may hold what a file's can't.
         _save(folder / f"{numbers[machine]}-{commit}.json", series)
         commits[machine].append([commit, of_commit[0].date])
+        variants[machine].update(one["variant"] for one in series)
     _save(
         folder / "index.json",
         {
-            "machines": [{"name": name, "facts": machines[name], "commits": commits[name]} for name in machines],
+            "machines": [
+                {
+                    "name": machine,
+                    "facts": facts,
+                    "commits": commits[machine],
+                    "floors": {variant: _floors(variant, facts) for variant in sorted(variants[machine])},
+                }
+                for machine, facts in machines.items()
+            ],
+            "cells": CELLS,
             "grids": GRIDS,
             "published": _published(),
             "baseline": BASELINE,
@@ -85,21 +96,21 @@ def write(results: Path, html: Path) -> None:
     )
 
 
-def _series(runs: Iterable[history.Run], floor: Callable[[Cell, str, str], Floor | None]) -> list[dict[str, Any]]:
+def _series(runs: Iterable[history.Run]) -> list[dict[str, Any]]:
     """Return the figures of a machine and commit: a series for each variant and environment.
 
-    What is n/a isn't listed; a variant that is n/a throughout has a series without figures.
+    A figure is its cell's position, its value, its quartiles, and the number of samples. What is n/a
+    isn't listed; a variant that is n/a throughout has a series without figures.
     """
     series: dict[tuple[str, str], dict[str, list[list[Any]]]] = {}
     for run in runs:
         for figure in history.read(run, unavailable=True):
             quantities = series.setdefault((figure.variant, figure.environment), {})
-            if figure.state == "n/a":
-                continue
-            row: list[Any] = [figure.cell, figure.value, figure.low, figure.high, figure.samples]
-            if figure.quantity in CALLS:
-                row += floor(figure.cell, figure.quantity, figure.variant) or ()
-            quantities.setdefault(figure.quantity, []).append(row)
+            # The parameters may have been others once: the tab shows the grid of today.
+            position = _POSITIONS.get(figure.cell)
+            if figure.state != "n/a" and position is not None:
+                row = [position, figure.value, figure.low, figure.high, figure.samples]
+                quantities.setdefault(figure.quantity, []).append(row)
     measured = {variant for (variant, _), quantities in series.items() if quantities}
     return [
         {"variant": variant, "environment": environment, "figures": quantities}
@@ -107,6 +118,11 @@ def _series(runs: Iterable[history.Run], floor: Callable[[Cell, str, str], Floor
         # An environment that can't run a variant says nothing where another can.
         if quantities or variant not in measured
     ]
+
+
+def _floors(variant: str, facts: Mapping[str, str]) -> dict[str, list[Floor | None]]:
+    """Return the floor of each time, in the order of the cells."""
+    return {quantity: [floor(cell, quantity, variant, facts) for cell in CELLS] for quantity in CALLS}
 
 
 def _published() -> list[dict[str, Any]]:

@@ -96,7 +96,7 @@ $(document).ready(function () {
         if (current !== request) {
             return;  // another choice was made meanwhile
         }
-        draw(machine, named(series), index.grids[grid]);
+        draw(machine, named(series, machine), index.grids[grid]);
         element('rn-results').hidden = false;
         say('Shown: ' + machine.name + ' at ' + abbreviated(commit[0]) + ', the ' + grid + ' grid.');
     }
@@ -131,8 +131,8 @@ $(document).ready(function () {
         drawCosts(shown, cells);
     }
 
-    /* Each series with a name of its own and its figures by quantity and cell; the baseline's are first. */
-    function named(series) {
+    /* Each series with a name of its own, and its figures and their floors by quantity and cell; the baseline's are first. */
+    function named(series, machine) {
         const count = {};
         series.sort((one, other) => (other.variant === index.baseline) - (one.variant === index.baseline));
         series.forEach(function (one) { count[one.variant] = (count[one.variant] || 0) + 1; });
@@ -140,8 +140,10 @@ $(document).ready(function () {
             const figures = {};
             for (const quantity of Object.keys(one.figures)) {
                 figures[quantity] = new Map(one.figures[quantity].map(function (row) {
-                    const [cell, value, low, high, samples, floor, bound] = row;
-                    return [String(cell), { value, low, high, samples, floor, bound }];
+                    const [position, value, low, high, samples] = row;
+                    const floors = machine.floors[one.variant][quantity];
+                    const [floor, bound] = floors && floors[position] || [null, null];
+                    return [String(index.cells[position]), { value, low, high, samples, floor, bound }];
                 }));
             }
             const label = count[one.variant] > 1 ? one.variant + ' (' + one.environment + ')' : one.variant;
