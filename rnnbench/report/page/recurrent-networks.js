@@ -186,7 +186,7 @@ $(document).ready(function () {
             return (number / 1e12).toPrecision(3) + ' TFLOP/s';
         }
         if (key === 'memory_bandwidth' && number > 0) {
-            return (number / 1e9).toPrecision(3) + ' GB/s';
+            return (number / 1e9).toFixed(0) + ' GB/s';
         }
         return value;
     }
