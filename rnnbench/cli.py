@@ -98,7 +98,7 @@ def _reading(command: Callable[[argparse.Namespace], None], options: argparse.Na
         except ModuleNotFoundError as missing:
             if missing.name not in ("matplotlib", "tabulate"):
                 raise
-            return _complain(f"{missing.name} is missing: pip install 'rnnbench[report]'")
+            return _complain(f"{missing.name} is missing: pip install {missing.name}")
     return 0
 
 

@@ -509,8 +509,7 @@ def test_a_missing_library_is_named_with_its_cure(name, arguments, monkeypatch, 
     monkeypatch.setitem(sys.modules, name, None)
     status, output, errors = run([*arguments, "--results", str(RESULTS)], capsys)
     assert (status, output) == (1, "")
-    assert name in errors
-    assert "pip install 'rnnbench[report]'" in errors
+    assert f"pip install {name}" in errors
     assert run(["report", "--format", "json", "--results", str(RESULTS)], capsys)[0] == 0
 
 
