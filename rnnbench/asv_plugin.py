@@ -36,8 +36,8 @@ class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no ty
             libraries.carry(html)
         except libraries.LibrariesMissing as reason:
             log.warning(
-                f"The dashboard will need a network, since its libraries are missing here: {reason}. "
-                "To carry them in it, publish again with npm and a network."
+                f"The dashboard will load its libraries from public servers, since {reason}; "
+                "to carry them in it, publish again with npm and a network."
             )
 
 
