@@ -23,7 +23,10 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["rnnbench", "rnnbench.*"]),
-    package_data={"rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"], "rnnbench.report": ["titan_x.csv"]},
+    package_data={
+        "rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"],
+        "rnnbench.report": ["libraries.json", "titan_x.csv", "page/*"],
+    },
     install_requires=["numpy"],
     extras_require={
         "theano": THEANO,
@@ -33,7 +36,14 @@ setup(
         "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
         # Tables, which asv's own tabulate draws too, and plots.
         "report": ["matplotlib==3.10.9", "tabulate==0.10.0"],
-        "test": ["hypothesis==6.170.15", "mypy==2.4.1", "pytest==9.2.0", "ruff==0.17.6"],
+        "test": [
+            "axe-playwright-python==0.1.8",
+            "hypothesis==6.170.15",
+            "mypy==2.4.1",
+            "playwright==1.65.2",
+            "pytest==9.2.0",
+            "ruff==0.17.6",
+        ],
     },
     entry_points={"console_scripts": ["rnnbench=rnnbench.cli:main"]},
 )

@@ -1,0 +1,153 @@
+"""The dashboard's own tab: its data, a file for each machine and commit, and its place in asv's page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnbench import history
+from rnnbench.floor import Floor, floor
+from rnnbench.grids import GRIDS
+from rnnbench.report import published
+from rnnbench.report.tables import BASELINE, CALLS
+
+NAME = "recurrent-networks"  # in the page's address, and the name of its files and its folder
+TITLE = "Recurrent networks"
+
+CELLS = GRIDS["full"]
+_POSITIONS = {cell: position for position, cell in enumerate(CELLS)}
+
+_PARTS = Path(__file__).parent / "page"
+
+# The published tables, how they were measured otherwise than ours, and which of their names is a variant of ours.
+_SOURCES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
+    ("cudnn-rnn-benchmarks", published.DIFFERENCES, {}),
+    (
+        "rnn-benchmarks",
+        (
+            "These figures are rnn-benchmarks', of 2016: CUDA 7.5, cuDNN 5, a Xeon E5-2630L v3, Theano's first GPU "
+            "back end.",
+            "Their network gave its last hidden state alone; ours gives every step's.",
+            "Their Train included an SGD update; ours has none.",
+            "Torch and TensorFlow, which they timed too, have no counterpart here.",
+        ),
+        {"Theano": "scan"},
+    ),
+)
+
+# Where the tab's parts go in asv's index.html: each before a text that stands there once.
+_PLACES = {
+    "</head>": (
+        f'  <link href="{NAME}.css" rel="stylesheet" type="text/css"/>\n'
+        f'    <script src="{NAME}.js"></script>\n'
+        # asv's own pages are laid out for a wide window: the tab's script sets this while it is shown.
+        '    <meta name="viewport" content="width=980">\n  '
+    ),
+    '<li id="nav-li-graphdisplay">': f'<li id="nav-li-{NAME}"><a href="#/{NAME}">{TITLE}</a></li>\n        ',
+    "<!-- A modal dialog box": (_PARTS / f"{NAME}.html").read_text(encoding="utf-8"),
+}
+
+
+def write(results: Path, html: Path) -> None:
+    """Add the tab to a dashboard that asv has written.
+
+    Results that can't be used are named in a history.ResultsWarning and left out. Raises ValueError
+    where asv's page isn't as it is in asv 0.6.6.
+    """
+    for script in (f"{NAME}.js", f"{NAME}.css"):
+        shutil.copy(_PARTS / script, html)
+    _insert(html / "index.html")
+
+    folder = html / NAME
+    folder.mkdir()
+    machines = history.machines(results)
+    numbers = {machine: number for number, machine in enumerate(machines)}
+    commits: dict[str, list[list[Any]]] = {machine: [] for machine in machines}
+    runs: dict[tuple[str, str], list[history.Run]] = {}
+    for run in history.runs(results):
+        runs.setdefault((run.machine, run.commit), []).append(run)
+    variants: dict[str, set[str]] = {machine: set() for machine in machines}
+    for (machine, commit), of_commit in runs.items():
+        series = _series(of_commit)
+        # A machine's name may hold what a file's can't.
+        _save(folder / f"{numbers[machine]}-{commit}.json", series)
+        commits[machine].append([commit, of_commit[0].date])
+        variants[machine].update(one["variant"] for one in series)
+    _save(
+        folder / "index.json",
+        {
+            "machines": [
+                {
+                    "name": machine,
+                    "facts": facts,
+                    "commits": commits[machine],
+                    "floors": {variant: _floors(variant, facts) for variant in sorted(variants[machine])},
+                }
+                for machine, facts in machines.items()
+            ],
+            "cells": CELLS,
+            "grids": GRIDS,
+            "published": _published(),
+            "baseline": BASELINE,
+        },
+    )
+
+
+def _series(runs: Iterable[history.Run]) -> list[dict[str, Any]]:
+    """Return the figures of a machine and commit: a series for each variant and environment.
+
+    A figure is its cell's position, its value, its quartiles, and the number of samples. What is n/a
+    isn't listed; a variant that is n/a throughout has a series without figures.
+    """
+    series: dict[tuple[str, str], dict[str, list[list[Any]]]] = {}
+    for run in runs:
+        for figure in history.read(run, unavailable=True):
+            quantities = series.setdefault((figure.variant, figure.environment), {})
+            # The parameters may have been others once: the tab shows the grid of today.
+            position = _POSITIONS.get(figure.cell)
+            if figure.state != "n/a" and position is not None:
+                row = [position, figure.value, figure.low, figure.high, figure.samples]
+                quantities.setdefault(figure.quantity, []).append(row)
+    measured = {variant for (variant, _), quantities in series.items() if quantities}
+    return [
+        {"variant": variant, "environment": environment, "figures": quantities}
+        for (variant, environment), quantities in sorted(series.items())
+        # An environment that can't run a variant says nothing where another can.
+        if quantities or variant not in measured
+    ]
+
+
+def _floors(variant: str, facts: Mapping[str, str]) -> dict[str, list[Floor | None]]:
+    """Return the floor of each time, in the order of the cells."""
+    return {quantity: [floor(cell, quantity, variant, facts) for cell in CELLS] for quantity in CALLS}
+
+
+def _published() -> list[dict[str, Any]]:
+    """Return each source of 2016: how it measured, and its times in seconds a batch, with our nearest variant."""
+    return [
+        {
+            "name": source,
+            "differences": differences,
+            "figures": [
+                [figure.cell, figure.quantity, nearest.get(figure.variant, figure.variant), figure.value]
+                for figure in published.figures(source)
+            ],
+        }
+        for source, differences, nearest in _SOURCES
+    ]
+
+
+def _insert(index: Path) -> None:
+    text = index.read_text(encoding="utf-8").replace("<html>", '<html lang="en">')
+    for place, addition in _PLACES.items():
+        if text.count(place) != 1:
+            raise ValueError(f"{index} has no place for the tab, before {place!r}: install asv 0.6.6")
+        text = text.replace(place, f"{addition}{place}")
+    index.write_text(text, encoding="utf-8")
+
+
+def _save(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":"), allow_nan=False), encoding="utf-8")

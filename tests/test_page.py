@@ -1,0 +1,483 @@
+"""The published dashboard in a real browser without a network: asv's pages and the tab "Recurrent networks"."""
+
+import functools
+import http.server
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from rnnbench import Workload
+from rnnbench.grids import GRIDS, PARAMS
+from rnnbench.report import page as dashboard
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# The tests know what these hold; other commits' results are left out.
+MACHINES = {path.parent.name: path for path in ROOT.glob("results/*/fcae1cdc-*.json")}
+CELLS = list(itertools.product(*PARAMS))
+FAILED = (128, 30, 512, 1)
+FLOPS, BANDWIDTH = 6.7e13, 3.35e12
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (on Debian: apt-get install chromium)")
+
+
+class History:
+    """A copy of results/ with more in it: an older commit of the H100, half as fast, where a cell failed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.results = folder / "results"
+        for path in (*MACHINES.values(), *ROOT.glob("results/*/machine.json"), ROOT / "results" / "benchmarks.json"):
+            copy = self.results / path.relative_to(ROOT / "results")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+        newer = self.results / "h100" / MACHINES["h100"].name
+        content = json.loads(newer.read_text())
+        self.newest = content["commit_hash"]
+        self.older = self.git("rev-parse", f"{self.newest}^")
+        content["commit_hash"] = self.older
+        content["date"] -= 86_400_000
+        columns = content["result_columns"]
+        for row in content["results"].values():
+            for column in ("result", "stats_q_25", "stats_q_75"):
+                values = row[columns.index(column)]
+                row[columns.index(column)] = [value and 2 * value for value in values]
+        failing = content["results"]["lstm.CudnnLSTM.time_train"]
+        failing[columns.index("result")][CELLS.index(FAILED)] = None
+        (self.results / "h100" / f"{self.older[:8]}-{content['env_name']}.json").write_text(json.dumps(content))
+
+        facts = json.loads((self.results / "h100" / "machine.json").read_text())
+        facts |= {"float32_flops": f"{FLOPS:g}", "memory_bandwidth": f"{BANDWIDTH:g}"}
+        (self.results / "h100" / "machine.json").write_text(json.dumps(facts))
+
+    @staticmethod
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+    def publish(self, **environment):
+        """Run asv publish, and return the folder that it wrote and what it said."""
+        html = self.folder / "html"
+        settings = json.loads((ROOT / "asv.conf.json").read_text())
+        settings |= {"repo": str(ROOT), "results_dir": str(self.results), "html_dir": str(html)}
+        (self.folder / "asv.conf.json").write_text(json.dumps(settings))
+        asv = Path(sys.executable).with_name("asv")
+        command = [asv, "publish", "--config", self.folder / "asv.conf.json"]
+        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return html, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    return History(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="module")
+def html(history):
+    folder, said = history.publish()
+    if "from public servers" in said:
+        pytest.skip(said)
+    return folder
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def serve():
+    """Return a function that serves a folder on the loopback, as long as the tests run, and returns its address."""
+    servers = []
+
+    def start(folder):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        # No name but the loopback's resolves.
+        cut_off = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[cut_off])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium):
+    """A tab of the browser; when the test is over nothing may have been logged or asked of another host."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    errors = []
+    tab = context.new_page()
+    tab.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("requestfailed", lambda request: errors.append(f"{request.url}: {request.failure}"))
+    tab.on("request", lambda request: request.url.startswith("http://127.0.0.1:") or errors.append(request.url))
+    yield tab
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def address(html, serve):
+    return serve(html)
+
+
+@pytest.fixture
+def site(tab, address):
+    """Return a function that opens a page of the dashboard."""
+    return opener(tab, address)
+
+
+def opener(tab, address):
+    def show(place, **choices):
+        query = "&".join(f"{name}={value}" for name, value in choices.items())
+        tab.goto(f"{address}#/{place}{'?' if query else ''}{query}")
+        if place == dashboard.NAME:
+            tab.wait_for_selector("#rn-results:not([hidden])")
+        return tab
+
+    return show
+
+
+def stored(path, benchmark):
+    """A benchmark's figures by cell: median and quartiles, as asv stored them."""
+    content = json.loads(Path(path).read_text())
+    row = dict(zip(content["result_columns"], content["results"][benchmark], strict=False))
+    columns = [row.get(name) or [None] * len(CELLS) for name in ("result", "stats_q_25", "stats_q_75")]
+    figures = zip(CELLS, *columns, strict=True)
+    return {cell: figure for cell, *figure in figures if figure[0] is not None and not math.isnan(figure[0])}
+
+
+def rows(tab, selector):
+    """A table's body by cell and version: the texts after the headers, which may span rows."""
+    read = "rows => rows.map(row => Array.from(row.cells, cell => [cell.tagName, cell.textContent]))"
+    found, cell = {}, None
+    for row in tab.locator(f"{selector} tbody tr").evaluate_all(read):
+        *sizes, version = [text for tag, text in row if tag == "TH"]
+        if sizes:
+            depth, batch_seq, hidden = sizes
+            cell = (*map(int, batch_seq.split(" × ")), int(hidden), int(depth))
+        found[cell, version] = [text for tag, text in row if tag == "TD"]
+    return found
+
+
+def numbers(text):
+    return re.findall(r"\d+\.?\d*(?:e[-+]\d+)?", text)
+
+
+def same(shown, value):
+    """Whether a text is the number, as far as it has digits."""
+    digits, _, exponent = shown.partition("e")
+    unit = 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
+    return abs(float(shown) - value) <= 0.5001 * unit
+
+
+def figures_are_shown(table, path, cells):
+    """Check the table of times against a results file, and return how many figures it has."""
+    count = 0
+    for variant, name in (("scan", "ScanLSTM"), ("cudnn", "CudnnLSTM")):
+        for column, function in enumerate(("train", "forward")):
+            for cell, figure in stored(path, f"lstm.{name}.time_{function}").items():
+                if cell not in cells:
+                    continue
+                shown = numbers(table[cell, variant][column])
+                assert len(shown) == 3
+                for text, seconds in zip(shown, figure, strict=True):
+                    assert same(text, seconds / cell[0] * 1e6), (cell, variant, function)
+                count += 1
+    return count
+
+
+# asv's own pages
+
+
+def test_the_grid_of_benchmarks(site):
+    tab = site("")
+    # Tall enough for all of it: a graph is drawn when it comes into view.
+    tab.set_viewport_size({"width": 1280, "height": 3000})
+    tab.wait_for_selector("text=ScanLSTM.time_train")
+    tab.evaluate("$(window).trigger('scroll')")
+    tab.wait_for_function("$('.benchmark-plot').length && $('.benchmark-plot:not(:has(canvas))').length === 0")
+
+
+def test_the_list_of_benchmarks_has_the_stored_numbers(site):
+    tab = site("summarylist", machine="h100")
+    tab.wait_for_selector("#summarylist-body td.value")
+    text = "rows => rows.map(row => Array.from(row.cells, cell => cell.textContent))"
+    shown = {row[0]: row[1] for row in tab.locator("#summarylist-body tbody tr").evaluate_all(text)}
+    factor = {"ms": 1e-3, "μs": 1e-6}
+    for cell, (seconds, *_) in stored(MACHINES["h100"], "lstm.CudnnLSTM.time_train").items():
+        value = shown[f"lstm.CudnnLSTM.time_train ({', '.join(map(str, cell))})"]
+        assert same(value[:-2], seconds / factor[value[-2:]])
+
+
+def test_the_list_of_benchmarks_is_sorted_by_a_click(site):
+    tab = site("summarylist", machine="h100")
+    tab.locator("#summarylist-body th", has_text="Value").click()
+    tab.wait_for_selector("#summarylist-body th.asc >> text=Value")
+    values = [value for value in tab.locator("#summarylist-body td.value").all_text_contents() if value]
+    assert numbers(values[0])[0] == min(numbers(value)[0] for value in values if "μs" in value)
+
+
+def test_the_graph_of_a_benchmark_has_the_stored_numbers(site):
+    tab = site("lstm.ScanLSTM.time_forward")
+    tab.wait_for_selector("#main-graph canvas")
+    series = tab.evaluate("$('#main-graph').data('plot').getData().map(series => series.data.map(point => point[1]))")
+    drawn = [value for values in series for value in values if value is not None]
+    figure, *_ = stored(MACHINES["h100"], "lstm.ScanLSTM.time_forward")[32, 30, 128, 1]
+    assert any(value == pytest.approx(figure, rel=1e-6) for value in drawn)
+
+
+# The tab
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_times_are_those_in_results(site, machine, history):
+    tab = site(dashboard.NAME, machine=machine, commit=history.newest, grid="full")
+    path = MACHINES[machine]
+    expected = sum(
+        len(stored(path, f"lstm.{name}.time_{function}"))
+        for name in ("ScanLSTM", "CudnnLSTM")
+        for function in ("train", "forward")
+    )
+    assert figures_are_shown(rows(tab, "#rn-times"), path, CELLS) == expected
+
+
+def test_build_time_memory_and_accuracy_are_those_in_results(site):
+    tab = site(dashboard.NAME, machine="epyc-2core", grid="quick")
+    shown = rows(tab, "#rn-costs")
+    benchmarks = {
+        "compile.ScanWarmBuild.timeraw_forward": 1,
+        "compile.ScanWarmBuild.timeraw_train": 1,
+        "compile.ScanColdBuild.timeraw_forward": 1,
+        "compile.ScanColdBuild.timeraw_train": 1,
+        "memory.ScanMemory.track_train": 1e6,
+        "accuracy.ScanAccuracy.track_outputs": 1,
+        "accuracy.ScanAccuracy.track_gradients": 1,
+    }
+    for column, (benchmark, unit) in enumerate(benchmarks.items()):
+        figures = stored(MACHINES["epyc-2core"], benchmark)
+        for cell in GRIDS["quick"]:
+            text = shown[cell, "scan"][column]
+            assert same(text, figures[cell][0] / unit) if cell in figures else text == "n/a"
+
+
+def test_the_selectors_change_what_is_shown(site, history):
+    tab = site(dashboard.NAME)
+    older = next((history.results / "h100").glob(f"{history.older[:8]}-*.json"))
+
+    tab.select_option("#rn-machine", "h100")
+    tab.wait_for_selector("text=Shown: h100 at")
+    assert figures_are_shown(rows(tab, "#rn-times"), MACHINES["h100"], GRIDS["seed"]) == 40
+
+    tab.select_option("#rn-commit", history.older)
+    tab.wait_for_selector(f"text=h100 at {history.older[:8]}")
+    assert figures_are_shown(rows(tab, "#rn-times"), older, GRIDS["seed"]) == 39
+
+    tab.select_option("#rn-grid", "quick")
+    tab.wait_for_selector("text=the quick grid")
+    assert {cell for cell, _ in rows(tab, "#rn-times")} == set(GRIDS["quick"])
+
+    tab.go_back()
+    tab.wait_for_selector("text=the seed grid")
+    assert {cell for cell, _ in rows(tab, "#rn-times")} == set(GRIDS["seed"])
+
+
+def test_the_keyboard_is_enough(site):
+    tab = site("")
+    tab.get_by_role("link", name=dashboard.TITLE).focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#rn-results:not([hidden])")
+    before = tab.locator("#rn-machine").input_value()
+    for _ in range(20):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.id") == "rn-machine":
+            break
+    tab.keyboard.press("ArrowDown")
+    tab.wait_for_function("before => document.querySelector('#rn-machine').value !== before", arg=before)
+    chosen = tab.locator("#rn-machine").input_value()
+    tab.wait_for_selector(f"text=Shown: {chosen} at")
+    assert tab.evaluate("document.activeElement.id") == "rn-machine"
+
+
+def test_failed_and_na_are_told_apart(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.older, grid="full")
+    table = rows(tab, "#rn-times")
+    assert table[FAILED, "cudnn"][0] == "failed"
+    assert table[(32, 100, 128, 1), "cudnn"] == ["n/a", "n/a"]
+    failed = tab.locator("#rn-times td.failed")
+    absent = tab.locator("#rn-times td.absent").first
+    assert failed.count() == 1
+    colour = "cell => getComputedStyle(cell).color"
+    assert failed.evaluate(colour) != absent.evaluate(colour)
+    assert "should have run" in failed.get_attribute("title")
+    assert "failed" in tab.locator("#rn-speedup td.failed").all_text_contents()
+
+
+def test_what_runs_nowhere_is_said_once(site):
+    tab = site(dashboard.NAME, machine="epyc-2core")
+    assert tab.locator("#rn-unavailable").text_content() == "n/a in every cell, and left out below: cudnn, cudnn_tf32."
+    assert {version for _, version in rows(tab, "#rn-times")} == {"scan"}
+
+
+def heat(tab, selector):
+    """A heat map's texts, in reading order."""
+    return [text for text in tab.locator(f"{selector} table.heat td").all_text_contents() if text]
+
+
+def in_order(cells):
+    """Cells as a heat map has them: train before forward, the hidden sizes across."""
+    down = sorted({(depth, seq, batch) for batch, seq, _, depth in cells})
+    for depth, seq, batch in down:
+        across = sorted(cell for cell in cells if (cell[3], cell[1], cell[0]) == (depth, seq, batch))
+        yield from itertools.product(("train", "forward"), across)
+
+
+def test_the_speed_up_over_scan(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.newest)
+    shown = heat(tab, "#rn-speedup")
+    path = MACHINES["h100"]
+    expected = [
+        stored(path, f"lstm.ScanLSTM.time_{function}")[cell][0]
+        / stored(path, f"lstm.CudnnLSTM.time_{function}")[cell][0]
+        for function, cell in in_order(GRIDS["seed"])
+    ]
+    assert len(shown) == len(expected) == 20
+    assert all(same(text.rstrip("×"), ratio) for text, ratio in zip(shown, expected, strict=True))
+
+
+def test_the_share_of_the_floor(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.newest)
+    shown = heat(tab, "#rn-floor")
+    expected = []
+    for name in ("ScanLSTM", "CudnnLSTM"):
+        for function, cell in in_order(GRIDS["seed"]):
+            work = Workload(*cell)
+            flops, moved = getattr(work, f"{function}_flops"), getattr(work, f"{function}_bytes")
+            seconds = stored(MACHINES["h100"], f"lstm.{name}.time_{function}")[cell][0]
+            expected.append(100 * max(flops / FLOPS, moved / BANDWIDTH) / seconds)
+    assert len(shown) == 40
+    assert all(same(numbers(text)[0], share) for text, share in zip(shown, expected, strict=True))
+
+
+def test_without_peaks_there_is_no_floor_and_the_page_says_so(site):
+    tab = site(dashboard.NAME, machine="epyc-2core")
+    assert heat(tab, "#rn-floor") == []
+    assert "results/epyc-2core/machine.json" in tab.locator("#rn-floor").text_content()
+
+
+def test_the_slope_of_a_line(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.newest)
+    figure = tab.locator("figure", has_text="Time against seq at batch 128, hidden 1024, depth 3")
+    times = stored(MACHINES["h100"], "lstm.CudnnLSTM.time_train")
+    ratio = times[128, 200, 1024, 3][0] / times[128, 30, 1024, 3][0]
+    assert f"cudnn, train: slope {math.log(ratio) / math.log(200 / 30):.2f}" in figure.text_content()
+
+
+def test_the_published_figures_and_the_ratio_to_them(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.newest)
+    shown = rows(tab, "#rn-published .scroll >> nth=0 >> table")
+    seconds = stored(MACHINES["h100"], "lstm.CudnnLSTM.time_train")[128, 200, 1024, 3][0]
+    then, here, ratio, *_ = shown[(128, 200, 1024, 3), "cudnn"]
+    assert then == "4720"  # published: 4719.5
+    assert same(here, seconds / 128 * 1e6)
+    assert same(ratio.rstrip("×"), 4719.5 / (seconds / 128 * 1e6))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_accessibility(site, machine, width, history):
+    commit = history.older if machine == "h100" else history.newest
+    tab = site(dashboard.NAME, machine=machine, commit=commit)
+    tab.set_viewport_size({"width": width, "height": 844})
+    found = Axe().run(tab)
+    assert not found.response["violations"], found.generate_report()
+
+
+def test_a_phone_need_not_scroll_sideways(chromium, address, history):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, is_mobile=True)
+    tab = opener(context.new_page(), address)(dashboard.NAME, machine="h100", commit=history.older)
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
+
+
+def test_print_leaves_out_what_only_a_screen_needs(site):
+    tab = site(dashboard.NAME, machine="h100")
+    tab.emulate_media(media="print")
+    assert not tab.locator("#nav").is_visible()
+    assert not tab.locator("#rn-machine").is_visible()
+    assert tab.locator("#rn-times table").is_visible()
+
+
+def test_leaving_the_tab_restores_asvs_pages(site):
+    tab = site(dashboard.NAME, machine="h100")
+    tab.get_by_role("link", name="Benchmark grid").click()
+    tab.wait_for_selector(".benchmark-container")
+    assert not tab.locator(f"#{dashboard.NAME}").is_visible()
+
+
+def test_text_from_results_is_never_markup(tab, html, serve, tmp_path):
+    hostile = "<img src=x onerror=alert(1)>&amp;\"'"
+    shutil.copytree(html, tmp_path / "html")
+    data = tmp_path / "html" / dashboard.NAME
+    index = json.loads((data / "index.json").read_text())
+    index["machines"][0] |= {"name": hostile, "facts": {hostile: hostile}, "floors": {hostile: {}}}
+    (data / "index.json").write_text(json.dumps(index))
+    file = data / f"0-{index['machines'][0]['commits'][0][0]}.json"
+    series = [one | {"variant": hostile, "environment": hostile} for one in json.loads(file.read_text())]
+    file.write_text(json.dumps(series))
+
+    opener(tab, serve(tmp_path / "html"))(dashboard.NAME)
+    assert tab.locator(f"#{dashboard.NAME} img").count() == 0
+    assert tab.locator("#rn-facts dd").first.text_content() == hostile
+    assert hostile in tab.locator("#rn-machine").text_content()
+    assert hostile in tab.locator("#rn-times").text_content()
+
+
+def test_no_results_at_all(tab, html, serve, tmp_path):
+    shutil.copytree(html, tmp_path / "html")
+    data = tmp_path / "html" / dashboard.NAME / "index.json"
+    data.write_text(json.dumps(json.loads(data.read_text()) | {"machines": []}))
+    tab.goto(f"{serve(tmp_path / 'html')}#/{dashboard.NAME}")
+    tab.wait_for_selector("text=There are no results yet")
+
+
+def test_without_npm_publish_says_so_and_leaves_the_pages_as_they_are(tmp_path):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "git").symlink_to(shutil.which("git"))
+    other = History(tmp_path)
+    html, said = other.publish(PATH=str(programs), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert "from public servers, since npm, which fetches them, isn't installed" in said
+    assert "https://code.jquery.com/" in (html / "index.html").read_text()
+    assert (html / dashboard.NAME / "index.json").is_file()
+
+
+def test_a_broken_results_file_is_named_and_left_out(tmp_path):
+    other = History(tmp_path)
+    broken = other.results / "h100" / f"{other.newest[:8]}-broken.json"
+    broken.write_text(MACHINES["h100"].read_text()[:1000])
+    html, said = other.publish()
+    assert re.search(rf"leaving out .*{broken.name}", said)
+    assert len(list((html / dashboard.NAME).glob("*.json"))) == 4
