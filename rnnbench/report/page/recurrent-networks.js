@@ -7,7 +7,7 @@ $(document).ready(function () {
     const DEFAULT_GRID = 'seed';
     const SIZES = ['batch', 'seq', 'hidden', 'depth'];
     const TIMES = ['train', 'forward'];
-    const STYLES = 4;  // colours and markers of lines
+    const STYLES = 6;  // colours and markers of lines
     // Where a heat map's colours change, from the lightest to the darkest.
     const SPEEDUP_STEPS = [1, 1.5, 2, 3, 5, 8];
     const FLOOR_STEPS = [0, 5, 10, 20, 40, 70];
@@ -494,7 +494,9 @@ $(document).ready(function () {
         case 0: return svg('circle', { cx: x, cy: y, r: 4 });
         case 1: return svg('rect', { x: x - 4, y: y - 4, width: 8, height: 8 });
         case 2: return svg('path', { d: `M${x},${y - 5}l5,9h-10z` });
-        default: return svg('path', { d: `M${x},${y - 6}l6,6l-6,6l-6,-6z` });
+        case 3: return svg('path', { d: `M${x},${y - 6}l6,6l-6,6l-6,-6z` });
+        case 4: return svg('path', { d: `M${x},${y + 5}l5,-9h-10z` });
+        default: return svg('path', { d: `M${x - 6},${y - 2}h4v-4h4v4h4v4h-4v4h-4v-4h-4z` });
         }
     }
 
