@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 
-from rnnbench import gpu, theano_runtime
+from rnnbench import gpu, hardware, theano_runtime
+
+_CPU_PEAKS = ("float32_flops", "memory_bandwidth")
 
 
-def describe(name: str, device: str) -> dict[str, str]:
+def describe(name: str, device: str, results: Path = Path("results")) -> dict[str, str]:
     """Return the machine's facts under a name of the user's choice; needs asv.
 
-    On cuda they include the GPU, its peak rates (FLOP/s and bytes/s), its driver, and the CUDA and
-    cuDNN that are used. A CPU's peaks aren't there: they would have to be measured, and asv starts a
-    new series whenever a fact changes.
+    They include the peak rates of the device, in FLOP/s and in bytes/s; on cuda also the GPU, its
+    driver, and the CUDA and cuDNN that are used. A GPU's peaks are its properties. A CPU's are
+    measured, unless `results` has them of this machine already.
     """
     from asv.machine import Machine
 
@@ -26,6 +30,11 @@ def describe(name: str, device: str) -> dict[str, str]:
         facts["driver"] = versions["driver"].partition(",")[0]
         facts["cuda"] = versions["nvrtc"]
         facts["cudnn"] = versions["cudnn"]
+    elif earlier := _earlier_peaks(facts, results / name / "machine.json"):
+        facts |= earlier
+    else:
+        rates = (hardware.product_rate(), hardware.copy_rate())
+        facts |= {key: f"{rate:.3g}" for key, rate in zip(_CPU_PEAKS, rates, strict=True)}
     return facts
 
 
@@ -34,6 +43,16 @@ def save(name: str, device: str) -> None:
     from asv.machine import MachineCollection
 
     MachineCollection.save(name, describe(name, device))
+
+
+def _earlier_peaks(facts: dict[str, str], path: Path) -> dict[str, str]:
+    """Return what was measured when this machine was first described: asv starts a new series at each new fact."""
+    try:
+        earlier = json.loads(path.read_text())
+        same = all(earlier.get(key) == fact for key, fact in facts.items())
+        return {key: str(earlier[key]) for key in _CPU_PEAKS} if same else {}
+    except (OSError, ValueError, AttributeError, KeyError):
+        return {}
 
 
 def _gpu() -> str:
