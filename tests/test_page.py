@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import recorded
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
@@ -23,8 +24,7 @@ from rnnbench.report import page as dashboard
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# The tests know what these hold; other commits' results are left out.
-MACHINES = {path.parent.name: path for path in ROOT.glob("results/*/fcae1cdc-*.json")}
+MACHINES = {path.parent.name: path for path in recorded.RESULTS.glob(f"*/{recorded.COMMIT}-*.json")}
 CELLS = list(itertools.product(*PARAMS))
 FAILED = (128, 30, 512, 1)
 FLOPS, BANDWIDTH = 6.7e13, 3.35e12
@@ -33,15 +33,12 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (on D
 
 
 class History:
-    """A copy of results/ with more in it: an older commit of the H100, half as fast, where a cell failed."""
+    """A copy of what was recorded with more in it: an older commit of the H100, half as fast, where a cell failed."""
 
     def __init__(self, folder):
         self.folder = folder
         self.results = folder / "results"
-        for path in (*MACHINES.values(), *ROOT.glob("results/*/machine.json"), ROOT / "results" / "benchmarks.json"):
-            copy = self.results / path.relative_to(ROOT / "results")
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, copy)
+        shutil.copytree(recorded.RESULTS, self.results)
         newer = self.results / "h100" / MACHINES["h100"].name
         content = json.loads(newer.read_text())
         self.newest = content["commit_hash"]
