@@ -43,7 +43,8 @@ def test_a_call_that_takes_nothing_has_no_peak():
 def test_memory_from_before_does_not_count():
     held = touch(64 * MIB)
     touch(128 * MIB)  # an earlier and higher peak
-    assert memory.peak_memory(lambda: touch(16 * MIB)) == pytest.approx(16 * MIB, rel=0.1)
+    # More than malloc ever takes from what it has kept, which would be no growth: 32 MiB.
+    assert memory.peak_memory(lambda: touch(48 * MIB)) == pytest.approx(48 * MIB, rel=0.1)
     assert held.any()
 
 
