@@ -1,6 +1,7 @@
 """On a GPU: each variant computes what the reference does, at its own precision, and stays on the device."""
 
 import ctypes
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +23,7 @@ LARGE = (32, 30, 512, 1)
 # The GPU takes longer over this one than the host takes to ask for it.
 SLOW = (128, 30, 1024, 1)
 LONG = (128, 100, 1024, 1)
+DEEP = (128, 200, 512, 3)
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 NAMES = [name for name, variant in variants.VARIANTS.items() if "cuda" in variant.devices]
 THEANOS = {"scan", "cudnn", "cudnn_tf32"}
@@ -91,6 +93,35 @@ def test_a_second_call_gives_the_same(network, name):
     assert np.array_equal(made.outputs(), outputs)
     for layer, first in zip(made.gradients(), gradients, strict=True):
         assert all(np.allclose(layer[key], first[key], rtol=0, atol=1e-6) for key in first)
+
+
+def test_a_call_that_comes_again_computes_from_what_is_there_then(network):
+    """From its second time on cuDNN's work is started as a CUDA graph, which holds addresses, no values."""
+    made, work = network("cudnn", *CELLS[4]), Workload(*CELLS[4])
+    weights = made._weights.get_value(borrow=True, return_internal_type=True)
+    first = weights.copy()
+    for _ in range(4):
+        assert reference.error(made.outputs(), reference.outputs(work)) < 1e-5
+        assert reference.largest_gradient_error(made.gradients(), reference.gradients(work)) < 1e-5
+    weights[:] = 0
+    for _ in range(4):
+        assert not made.outputs().any()
+    weights[:] = first
+    assert reference.error(made.outputs(), reference.outputs(work)) < 1e-5
+    assert reference.largest_gradient_error(made.gradients(), reference.gradients(work)) < 1e-5
+
+
+def test_a_call_that_comes_again_is_started_as_a_whole(network):
+    """The host is done with its part long before the GPU, which takes 200 steps of three layers one by one."""
+    made = network("cudnn", *DEEP)
+    for _ in range(4):
+        made.train()
+    made.synchronize()
+    start = time.perf_counter()
+    made.train()
+    started = time.perf_counter()
+    made.synchronize()
+    assert started - start < (time.perf_counter() - start) / 4
 
 
 def test_a_clock_that_waits_for_one_stream_only_is_found_out(network):

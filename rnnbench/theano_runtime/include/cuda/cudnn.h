@@ -2,6 +2,10 @@
 // include path, takes in the real cudnn.h and defines on cuDNN 8's interface the calls
 // that cuDNN 8 or 9 no longer has, for every network, direction and type that Theano offers.
 //
+// cuDNN starts the steps of a network one by one, several kernels each, and the host often takes
+// longer to start a step than the GPU to run it. So a call that comes again is started as a whole,
+// as a CUDA graph of what cuDNN did the first time.
+//
 // Two macros choose per network, where its descriptor is made, what Theano can't say:
 //   RNNBENCH_RNN_MATH_TYPE  a cudnnMathType_t; without it CUDNN_FMA_MATH, so no TF32
 //   RNNBENCH_RNN_ALGORITHM  a cudnnRNNAlgo_t; without it Theano's, CUDNN_RNN_ALGO_STANDARD
@@ -14,10 +18,13 @@
 #error "rnnbench needs cuDNN 8 or 9"
 #endif
 
+#include <cuda.h>
+#include <dlfcn.h>
 #include <gpuarray/buffer.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#include <map>
 #include <vector>
 
 #ifndef RNNBENCH_RNN_MATH_TYPE
@@ -177,6 +184,7 @@ struct Network {
 // each call, the new one wants it in the descriptor, and may not notice when it changes there.
 struct SizedNetwork {
   cudnnRNNDescriptor_t descriptor = NULL;
+  Network settings;
 
   SizedNetwork() {}
   SizedNetwork(const SizedNetwork &) = delete;
@@ -186,17 +194,16 @@ struct SizedNetwork {
   }
 
   cudnnStatus_t set(cudnnRNNDescriptor_t unsized, int inputSize) {
-    Network network;
-    RNNBENCH_TRY(network.read(unsized));
-    if (network.inputMode == CUDNN_SKIP_INPUT && inputSize != network.hiddenSize) {
+    RNNBENCH_TRY(settings.read(unsized));
+    if (settings.inputMode == CUDNN_SKIP_INPUT && inputSize != settings.hiddenSize) {
       char message[128];
       snprintf(message, sizeof message, "skip input needs input size %d to equal hidden size %d",
-               inputSize, network.hiddenSize);
+               inputSize, settings.hiddenSize);
       return failure().note("the network's input", CUDNN_STATUS_BAD_PARAM, message);
     }
-    network.inputSize = inputSize;
+    settings.inputSize = inputSize;
     RNNBENCH_CALL(cudnnCreateRNNDescriptor, &descriptor);
-    return network.write(descriptor);
+    return settings.write(descriptor);
   }
 };
 
@@ -286,6 +293,131 @@ static inline int move_reserve(gpudata *to, size_t, gpudata *from, size_t, size_
   const size_t fromGap = Reserve::gap(*reinterpret_cast<void **>(from));
   return gpudata_move(to, toGap, from, fromGap, bytes - Reserve::alignment);
 }
+
+// The driver's functions for CUDA graphs. libgpuarray has loaded the driver, and Theano doesn't link it.
+struct Driver {
+  decltype(&cuStreamCreate) createStream;
+  decltype(&cuStreamDestroy) destroyStream;
+  decltype(&cuStreamBeginCapture) beginCapture;
+  decltype(&cuStreamEndCapture) endCapture;
+  decltype(&cuGraphInstantiateWithFlags) instantiate;
+  decltype(&cuGraphDestroy) destroyGraph;
+  decltype(&cuGraphLaunch) launch;
+  decltype(&cuGraphExecDestroy) destroy;
+  bool complete;
+
+  Driver() : complete(true) {
+    void *library = dlopen("libcuda.so.1", RTLD_LAZY);
+    find(library, "cuStreamCreate", &createStream);
+    find(library, "cuStreamDestroy_v2", &destroyStream);
+    find(library, "cuStreamBeginCapture_v2", &beginCapture);
+    find(library, "cuStreamEndCapture", &endCapture);
+    find(library, "cuGraphInstantiateWithFlags", &instantiate);
+    find(library, "cuGraphDestroy", &destroyGraph);
+    find(library, "cuGraphLaunch", &launch);
+    find(library, "cuGraphExecDestroy", &destroy);
+  }
+
+  template <class Function>
+  void find(void *library, const char *name, Function *function) {
+    *function = library ? reinterpret_cast<Function>(dlsym(library, name)) : NULL;
+    complete = complete && *function != NULL;
+  }
+};
+
+// The graphs of calls that came again, each with the same sizes, settings and addresses.
+class Graphs {
+ public:
+  // Runs a call: as it is at first, and from its second time on as a graph, if it can be one.
+  template <class Call>
+  cudnnStatus_t run(cudnnHandle_t handle, const std::vector<uint64_t> &key, const Call &call) {
+    const auto known = graphs.find(key);
+    if (known == graphs.end()) {
+      RNNBENCH_TRY(call());
+      if (graphs.size() == most) clear();
+      graphs[key] = Graph();
+      return CUDNN_STATUS_SUCCESS;
+    }
+    Graph &graph = known->second;
+    if (!graph.tried) graph.executable = record(handle, call);
+    graph.tried = true;
+    if (graph.executable == NULL) return call();
+    cudaStream_t stream;
+    RNNBENCH_CALL(cudnnGetStream, handle, &stream);
+    if (driver.launch(graph.executable, stream) != CUDA_SUCCESS)
+      return failure().note("cuGraphLaunch", CUDNN_STATUS_EXECUTION_FAILED);
+    return CUDNN_STATUS_SUCCESS;
+  }
+
+ private:
+  struct Graph {
+    bool tried = false;
+    CUgraphExec executable = NULL;
+  };
+  static const size_t most = 64;  // addresses that never come again must not pile up
+  Driver driver;
+  std::map<std::vector<uint64_t>, Graph> graphs;
+
+  // Theano's handle uses the default stream, which can't be recorded: the call goes to one of its own.
+  template <class Call>
+  CUgraphExec record(cudnnHandle_t handle, const Call &call) {
+    CUstream aside;
+    CUgraph graph = NULL;
+    CUgraphExec executable = NULL;
+    cudaStream_t usual;
+    if (!driver.complete || cudnnGetStream(handle, &usual) != CUDNN_STATUS_SUCCESS ||
+        driver.createStream(&aside, CU_STREAM_NON_BLOCKING) != CUDA_SUCCESS)
+      return NULL;
+    if (cudnnSetStream(handle, aside) == CUDNN_STATUS_SUCCESS &&
+        driver.beginCapture(aside, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS) {
+      const cudnnStatus_t status = call();
+      if (driver.endCapture(aside, &graph) == CUDA_SUCCESS && status == CUDNN_STATUS_SUCCESS &&
+          driver.instantiate(&executable, graph, 0) != CUDA_SUCCESS)
+        executable = NULL;
+    }
+    cudnnSetStream(handle, usual);
+    failure().text[0] = '\0';  // what can't be recorded is run, and then says itself why it fails
+    if (graph != NULL) driver.destroyGraph(graph);
+    driver.destroyStream(aside);
+    return executable;
+  }
+
+  void clear() {
+    for (auto &each : graphs)
+      if (each.second.executable != NULL) driver.destroy(each.second.executable);
+    graphs.clear();
+  }
+};
+
+// What forward and backward calls have in common: the network, its input and output, its parameters.
+struct Pass {
+  SizedNetwork network;
+  Sequence x, y;
+  size_t parameterBytes;
+
+  cudnnStatus_t set(cudnnRNNDescriptor_t unsized, int steps, const cudnnTensorDescriptor_t *xDesc,
+                    const cudnnTensorDescriptor_t *yDesc, cudnnFilterDescriptor_t wDesc) {
+    RNNBENCH_TRY(x.set(steps, xDesc));
+    RNNBENCH_TRY(network.set(unsized, x.step.sizes[1]));
+    RNNBENCH_TRY(y.set(steps, yDesc));
+    RNNBENCH_CALL(cudnnGetFilterSizeInBytes, wDesc, &parameterBytes);
+    return CUDNN_STATUS_SUCCESS;
+  }
+
+  // Runs a call, which is the same as an earlier one if all that these numbers say is the same.
+  template <class Call, class... Addresses>
+  cudnnStatus_t run(cudnnHandle_t handle, const Call &call, int steps, Addresses... addresses) const {
+    static Graphs graphs;
+    const Network &n = network.settings;
+    return graphs.run(handle,
+                      {(uint64_t)handle, (uint64_t)n.algorithm, (uint64_t)n.cell,
+                       (uint64_t)n.direction, (uint64_t)n.inputMode, (uint64_t)n.dataType,
+                       (uint64_t)n.mathType, (uint64_t)n.inputSize, (uint64_t)n.hiddenSize,
+                       (uint64_t)n.layers, (uint64_t)steps, (uint64_t)x.step.sizes[0],
+                       (uint64_t)addresses...},
+                      call);
+  }
+};
 
 // Where one gate's matrix or bias lies in the parameters, and its shape as a filter.
 static inline cudnnStatus_t find_parameters(
@@ -399,19 +531,17 @@ static inline cudnnStatus_t cudnnRNNForwardTraining(
     const cudnnTensorDescriptor_t *yDesc, void *y,
     cudnnTensorDescriptor_t hyDesc, void *hy, cudnnTensorDescriptor_t cyDesc, void *cy,
     void *workspace, size_t workspaceBytes, void *reserve, size_t reserveBytes) {
-  rnnbench::SizedNetwork sized;
-  rnnbench::Sequence xs, ys;
+  rnnbench::Pass pass;
   const rnnbench::Reserve held(reserve, reserveBytes);
-  size_t bytes;
-  RNNBENCH_TRY(xs.set(steps, xDesc));
-  RNNBENCH_TRY(sized.set(network, xs.step.sizes[1]));
-  RNNBENCH_TRY(ys.set(steps, yDesc));
-  RNNBENCH_CALL(cudnnGetFilterSizeInBytes, wDesc, &bytes);
-  RNNBENCH_CALL(cudnnRNNForward, handle, sized.descriptor, CUDNN_FWD_MODE_TRAINING, NULL,
-               xs.descriptor, x, ys.descriptor, y,
-               hxDesc ? hxDesc : hyDesc, hx, hy, cxDesc ? cxDesc : cyDesc, cx, cy,
-               bytes, w, workspaceBytes, workspace, held.bytes, held.start);
-  return CUDNN_STATUS_SUCCESS;
+  RNNBENCH_TRY(pass.set(network, steps, xDesc, yDesc, wDesc));
+  const auto call = [&] {
+    RNNBENCH_CALL(cudnnRNNForward, handle, pass.network.descriptor, CUDNN_FWD_MODE_TRAINING, NULL,
+                  pass.x.descriptor, x, pass.y.descriptor, y,
+                  hxDesc ? hxDesc : hyDesc, hx, hy, cxDesc ? cxDesc : cyDesc, cx, cy,
+                  pass.parameterBytes, w, workspaceBytes, workspace, held.bytes, held.start);
+    return CUDNN_STATUS_SUCCESS;
+  };
+  return pass.run(handle, call, steps, x, y, hx, hy, cx, cy, w, workspace, held.start);
 }
 
 static inline cudnnStatus_t cudnnRNNBackwardData(
@@ -425,20 +555,19 @@ static inline cudnnStatus_t cudnnRNNBackwardData(
     const cudnnTensorDescriptor_t *dxDesc, void *dx,
     cudnnTensorDescriptor_t dhxDesc, void *dhx, cudnnTensorDescriptor_t dcxDesc, void *dcx,
     void *workspace, size_t workspaceBytes, void *reserve, size_t reserveBytes) {
-  rnnbench::SizedNetwork sized;
-  rnnbench::Sequence xs, ys;
+  rnnbench::Pass pass;
   const rnnbench::Reserve held(reserve, reserveBytes);
-  size_t bytes;
-  RNNBENCH_TRY(xs.set(steps, dxDesc));
-  RNNBENCH_TRY(sized.set(network, xs.step.sizes[1]));
-  RNNBENCH_TRY(ys.set(steps, yDesc));
-  RNNBENCH_CALL(cudnnGetFilterSizeInBytes, wDesc, &bytes);
+  RNNBENCH_TRY(pass.set(network, steps, dxDesc, yDesc, wDesc));
   const cudnnTensorDescriptor_t h = hxDesc ? hxDesc : dhxDesc ? dhxDesc : dhyDesc;
   const cudnnTensorDescriptor_t c = cxDesc ? cxDesc : dcxDesc ? dcxDesc : dcyDesc;
-  RNNBENCH_CALL(cudnnRNNBackwardData_v8, handle, sized.descriptor, NULL, ys.descriptor, y, dy, xs.descriptor,
-               dx, h, hx, dhy, dhx, c, cx, dcy, dcx, bytes, w, workspaceBytes, workspace,
-               held.bytes, held.start);
-  return CUDNN_STATUS_SUCCESS;
+  const auto call = [&] {
+    RNNBENCH_CALL(cudnnRNNBackwardData_v8, handle, pass.network.descriptor, NULL,
+                  pass.y.descriptor, y, dy, pass.x.descriptor, dx, h, hx, dhy, dhx, c, cx, dcy, dcx,
+                  pass.parameterBytes, w, workspaceBytes, workspace, held.bytes, held.start);
+    return CUDNN_STATUS_SUCCESS;
+  };
+  return pass.run(handle, call, steps, y, dy, dx, hx, dhy, dhx, cx, dcy, dcx, w, workspace,
+                  held.start);
 }
 
 // Adds the gradients to dw, as the old interface does.
@@ -448,18 +577,17 @@ static inline cudnnStatus_t cudnnRNNBackwardWeights(
     const void *hx, const cudnnTensorDescriptor_t *yDesc, const void *y,
     const void *workspace, size_t workspaceBytes, cudnnFilterDescriptor_t dwDesc, void *dw,
     const void *reserve, size_t reserveBytes) {
-  rnnbench::SizedNetwork sized;
-  rnnbench::Sequence xs, ys;
+  rnnbench::Pass pass;
   const rnnbench::Reserve held(reserve, reserveBytes);
-  size_t bytes;
-  RNNBENCH_TRY(xs.set(steps, xDesc));
-  RNNBENCH_TRY(sized.set(network, xs.step.sizes[1]));
-  RNNBENCH_TRY(ys.set(steps, yDesc));
-  RNNBENCH_CALL(cudnnGetFilterSizeInBytes, dwDesc, &bytes);
-  RNNBENCH_CALL(cudnnRNNBackwardWeights_v8, handle, sized.descriptor, CUDNN_WGRAD_MODE_ADD, NULL,
-               xs.descriptor, x, hxDesc, hx, ys.descriptor, y, bytes, dw, workspaceBytes,
-               const_cast<void *>(workspace), held.bytes, held.start);
-  return CUDNN_STATUS_SUCCESS;
+  RNNBENCH_TRY(pass.set(network, steps, xDesc, yDesc, dwDesc));
+  const auto call = [&] {
+    RNNBENCH_CALL(cudnnRNNBackwardWeights_v8, handle, pass.network.descriptor,
+                  CUDNN_WGRAD_MODE_ADD, NULL, pass.x.descriptor, x, hxDesc, hx, pass.y.descriptor,
+                  y, pass.parameterBytes, dw, workspaceBytes, const_cast<void *>(workspace),
+                  held.bytes, held.start);
+    return CUDNN_STATUS_SUCCESS;
+  };
+  return pass.run(handle, call, steps, x, hx, y, dw, workspace, held.start);
 }
 
 // From here on Theano's copy of a reserve is ours.
