@@ -325,6 +325,16 @@ def test_readme_writes_between_the_marks_only(tmp_path, capsys):
     assert path.read_text() == text
 
 
+def test_a_mark_can_name_its_commit():
+    old, new = (
+        readme.rewrite(f"<!-- table: h100{at} cudnn -->\n<!-- end -->\n", recorded.HISTORY) for at in ("@fcae1cdc", "")
+    )
+    assert old.startswith("<!-- table: h100@fcae1cdc cudnn -->\n|")
+    assert old.splitlines()[1:] != new.splitlines()[1:]
+    with pytest.raises(NotFound, match="0123456"):
+        readme.rewrite("<!-- table: h100@0123456 -->\n<!-- end -->\n", recorded.HISTORY)
+
+
 def test_a_mark_can_name_its_variants():
     text = "<!-- table: h100 cudnn -->\n<!-- end -->\n"
     drawn = readme.rewrite(text, RESULTS)
