@@ -23,7 +23,6 @@ LARGE = (32, 30, 512, 1)
 # The GPU takes longer over this one than the host takes to ask for it.
 SLOW = (128, 30, 1024, 1)
 LONG = (128, 100, 1024, 1)
-DEEP = (128, 200, 512, 3)
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 NAMES = [name for name, variant in variants.VARIANTS.items() if "cuda" in variant.devices]
 THEANOS = {"scan", "cudnn", "cudnn_tf32"}
@@ -112,16 +111,17 @@ def test_a_call_that_comes_again_computes_from_what_is_there_then(network):
 
 
 def test_a_call_that_comes_again_is_started_as_a_whole(network):
-    """The host is done with its part long before the GPU, which takes 200 steps of three layers one by one."""
-    made = network("cudnn", *DEEP)
-    for _ in range(4):
+    """The host is done with its part before the GPU; starting kernel by kernel it takes 99% of the call."""
+    made = network("cudnn", *CELLS[-1])
+    shares = []
+    for _ in range(50):
+        made.synchronize()
+        start = time.perf_counter()
         made.train()
-    made.synchronize()
-    start = time.perf_counter()
-    made.train()
-    started = time.perf_counter()
-    made.synchronize()
-    assert started - start < (time.perf_counter() - start) / 4
+        started = time.perf_counter()
+        made.synchronize()
+        shares.append((started - start) / (time.perf_counter() - start))
+    assert min(shares) < 0.8
 
 
 def test_a_clock_that_waits_for_one_stream_only_is_found_out(network):

@@ -1,7 +1,8 @@
 """cudnn: the LSTM as cuDNN's fused network, through Theano's RNNBlock.
 
 STANDARD algorithm and linear input, as in the published benchmark; products in strict float32, or
-with `tf32` in TF32.
+with `tf32` in TF32. Theano's calls reach cuDNN through theano_runtime/include/cuda/cudnn.h, which
+starts one that comes again as a CUDA graph.
 """
 
 from __future__ import annotations
