@@ -19,7 +19,6 @@ import synthetic
 from asv.benchmarks import Benchmarks
 
 from rnnbench import cli, history
-from rnnbench.cli import main
 from rnnbench.grids import GRIDS, Cell, asv_filter
 from rnnbench.history import NotFound
 from rnnbench.report import export, formats, gaps, plot, published, readme, tables
@@ -30,15 +29,6 @@ RESULTS = recorded.RESULTS
 CELL = Cell(32, 30, 128, 1)
 PEAKS = {"float32_flops": "6.7e13", "tf32_flops": "4.9e14", "memory_bandwidth": "3.35e12"}
 NAN = float("nan")
-
-
-def run(arguments, capsys):
-    """Return the exit status, and what went to the standard and to the error output."""
-    try:
-        status = main(arguments)
-    except SystemExit as leaving:
-        status = leaving.code
-    return status, *capsys.readouterr()
 
 
 def median(machine, benchmark, cell):
@@ -277,7 +267,7 @@ def test_numbers_have_three_digits(value, shown):
     assert formats.number(value) == shown
 
 
-def test_nothing_from_the_files_ends_a_markdown_cell_or_moves_the_cursor(made, capsys):
+def test_nothing_from_the_files_ends_a_markdown_cell_or_moves_the_cursor(made, run):
     synthetic.write_machine(made, "e|<b>\x1b[2J")
     for environment in ("a|b\x1b[31m", "c"):
         synthetic.write_run(made, "e|<b>\x1b[2J", synthetic.commit_hash(0), timed(Scan=1), environment=environment)
@@ -285,7 +275,7 @@ def test_nothing_from_the_files_ends_a_markdown_cell_or_moves_the_cursor(made, c
     assert "e\\|\\<b>" in text
     assert "scan (a\\|b" in text
     for arguments in (["report", "--machine", "e|<b>\ufffd[2J"], ["history"]):
-        _, output, errors = run([*arguments, "--results", str(made)], capsys)
+        _, output, errors = run([*arguments, "--results", str(made)])
         assert "\x1b" not in output + errors
 
 
@@ -311,17 +301,17 @@ def test_the_readmes_tables_are_the_results():
     assert readme.rewrite(text, recorded.HISTORY) == text, "README.md is stale: make readme"
 
 
-def test_readme_writes_between_the_marks_only(tmp_path, capsys):
+def test_readme_writes_between_the_marks_only(tmp_path, run):
     path = tmp_path / "README.md"
     path.write_text("top\n<!-- table: h100 -->\nold\n<!-- end -->\nafter\n<!-- table: epyc-2core -->\n<!-- end -->\n")
     command = ["readme", str(path), "--results", str(RESULTS)]
-    assert run(command, capsys) == (0, "", "")
+    assert run(command) == (0, "", "")
     text = path.read_text()
     table = "(\\|.*\n)+"
     around = f"top\n<!-- table: h100 -->\n{table}<!-- end -->\nafter\n<!-- table: epyc-2core -->\n{table}<!-- end -->\n"
     assert re.fullmatch(around, text)
     assert "44.4 (44.2–44.6)" in text.split("after")[0]
-    assert run(command, capsys) == (0, "", "")
+    assert run(command) == (0, "", "")
     assert path.read_text() == text
 
 
@@ -335,20 +325,20 @@ def test_a_mark_can_name_its_variants():
 @pytest.mark.parametrize(
     ("text", "named"), [("no mark", "<!-- table: MACHINE -->"), ("<!-- table: attic -->\n<!-- end -->", "attic")]
 )
-def test_a_readme_that_cannot_be_written_is_left(text, named, tmp_path, capsys):
+def test_a_readme_that_cannot_be_written_is_left(text, named, tmp_path, run):
     path = tmp_path / "README.md"
     path.write_text(text)
-    status, output, errors = run(["readme", str(path), "--results", str(RESULTS)], capsys)
+    status, output, errors = run(["readme", str(path), "--results", str(RESULTS)])
     assert (status, output) == (1, "")
     assert named in errors
     assert path.read_text() == text
 
 
-def test_plots(full, tmp_path, capsys):
+def test_plots(full, tmp_path, run):
     pytest.importorskip("matplotlib")
     first, again, image = (tmp_path / name for name in ("first.svg", "again.svg", "image.png"))
     for path in (first, again, image):
-        assert run(["report", "--results", str(full[0]), "--plot", str(path)], capsys) == (0, "", "")
+        assert run(["report", "--results", str(full[0]), "--plot", str(path)]) == (0, "", "")
     assert xml.etree.ElementTree.parse(first).getroot().tag.endswith("svg")
     assert first.read_bytes() == again.read_bytes()
     assert image.read_bytes().startswith(b"\x89PNG")
@@ -438,20 +428,20 @@ def test_what_was_measured_in_any_environment_or_failed_is_not_missing(made):
     assert gap.failed == {"lstm.TorchLSTM.time_train": [CELL]}
 
 
-def test_history_lists_what_has_results(full, capsys):
+def test_history_lists_what_has_results(full, run):
     folder, commits = full
-    status, output, errors = run(["history", "--results", str(folder), "--grid", "full"], capsys)
+    status, output, errors = run(["history", "--results", str(folder), "--grid", "full"])
     assert (status, errors) == (0, "")
     for machine in synthetic.MACHINES:
         for commit in commits:
             assert re.search(rf"^{commit[:8]} +2023-11-1\d +{machine} +virtualenv-py3.11$", output, re.MULTILINE)
         assert f"{machine} at {commits[-1][:8]} has all of the full grid's figures." in output
-    _, output, _ = run(["history", "--results", str(folder), "--machine", "west", "--commit", commits[0]], capsys)
+    _, output, _ = run(["history", "--results", str(folder), "--machine", "west", "--commit", commits[0]])
     assert len(output.splitlines()) == 3
 
 
-def test_history_shows_the_command(capsys):
-    _, output, _ = run(["history", "--results", str(RESULTS), "--grid", "seed"], capsys)
+def test_history_shows_the_command(run):
+    _, output, _ = run(["history", "--results", str(RESULTS), "--grid", "seed"])
     assert gap_of(RESULTS, "h100", "seed").command in output
     assert "lacks 34 of the seed grid's figures:" in output
 
@@ -468,8 +458,8 @@ def test_history_shows_the_command(capsys):
     ],
     ids=" ".join,
 )
-def test_what_is_not_there_is_said_with_what_is(arguments, named, capsys):
-    status, output, errors = run([arguments[0], "--results", str(RESULTS), *arguments[1:]], capsys)
+def test_what_is_not_there_is_said_with_what_is(arguments, named, run):
+    status, output, errors = run([arguments[0], "--results", str(RESULTS), *arguments[1:]])
     assert (status, output) == (1, "")
     assert all(word in errors for word in named)
     assert errors.startswith("rnnbench: ")
@@ -486,8 +476,8 @@ def test_a_beginning_of_two_commits_is_refused(made):
 @pytest.mark.parametrize(
     "arguments", [["--plot", "x.pdf"], ["--format", "html"], ["--plot", "x.png", "--format", "csv"]]
 )
-def test_wrong_arguments(arguments, capsys):
-    status, output, errors = run(["report", *arguments], capsys)
+def test_wrong_arguments(arguments, run):
+    status, output, errors = run(["report", *arguments])
     assert (status, output) == (2, "")
     assert arguments[0] in errors
 
@@ -496,14 +486,14 @@ def test_the_command_offers_every_format():
     assert tuple(formats.FORMATS) == cli._FORMATS
 
 
-def test_a_broken_file_is_said_once_and_the_rest_is_shown(tmp_path, capsys):
+def test_a_broken_file_is_said_once_and_the_rest_is_shown(tmp_path, run):
     results = Path(shutil.copytree(RESULTS, tmp_path / "results"))
     broken = results / "h100" / "00000000-cut.json"
     broken.write_text("{")
     undescribed = results / "epyc-2core" / "machine.json"
     undescribed.unlink()
     for command in (["report", "--machine", "h100"], ["history", "--machine", "h100", "--grid", "seed"]):
-        status, output, errors = run([*command, "--results", str(results)], capsys)
+        status, output, errors = run([*command, "--results", str(results)])
         assert status == 0
         assert "fcae1cdc" in output
         assert len(errors.splitlines()) == 2
@@ -511,14 +501,18 @@ def test_a_broken_file_is_said_once_and_the_rest_is_shown(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("tabulate", ["report"]), ("matplotlib", ["report", "--plot", "x.png"])]
+    ("name", "arguments"),
+    [
+        ("tabulate", ["report"]),
+        ("matplotlib", ["report", "--plot", "x.png"]),
+    ],
 )
-def test_a_missing_library_is_named_with_its_cure(name, arguments, monkeypatch, capsys):
+def test_a_missing_library_is_named_with_its_cure(name, arguments, monkeypatch, run):
     monkeypatch.setitem(sys.modules, name, None)
-    status, output, errors = run([*arguments, "--results", str(RESULTS)], capsys)
+    status, output, errors = run([*arguments, "--results", str(RESULTS)])
     assert (status, output) == (1, "")
     assert f"pip install {name}" in errors
-    assert run(["report", "--format", "json", "--results", str(RESULTS)], capsys)[0] == 0
+    assert run(["report", "--format", "json", "--results", str(RESULTS)])[0] == 0
 
 
 def test_starting_imports_neither_tables_nor_plots(python):
