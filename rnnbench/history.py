@@ -114,17 +114,6 @@ def runs(results: Path, machine: str | None = None, commit: str | None = None) -
     return sorted(found, key=lambda run: (-run.date, run.commit, run.machine, run.environment))
 
 
-def figures(
-    results: Path, machine: str | None = None, commit: str | None = None, unavailable: bool = False
-) -> Iterator[Figure]:
-    """Yield the figures of runs(results, machine, commit), a file after the other; only one is in memory.
-
-    With `unavailable` those that are n/a come too. Raises NotFound where there is no folder of results.
-    """
-    for run in runs(results, machine, commit):
-        yield from read(run, unavailable)
-
-
 def read(run: Run, unavailable: bool = False) -> list[Figure]:
     """Return the figures of a results file; with `unavailable` those that are n/a too."""
     try:

@@ -22,22 +22,6 @@ _POSITIONS = {cell: position for position, cell in enumerate(CELLS)}
 
 _PARTS = Path(__file__).parent / "page"
 
-# The published tables, how they were measured otherwise than ours, and which of their names is a variant of ours.
-_SOURCES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
-    ("cudnn-rnn-benchmarks", published.DIFFERENCES, {}),
-    (
-        "rnn-benchmarks",
-        (
-            "These figures are rnn-benchmarks', of 2016: CUDA 7.5, cuDNN 5, a Xeon E5-2630L v3, Theano's first GPU "
-            "back end.",
-            "Their network gave its last hidden state alone; ours gives every step's.",
-            "Their Train included an SGD update; ours has none.",
-            "Torch and TensorFlow, which they timed too, have no counterpart here.",
-        ),
-        {"Theano": "scan"},
-    ),
-)
-
 # Where the tab's parts go in asv's index.html: each before a text that stands there once.
 _PLACES = {
     "</head>": (
@@ -129,14 +113,13 @@ def _published() -> list[dict[str, Any]]:
     """Return each source of 2016: how it measured, and its times in seconds a batch, with our nearest variant."""
     return [
         {
-            "name": source,
-            "differences": differences,
+            "name": name,
+            "differences": source.differences,
             "figures": [
-                [figure.cell, figure.quantity, nearest.get(figure.variant, figure.variant), figure.value]
-                for figure in published.figures(source)
+                [figure.cell, figure.quantity, figure.variant, figure.value] for figure in published.figures(name)
             ],
         }
-        for source, differences, nearest in _SOURCES
+        for name, source in published.SOURCES.items()
     ]
 
 
