@@ -25,9 +25,11 @@ def save(report: Report, path: Path) -> None:
     from matplotlib.figure import Figure as Page
 
     with matplotlib.rc_context(_SVG):
-        page = Page(figsize=(16, 8), layout="constrained")
+        page = Page(figsize=(16, 8))
         FigureCanvasAgg(page)
-        panels = page.subplots(len(CALLS), len(_AXES), sharey="row", squeeze=False)
+        # Margins by hand: matplotlib's own layouts take longer than all the rest.
+        margins = {"left": 0.05, "right": 0.99, "bottom": 0.07, "top": 0.89, "wspace": 0.05, "hspace": 0.3}
+        panels = page.subplots(len(CALLS), len(_AXES), sharey="row", squeeze=False, gridspec_kw=margins)
         for across, quantity in zip(panels, CALLS, strict=True):
             for panel, axis in zip(across, _AXES, strict=True):
                 _draw(panel, report, quantity, axis)
@@ -63,8 +65,7 @@ def slope(line: Iterable[Figure], axis: str) -> float:
 def _draw(panel: Any, report: Report, quantity: str, axis: str) -> None:
     base, drawn = lines((row for row in report.rows if row.figure.quantity == quantity), axis)
     panel.set(xlabel=axis, xscale="log", yscale="log")
-    panel.xaxis.set_minor_formatter("")
-    panel.xaxis.set_tick_params(which="minor", length=0)
+    panel.xaxis.minorticks_off()
     panel.yaxis.set_major_formatter("{x:g}")
     panel.grid(axis="y", alpha=0.3)
     if base is None:
