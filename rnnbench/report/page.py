@@ -11,7 +11,7 @@ from typing import Any
 from rnnbench import history
 from rnnbench.floor import Floor, floor
 from rnnbench.grids import GRIDS
-from rnnbench.report import published
+from rnnbench.report import absence, published
 from rnnbench.report.tables import BASELINE, CALLS
 
 NAME = "recurrent-networks"  # in the page's address, and the name of its files and its folder
@@ -69,6 +69,10 @@ def write(results: Path, html: Path) -> None:
                     "facts": facts,
                     "commits": commits[machine],
                     "floors": {variant: _floors(variant, facts) for variant in sorted(variants[machine])},
+                    "reasons": {
+                        variant: [absence.reason(variant, cell, facts) for cell in CELLS]
+                        for variant in sorted(variants[machine])
+                    },
                 }
                 for machine, facts in machines.items()
             ],
@@ -76,6 +80,7 @@ def write(results: Path, html: Path) -> None:
             "grids": GRIDS,
             "published": _published(),
             "baseline": BASELINE,
+            "failed": absence.FAILED,
         },
     )
 
