@@ -411,7 +411,10 @@ def test_the_slope_of_a_line(site, history):
     figure = tab.locator("figure", has_text="Time against seq at batch 128, hidden 1024, depth 3")
     times = stored(MACHINES["h100"], "lstm.CudnnLSTM.time_train")
     ratio = times[128, 200, 1024, 3][0] / times[128, 30, 1024, 3][0]
-    assert f"cudnn, train: slope {math.log(ratio) / math.log(200 / 30):.2f}" in figure.text_content()
+    slope = f"{math.log(ratio) / math.log(200 / 30):.2f}"
+    assert f"cudnn, train: slope {slope}" in figure.text_content()
+    row = tab.locator("#rn-slopes tbody tr", has_text="cudnn, train")
+    assert row.locator("td").nth(1).text_content() == slope
 
 
 def test_the_published_figures_and_the_ratio_to_them(site, history):

@@ -300,9 +300,15 @@ $(document).ready(function () {
     }
 
     function drawGrowth(shown, cells) {
-        const figures = Array.from(SIZES.keys(), (axis) => growth(shown, cells, axis)).filter(Boolean);
-        element('rn-growth').replaceChildren(...(figures.length ? figures :
+        const found = SIZES.map((_, axis) => growth(shown, cells, axis));
+        element('rn-growth').replaceChildren(...(found.some(Boolean) ? found.map(growthFigure).filter(Boolean) :
             [make('p', {}, 'Too few cells have figures: growth takes two that differ in one size.')]));
+        const labels = Array.from(new Set(found.flatMap((one) => one ? one.lines.map((line) => line.label) : [])));
+        const rows = labels.map((label) => [make('th', { scope: 'row' }, label), ...found.map(function (one) {
+            const line = one && one.lines.find((line) => line.label === label);
+            return line ? number(line.slope.toFixed(2)) : absence(null, 'too few of the cells drawn above have its figures');
+        })]);
+        element('rn-slopes').replaceChildren(...(rows.length ? [table('All slopes', ['Slope of', ...SIZES], rows)] : []));
     }
 
     /* The times along an axis. Of the cells that are equal in the other sizes, those with the most figures
@@ -328,16 +334,19 @@ $(document).ready(function () {
                 best = { count, lines, cell: group[0] };
             }
         }
-        if (!best.lines) {
+        return best.lines ? { lines: best.lines.map((line) => ({ ...line, slope: slope(line.points) })), cell: best.cell } : null;
+    }
+
+    function growthFigure(found, axis) {
+        if (!found) {
             return null;
         }
         const title = 'Time against ' + SIZES[axis];
-        const fixed = SIZES.map((size, position) => size + ' ' + best.cell[position]).filter((_, position) => position !== axis);
-        best.lines.forEach(function (line) { line.slope = slope(line.points); });
+        const fixed = SIZES.map((size, position) => size + ' ' + found.cell[position]).filter((_, position) => position !== axis);
         return make('figure', { class: 'growth' },
             make('figcaption', {}, make('strong', {}, title), ' at ' + fixed.join(', ')),
-            plot(title, SIZES[axis], best.lines),
-            make('ul', {}, ...best.lines.map((line) => make('li', { class: line.kind },
+            plot(title, SIZES[axis], found.lines),
+            make('ul', {}, ...found.lines.map((line) => make('li', { class: line.kind },
                 key(line.style), line.label + ': slope ' + line.slope.toFixed(2)))));
     }
 
