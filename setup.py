@@ -35,8 +35,8 @@ setup(
         "theano": THEANO,
         # Any: a GPU machine's own is the peer to measure beside.
         "torch": ["torch"],
-        # asv builds an environment of its own with virtualenv.
-        "bench": ["asv==0.6.6", JITER, "virtualenv==21.15.8"],
+        # asv builds an environment of its own with virtualenv; orjson writes our tab's data.
+        "bench": ["asv==0.6.6", JITER, "orjson==3.13.0", "virtualenv==21.15.8"],
         # Tables, which asv's own tabulate draws too, and plots.
         "report": [JITER, "matplotlib==3.10.9", "tabulate==0.10.0"],
         "test": [

@@ -248,12 +248,13 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figur
         if state != "ok":
             value = low = high = None
         for number in (value, low, high):
-            # NaN compares as false; and what is computed from larger ones wouldn't be finite.
+            # NaN compares as false; what is computed from larger ones wouldn't be finite, or can't be written.
             if number is not None and not (
-                type(number) in (float, int) and (0 < number < 1e300 or (number == 0 and quantity in _UNTIMED))
+                (type(number) is float or (type(number) is int and number < 2**63))
+                and (0 < number < 1e300 or (number == 0 and quantity in _UNTIMED))
             ):
                 raise ValueError(f"{value}, with the quartiles {low} and {high}, can't be its {quantity}")
-        if type(samples) is not int:
+        if type(samples) is not int or not 0 <= samples < 2**63:
             raise ValueError(f"{samples} isn't how often it was sampled")
         measured.append(
             Figure(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from rnnbench import history
 from rnnbench.floor import Floor, floor
@@ -138,4 +139,5 @@ def _insert(index: Path) -> None:
 
 
 def _save(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, separators=(",", ":"), allow_nan=False), encoding="utf-8")
+    # Our tuples with names are lists to it.
+    path.write_bytes(orjson.dumps(content, default=list))
