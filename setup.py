@@ -16,6 +16,9 @@ THEANO = [
     "scipy-openblas32==0.3.34.481.3",
 ]
 
+# What reads asv's results files.
+JITER = "jiter==0.19.0"
+
 setup(
     name="rnnbench",
     version="0.1.0",
@@ -32,10 +35,10 @@ setup(
         "theano": THEANO,
         # Any: a GPU machine's own is the peer to measure beside.
         "torch": ["torch"],
-        # asv builds an environment of its own with virtualenv.
-        "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
+        # asv builds an environment of its own with virtualenv; orjson writes our tab's data.
+        "bench": ["asv==0.6.6", JITER, "orjson==3.13.0", "virtualenv==21.15.8"],
         # Tables, which asv's own tabulate draws too, and plots.
-        "report": ["matplotlib==3.10.9", "tabulate==0.10.0"],
+        "report": [JITER, "matplotlib==3.10.9", "tabulate==0.10.0"],
         "test": [
             "axe-playwright-python==0.1.8",
             "hypothesis==6.170.15",

@@ -96,7 +96,7 @@ def _reading(command: Callable[[argparse.Namespace], None], options: argparse.Na
         except (history.NotFound, OSError) as reason:
             return _complain(reason)
         except ModuleNotFoundError as missing:
-            if missing.name not in ("matplotlib", "tabulate"):
+            if missing.name not in ("jiter", "matplotlib", "tabulate"):
                 raise
             return _complain(f"{missing.name} is missing: pip install {missing.name}")
     return 0

@@ -1,4 +1,4 @@
-"""asv's results files as plain rows: read one file at a time, with the standard library alone.
+"""asv's results files as plain rows: read one file at a time; needs jiter.
 
 A file that can't be used is named in one ResultsWarning and left out, and so is a benchmark in it.
 Text comes from whoever wrote the files: what isn't printable in it is replaced here.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,17 +114,6 @@ def runs(results: Path, machine: str | None = None, commit: str | None = None) -
     return sorted(found, key=lambda run: (-run.date, run.commit, run.machine, run.environment))
 
 
-def figures(
-    results: Path, machine: str | None = None, commit: str | None = None, unavailable: bool = False
-) -> Iterator[Figure]:
-    """Yield the figures of runs(results, machine, commit), a file after the other; only one is in memory.
-
-    With `unavailable` those that are n/a come too. Raises NotFound where there is no folder of results.
-    """
-    for run in runs(results, machine, commit):
-        yield from read(run, unavailable)
-
-
 def read(run: Run, unavailable: bool = False) -> list[Figure]:
     """Return the figures of a results file; with `unavailable` those that are n/a too."""
     try:
@@ -198,11 +186,14 @@ def _folders(results: Path) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def _load(path: Path, version: int) -> dict[str, Any]:
+    # Five times as fast as json; unlike the other fast ones it takes asv's NaN.
+    from jiter import from_json
+
     try:
-        content = json.loads(path.read_bytes())
+        content = from_json(path.read_bytes())
     except OSError as error:
         raise ValueError(f"it can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"it isn't JSON, or was cut off: {error}") from error
     if not isinstance(content, dict) or content.get("version") != version:
         raise ValueError(f"it isn't of version {version} of asv's format")
@@ -256,13 +247,14 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figur
         samples = (repeat or 1) if state == "ok" else 0
         if state != "ok":
             value = low = high = None
-        elif not (
-            _is_measured(value, quantity)
-            and (low is None or _is_measured(low, quantity))
-            and (high is None or _is_measured(high, quantity))
-        ):
-            raise ValueError(f"{value}, with the quartiles {low} and {high}, can't be its {quantity}")
-        if type(samples) is not int:
+        for number in (value, low, high):
+            # NaN compares as false; what is computed from larger ones wouldn't be finite, or can't be written.
+            if number is not None and not (
+                (type(number) is float or (type(number) is int and number < 2**63))
+                and (0 < number < 1e300 or (number == 0 and quantity in _UNTIMED))
+            ):
+                raise ValueError(f"{value}, with the quartiles {low} and {high}, can't be its {quantity}")
+        if type(samples) is not int or not 0 <= samples < 2**63:
             raise ValueError(f"{samples} isn't how often it was sampled")
         measured.append(
             Figure(
@@ -291,11 +283,6 @@ def _cells(*sizes: tuple[str, ...]) -> list[Cell]:
     if min(map(min, cells)) < 1:
         raise ValueError("a size is less than 1")
     return cells
-
-
-def _is_measured(number: Any, quantity: str) -> bool:
-    # NaN compares as false; and what is computed from larger ones wouldn't be finite.
-    return type(number) in (float, int) and (0 < number < 1e300 or (number == 0 and quantity in _UNTIMED))
 
 
 def _warn(path: Path, reason: object, action: str = "leaving out") -> None:

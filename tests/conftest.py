@@ -1,16 +1,17 @@
-"""What the tests share: networks that are compiled once a run, and Python processes of their own."""
+"""What the tests share: networks that are compiled once a run, the command line, and Python processes of their own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from benchmarks import common
 from rnnbench import Network, theano_runtime
+from rnnbench.cli import main
 
 # As the user gave it: setting Theano up adds to it.
 _ENVIRONMENT = dict(os.environ)
@@ -56,5 +57,22 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]
         return subprocess.run(command, env=_ENVIRONMENT | changes, capture_output=True, text=True, timeout=600)
+
+    return run
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[[Sequence[str]], tuple[object, str, str]]:
+    """Return a function that runs rnnbench with these arguments here.
+
+    It returns the exit status, and what went to the standard and to the error output.
+    """
+
+    def run(arguments: Sequence[str]) -> tuple[object, str, str]:
+        try:
+            status: object = main(arguments)
+        except SystemExit as leaving:
+            status = leaving.code
+        return status, *capsys.readouterr()
 
     return run

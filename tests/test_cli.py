@@ -5,35 +5,25 @@ import re
 import pytest
 
 from rnnbench import __version__, theano_runtime, variants
-from rnnbench.cli import main
 from rnnbench.grids import GRIDS, asv_filter
 from rnnbench.theano_runtime.pieces import Piece
 
 
-def run(arguments, capsys):
-    """Return the exit status, and what went to the standard and to the error output."""
-    try:
-        status = main(arguments)
-    except SystemExit as leaving:
-        status = leaving.code
-    return status, *capsys.readouterr()
-
-
 @pytest.mark.parametrize("device", variants.DEVICES)
-def test_variants_says_of_each_whether_it_runs(device, capsys):
-    status, output, errors = run(["variants", "--device", device], capsys)
+def test_variants_says_of_each_whether_it_runs(device, run):
+    status, output, errors = run(["variants", "--device", device])
     lines = dict(line.split(maxsplit=1) for line in output.splitlines())
     assert (status, errors) == (0, "")
     assert lines == {name: reason or f"runs on {device}" for name, reason in variants.available(device).items()}
 
 
-def test_the_device_is_the_cpu_unless_said(capsys):
-    assert run(["variants"], capsys) == run(["variants", "--device", "cpu"], capsys)
+def test_the_device_is_the_cpu_unless_said(run):
+    assert run(["variants"]) == run(["variants", "--device", "cpu"])
 
 
 @pytest.mark.parametrize("device", [None, *variants.DEVICES])
-def test_doctor_shows_every_piece_and_fails_for_a_device_that_cannot_be_used(device, capsys):
-    status, output, errors = run(["doctor", *(["--device", device] if device else [])], capsys)
+def test_doctor_shows_every_piece_and_fails_for_a_device_that_cannot_be_used(device, run):
+    status, output, errors = run(["doctor", *(["--device", device] if device else [])])
     pieces = theano_runtime.find(device or "cuda")
     assert errors == ""
     for piece in pieces:
@@ -43,23 +33,23 @@ def test_doctor_shows_every_piece_and_fails_for_a_device_that_cannot_be_used(dev
     assert status == (1 if device and any(piece.reason for piece in pieces) else 0)
 
 
-def test_doctor_tells_the_command_for_what_is_missing(capsys, monkeypatch):
+def test_doctor_tells_the_command_for_what_is_missing(run, monkeypatch):
     missing = Piece("libthing", reason="libthing was not found", install="get libthing")
     monkeypatch.setattr(theano_runtime.cuda, "find", lambda: (missing,))
-    status, output, _ = run(["doctor", "--device", "cuda"], capsys)
+    status, output, _ = run(["doctor", "--device", "cuda"])
     assert status == 1
     assert re.search("^libthing +missing  libthing was not found\n +to install: get libthing$", output, re.MULTILINE)
     assert "cuda can't be used: libthing was not found: get libthing" in output
-    assert run(["doctor"], capsys)[0] == 0
+    assert run(["doctor"])[0] == 0
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_filter_prints_the_pattern_alone(grid, capsys):
-    assert run(["filter", grid], capsys) == (0, asv_filter(grid) + "\n", "")
+def test_filter_prints_the_pattern_alone(grid, run):
+    assert run(["filter", grid]) == (0, asv_filter(grid) + "\n", "")
 
 
-def test_version(capsys):
-    assert run(["--version"], capsys) == (0, __version__ + "\n", "")
+def test_version(run):
+    assert run(["--version"]) == (0, __version__ + "\n", "")
 
 
 @pytest.mark.parametrize(
@@ -75,8 +65,8 @@ def test_version(capsys):
     ],
     ids=" ".join,
 )
-def test_wrong_arguments_name_what_is_allowed(arguments, named, capsys):
-    status, output, errors = run(arguments, capsys)
+def test_wrong_arguments_name_what_is_allowed(arguments, named, run):
+    status, output, errors = run(arguments)
     assert (status, output) == (2, "")
     assert all(word in errors for word in named)
 

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import synthetic
 from rnnbench import floor, history
 from rnnbench.grids import PARAMS, Cell
 from rnnbench.history import NotFound, ResultsWarning
+from rnnbench.report import tables
 from rnnbench.workload import Workload
 
 RESULTS = recorded.RESULTS
@@ -39,11 +39,16 @@ def only_file(results, machine):
     return path
 
 
-def read_strictly(results, **choice):
+def read(results, machine=None, unavailable=False):
+    """Return the figures of all runs."""
+    return [figure for run in history.runs(results, machine) for figure in history.read(run, unavailable)]
+
+
+def read_strictly(*choice, **more):
     """Return the figures, and fail at a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return list(history.figures(results, **choice))
+        return read(*choice, **more)
 
 
 def row_with(column, value):
@@ -167,7 +172,7 @@ def test_a_broken_file_is_named_once_and_left_out(results, broken, reason):
     path = only_file(results, "h100")
     path.write_text(broken(path.read_text()), encoding="latin-1")
     with pytest.warns(ResultsWarning, match=reason) as warned:
-        figures = list(history.figures(results))
+        figures = read(results)
     assert len(warned) == 1
     assert str(path) in str(warned[0].message)
     assert figures == read_strictly(RESULTS, machine="epyc-2core")
@@ -194,6 +199,8 @@ def test_a_broken_file_is_no_run(results, broken):
         ("lstm.TorchLSTM.time_train", row_with("result", [True] * 36), "True"),
         ("lstm.TorchLSTM.time_train", row_with("result", [1.0] * 35), "shorter"),
         ("lstm.TorchLSTM.time_train", row_with("stats_repeat", [NAN] * 36), "nan isn't"),
+        ("lstm.TorchLSTM.time_train", row_with("stats_repeat", [2**63] * 36), "9223372036854775808 isn't"),
+        ("lstm.TorchLSTM.time_train", row_with("result", [2**63] * 36), "9223372036854775808, with"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["32"], ["1"], ["2"]]), "missing"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["a"], ["1"], ["2"], ["3"]]), "invalid literal"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["0"], ["1"], ["2"], ["3"]]), "less than 1"),
@@ -205,7 +212,7 @@ def test_a_broken_benchmark_is_named_and_the_others_of_its_file_are_kept(made, n
     good = synthetic.sampled([1.0] * 36)
     path = synthetic.write_run(made, "north", COMMIT, {name: row, "lstm.ScanLSTM.time_train": good})
     with pytest.warns(ResultsWarning, match=reason) as warned:
-        figures = list(history.figures(made))
+        figures = read(made)
     assert len(warned) == 1
     assert str(path) in str(warned[0].message)
     assert name in str(warned[0].message)
@@ -220,7 +227,7 @@ def test_a_machine_that_is_not_described_is_left_out(made, content):
     described = made / "north" / "machine.json"
     described.unlink() if content is None else described.write_text(content)
     with pytest.warns(ResultsWarning) as warned:
-        assert {figure.machine for figure in history.figures(made)} == {"south"}
+        assert {figure.machine for figure in read(made)} == {"south"}
     assert len(warned) == 1
     assert str(described) in str(warned[0].message)
 
@@ -258,25 +265,8 @@ def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
     opened = []
     load = history._load
     monkeypatch.setattr(history, "_load", lambda path, version: opened.append(path.name) or load(path, version))
-    figures = history.figures(tmp_path, "south", commits[2])
-    next(figures)
-    assert sorted(opened) == [f"{commits[2][:8]}-virtualenv-py3.11.json", *["machine.json"] * 3]
-
-
-def test_memory_grows_with_a_file_and_not_with_the_history(tmp_path):
-    synthetic.write(tmp_path, 8, machines=["north"])
-    run, *_ = history.runs(tmp_path)
-
-    def peak(function):
-        tracemalloc.start()
-        function()
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return peak
-
-    one = peak(lambda: history.read(run))
-    # While a file is parsed, the rows of the one before are still held.
-    assert peak(lambda: [None for _ in history.figures(tmp_path)]) < 2 * one
+    tables.make(tmp_path, "south", commits[2])
+    assert {*opened} == {"machine.json", f"{commits[2][:8]}-virtualenv-py3.11.json"}
 
 
 FACTS = {"float32_flops": "6.7e13", "tf32_flops": "4.9e14", "memory_bandwidth": "3.35e12"}

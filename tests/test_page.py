@@ -19,7 +19,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from rnnbench import Workload
-from rnnbench.grids import GRIDS, PARAMS
+from rnnbench.grids import GRIDS, PARAMS, Cell
+from rnnbench.report import absence
 from rnnbench.report import page as dashboard
 
 ROOT = Path(__file__).parent.parent
@@ -334,8 +335,29 @@ def test_failed_and_na_are_told_apart(site, history):
 
 def test_what_runs_nowhere_is_said_once(site):
     tab = site(dashboard.NAME, machine="epyc-2core")
-    assert tab.locator("#rn-unavailable").text_content() == "n/a in every cell, and left out below: cudnn, cudnn_tf32."
+    assert tab.locator("#rn-unavailable li").all_text_contents() == [
+        "n/a in every cell, and left out below: cudnn, cudnn_tf32 "
+        "(it is made for cuda, and this machine was timed on cpu)."
+    ]
     assert {version for _, version in rows(tab, "#rn-times")} == {"scan"}
+
+
+def test_what_is_too_large_for_the_machine_is_said(tab, html, serve, tmp_path):
+    other = shutil.copytree(html, tmp_path / "html")
+    facts = json.loads((recorded.RESULTS / "epyc-2core" / "machine.json").read_text()) | {"ram": str(2**30)}
+    cell = (128, 200, 1024, 3)
+    reason = absence.reason("scan", Cell(*cell), facts)
+    assert f"{Workload(*cell).least_memory / 2**30:.1f} GiB of memory, and this machine has 1.0 GiB" in reason
+    index = json.loads((other / dashboard.NAME / "index.json").read_text())
+    machine = next(one for one in index["machines"] if one["name"] == "epyc-2core")
+    assert set(machine["reasons"]["scan"]) == {None}
+    machine["reasons"]["scan"] = [absence.reason("scan", Cell(*cell), facts) for cell in CELLS]
+    (other / dashboard.NAME / "index.json").write_text(json.dumps(index))
+
+    opener(tab, serve(other))(dashboard.NAME, machine="epyc-2core", grid="full")
+    assert f"n/a: {reason}." in tab.locator("#rn-unavailable li").all_text_contents()
+    titles = tab.locator("#rn-times td.absent").evaluate_all("cells => cells.map(cell => cell.title)")
+    assert {reason, "it wasn’t measured"} <= set(titles)
 
 
 def heat(tab, selector):
@@ -389,7 +411,10 @@ def test_the_slope_of_a_line(site, history):
     figure = tab.locator("figure", has_text="Time against seq at batch 128, hidden 1024, depth 3")
     times = stored(MACHINES["h100"], "lstm.CudnnLSTM.time_train")
     ratio = times[128, 200, 1024, 3][0] / times[128, 30, 1024, 3][0]
-    assert f"cudnn, train: slope {math.log(ratio) / math.log(200 / 30):.2f}" in figure.text_content()
+    slope = f"{math.log(ratio) / math.log(200 / 30):.2f}"
+    assert f"cudnn, train: slope {slope}" in figure.text_content()
+    row = tab.locator("#rn-slopes tbody tr", has_text="cudnn, train")
+    assert row.locator("td").nth(1).text_content() == slope
 
 
 def test_the_published_figures_and_the_ratio_to_them(site, history):
@@ -439,7 +464,12 @@ def test_text_from_results_is_never_markup(tab, html, serve, tmp_path):
     shutil.copytree(html, tmp_path / "html")
     data = tmp_path / "html" / dashboard.NAME
     index = json.loads((data / "index.json").read_text())
-    index["machines"][0] |= {"name": hostile, "facts": {hostile: hostile}, "floors": {hostile: {}}}
+    index["machines"][0] |= {
+        "name": hostile,
+        "facts": {hostile: hostile},
+        "floors": {hostile: {}},
+        "reasons": {hostile: []},
+    }
     (data / "index.json").write_text(json.dumps(index))
     file = data / f"0-{index['machines'][0]['commits'][0][0]}.json"
     series = [one | {"variant": hostile, "environment": hostile} for one in json.loads(file.read_text())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rnnbench.history import Figure
+from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row
 
 UNITS = {
@@ -31,7 +33,7 @@ class Table(NamedTuple):
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the tables that have figures: the calls', the builds', and memory and accuracy."""
+    """Return the tables that have figures: the calls', the builds', memory and accuracy, and the calls' slopes."""
     builds = {
         "build_train_warm": "Train, warm, s",
         "build_forward_warm": "Forward, warm, s",
@@ -43,6 +45,7 @@ def tables(report: Report) -> list[Table]:
         _times(report),
         _table("From a started Python to the first result", builds, report),
         _table("Memory of a train step, and error against float64", rest, report),
+        _slopes(report),
     ]
     return [table for table in drawn if table.rows]
 
@@ -174,6 +177,24 @@ def _table(title: str, quantities: dict[str, str], report: Report) -> Table:
     )
 
 
+def _slopes(report: Report) -> Table:
+    """Return the power of each size that a call's time grows with, where two cells differ in that size alone."""
+    slopes: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    columns = list(itertools.product(CALLS, plot.AXES))
+    for quantity, axis in columns:
+        _, lines = plot.lines((row for row in report.rows if row.figure.quantity == quantity), axis)
+        for version, line in lines.items():
+            slopes[version][quantity, axis] = plot.slope(line, axis)
+    return Table(
+        "How time grows: the slope on log axes, of the cells with the most figures that differ in that size alone",
+        ["version", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
+        [
+            [version, *(f"{of[column]:.2f}" if column in of else "n/a" for column in columns)]
+            for version, of in slopes.items()
+        ],
+    )
+
+
 def _shown(row: Row, column: str) -> str:
     if column == "value":
         return _spread(row)
@@ -209,8 +230,8 @@ def _draw(table: Table, style: str, escape: Callable[[str], str]) -> str:
     from tabulate import tabulate
 
     rows = [[escape(cell) for cell in row] for row in table.rows]
-    right = ["right"] * 3 + ["left"] + ["right"] * (len(table.headings) - 4)
-    return tabulate(rows, [escape(one) for one in table.headings], style, disable_numparse=True, colalign=right)
+    sides = ["left" if heading == "version" else "right" for heading in table.headings]
+    return tabulate(rows, [escape(one) for one in table.headings], style, disable_numparse=True, colalign=sides)
 
 
 def _notes(report: Report) -> Sequence[str]:
@@ -221,6 +242,9 @@ def _notes(report: Report) -> Sequence[str]:
         notes.append(f"vs {BASELINE}: how many times as fast as {BASELINE}, by the medians.")
     if any(row.of_floor for row in rows):
         notes.append("of floor: 100% is the least time that the hardware's peak rates allow.")
+    if any(row.figure.state == "failed" for row in rows):
+        notes.append(f"failed: {absence.FAILED}.")
+    notes += [f"{', '.join(names)}: n/a, {reason}." for reason, names in absence.of_variants(report.facts).items()]
     if report.other:
         where = f"at {report.other_commit[:8]}" if report.other_commit else "as published"
         notes.append(f"vs {report.other}: the figure there, {where}, over the one here; below 1 is worse here.")

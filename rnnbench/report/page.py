@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from rnnbench import history
 from rnnbench.floor import Floor, floor
 from rnnbench.grids import GRIDS
-from rnnbench.report import published
+from rnnbench.report import absence, published
 from rnnbench.report.tables import BASELINE, CALLS
 
 NAME = "recurrent-networks"  # in the page's address, and the name of its files and its folder
@@ -21,22 +22,6 @@ CELLS = GRIDS["full"]
 _POSITIONS = {cell: position for position, cell in enumerate(CELLS)}
 
 _PARTS = Path(__file__).parent / "page"
-
-# The published tables, how they were measured otherwise than ours, and which of their names is a variant of ours.
-_SOURCES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
-    ("cudnn-rnn-benchmarks", published.DIFFERENCES, {}),
-    (
-        "rnn-benchmarks",
-        (
-            "These figures are rnn-benchmarks', of 2016: CUDA 7.5, cuDNN 5, a Xeon E5-2630L v3, Theano's first GPU "
-            "back end.",
-            "Their network gave its last hidden state alone; ours gives every step's.",
-            "Their Train included an SGD update; ours has none.",
-            "Torch and TensorFlow, which they timed too, have no counterpart here.",
-        ),
-        {"Theano": "scan"},
-    ),
-)
 
 # Where the tab's parts go in asv's index.html: each before a text that stands there once.
 _PLACES = {
@@ -85,6 +70,10 @@ def write(results: Path, html: Path) -> None:
                     "facts": facts,
                     "commits": commits[machine],
                     "floors": {variant: _floors(variant, facts) for variant in sorted(variants[machine])},
+                    "reasons": {
+                        variant: [absence.reason(variant, cell, facts) for cell in CELLS]
+                        for variant in sorted(variants[machine])
+                    },
                 }
                 for machine, facts in machines.items()
             ],
@@ -92,6 +81,7 @@ def write(results: Path, html: Path) -> None:
             "grids": GRIDS,
             "published": _published(),
             "baseline": BASELINE,
+            "failed": absence.FAILED,
         },
     )
 
@@ -129,14 +119,13 @@ def _published() -> list[dict[str, Any]]:
     """Return each source of 2016: how it measured, and its times in seconds a batch, with our nearest variant."""
     return [
         {
-            "name": source,
-            "differences": differences,
+            "name": name,
+            "differences": source.differences,
             "figures": [
-                [figure.cell, figure.quantity, nearest.get(figure.variant, figure.variant), figure.value]
-                for figure in published.figures(source)
+                [figure.cell, figure.quantity, figure.variant, figure.value] for figure in published.figures(name)
             ],
         }
-        for source, differences, nearest in _SOURCES
+        for name, source in published.SOURCES.items()
     ]
 
 
@@ -150,4 +139,5 @@ def _insert(index: Path) -> None:
 
 
 def _save(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, separators=(",", ":"), allow_nan=False), encoding="utf-8")
+    # Our tuples with names are lists to it.
+    path.write_bytes(orjson.dumps(content, default=list))

@@ -88,7 +88,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         day(figures[0].date),
         other,
         others[0].commit if others else "",
-        published.DIFFERENCES if against == published.TITAN_X else (),
+        published.SOURCES[published.DEFAULT].differences if against == published.TITAN_X else (),
         _rows(figures, others, facts[machine]),
     )
 

@@ -67,25 +67,28 @@ def require(name: str, work: Workload, device: str = "cpu") -> None:
     _check("device", device, DEVICES)
     if reason := _unavailable(name, device):
         raise Unavailable(f"{name} can't run on {device}: {reason}")
-    if device == "cpu":
-        _check_memory(work)
+    if reason := too_large(work, device, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        raise Unavailable(f"{reason}: choose smaller sizes")
+
+
+def made_for_another(name: str, device: str) -> str | None:
+    """Return a reason in one line if the variant isn't made for the device."""
+    devices = VARIANTS[name].devices
+    return None if device in devices else f"it is made for {' and '.join(devices)}"
+
+
+def too_large(work: Workload, device: str, memory: float) -> str | None:
+    """Return a reason in one line if a workload can't fit into a machine with so many bytes of memory."""
+    if device != "cpu" or not work.least_memory > memory:
+        return None
+    return (
+        f"batch={work.batch}, seq={work.seq}, hidden={work.hidden}, depth={work.depth} needs at least "
+        f"{work.least_memory / 2**30:.1f} GiB of memory, and this machine has {memory / 2**30:.1f} GiB"
+    )
 
 
 def _unavailable(name: str, device: str) -> str | None:
-    variant = VARIANTS[name]
-    if device not in variant.devices:
-        return f"it is made for {' and '.join(variant.devices)}"
-    return importlib.import_module(variant.module).unavailable(device)
-
-
-def _check_memory(work: Workload) -> None:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if work.least_memory > memory:
-        raise Unavailable(
-            f"batch={work.batch}, seq={work.seq}, hidden={work.hidden}, depth={work.depth} needs at least "
-            f"{work.least_memory / 2**30:.1f} GiB of memory, and this machine has {memory / 2**30:.1f} GiB: "
-            "choose smaller sizes"
-        )
+    return made_for_another(name, device) or importlib.import_module(VARIANTS[name].module).unavailable(device)
 
 
 def _check(argument: str, value: object, allowed: tuple[str, ...]) -> None:

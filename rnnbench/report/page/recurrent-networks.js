@@ -118,8 +118,7 @@ $(document).ready(function () {
         const shown = series.filter((one) => Object.keys(one.figures).length);
         const absent = series.filter((one) => !Object.keys(one.figures).length);
         drawFacts(machine, shown);
-        element('rn-unavailable').textContent = absent.length ? 'n/a in every cell, and left out below: ' +
-            absent.map((one) => one.label).join(', ') + '.' : '';
+        element('rn-unavailable').replaceChildren(...reasons(shown, absent, grid).map((line) => make('li', {}, line)));
         // As the published tables are ordered: by depth, seq, batch, hidden.
         const cells = grid.slice().sort((one, other) => one[3] - other[3] || one[1] - other[1] ||
             one[0] - other[0] || one[2] - other[2]);
@@ -131,7 +130,22 @@ $(document).ready(function () {
         drawCosts(shown, cells);
     }
 
-    /* Each series with a name of its own, and its figures and their floors by quantity and cell; the baseline's are first. */
+    /* Why there is no figure, a sentence a reason: of versions that have none, and of cells that can't run here. */
+    function reasons(shown, absent, grid) {
+        const why = function (one) {
+            const known = new Set(one.reasons.values());
+            return known.size === 1 && Array.from(known)[0] ||
+                'it wasn’t asked for, or lacks here what rnnbench variants names';
+        };
+        const versions = Array.from(new Set(absent.map(why)), (reason) => 'n/a in every cell, and left out below: ' +
+            absent.filter((one) => why(one) === reason).map((one) => one.label).join(', ') + ' (' + reason + ').');
+        const cells = shown.flatMap((one) => grid.filter((cell) => !TIMES.some((quantity) => figure(one, quantity, cell)))
+            .map((cell) => one.reasons.get(String(cell)))).filter(Boolean);
+        return [...versions, ...Array.from(new Set(cells), (reason) => 'n/a: ' + reason + '.')];
+    }
+
+    /* Each series with a name of its own, its figures and their floors by quantity and cell, and why it can't run
+       a cell, by cell; the baseline's are first. */
     function named(series, machine) {
         const count = {};
         series.sort((one, other) => (other.variant === index.baseline) - (one.variant === index.baseline));
@@ -147,7 +161,8 @@ $(document).ready(function () {
                 }));
             }
             const label = count[one.variant] > 1 ? one.variant + ' (' + one.environment + ')' : one.variant;
-            return { variant: one.variant, environment: one.environment, label, figures };
+            const reasons = new Map(machine.reasons[one.variant].map((reason, position) => [String(index.cells[position]), reason]));
+            return { variant: one.variant, environment: one.environment, label, figures, reasons };
         });
     }
 
@@ -233,16 +248,16 @@ $(document).ready(function () {
             timed.forEach((one, position) => rows.push([
                 ...(position ? [] : cellHeaders(cell, timed.length)),
                 make('th', { scope: 'row' }, one.label),
-                ...TIMES.map((quantity) => timeOf(figure(one, quantity, cell), cell[0]))
+                ...TIMES.map((quantity) => timeOf(figure(one, quantity, cell), cell[0], one.reasons.get(String(cell))))
             ]));
         }
         element('rn-times').replaceChildren(table('Time per example, in µs',
             ['Depth', 'Batch × seq', 'Hidden', 'Version', 'Train, µs', 'Forward, µs'], rows));
     }
 
-    function timeOf(found, batch) {
+    function timeOf(found, batch, reason) {
         if (!found || found.value === null) {
-            return absence(found);
+            return absence(found, reason);
         }
         const perExample = (value) => short(value / batch * 1e6);
         const spread = found.low === null ? '' : ' (' + perExample(found.low) + '–' + perExample(found.high) + ')';
@@ -285,9 +300,15 @@ $(document).ready(function () {
     }
 
     function drawGrowth(shown, cells) {
-        const figures = Array.from(SIZES.keys(), (axis) => growth(shown, cells, axis)).filter(Boolean);
-        element('rn-growth').replaceChildren(...(figures.length ? figures :
+        const found = SIZES.map((_, axis) => growth(shown, cells, axis));
+        element('rn-growth').replaceChildren(...(found.some(Boolean) ? found.map(growthFigure).filter(Boolean) :
             [make('p', {}, 'Too few cells have figures: growth takes two that differ in one size.')]));
+        const labels = Array.from(new Set(found.flatMap((one) => one ? one.lines.map((line) => line.label) : [])));
+        const rows = labels.map((label) => [make('th', { scope: 'row' }, label), ...found.map(function (one) {
+            const line = one && one.lines.find((line) => line.label === label);
+            return line ? number(line.slope.toFixed(2)) : absence(null, 'too few of the cells drawn above have its figures');
+        })]);
+        element('rn-slopes').replaceChildren(...(rows.length ? [table('All slopes', ['Slope of', ...SIZES], rows)] : []));
     }
 
     /* The times along an axis. Of the cells that are equal in the other sizes, those with the most figures
@@ -313,16 +334,19 @@ $(document).ready(function () {
                 best = { count, lines, cell: group[0] };
             }
         }
-        if (!best.lines) {
+        return best.lines ? { lines: best.lines.map((line) => ({ ...line, slope: slope(line.points) })), cell: best.cell } : null;
+    }
+
+    function growthFigure(found, axis) {
+        if (!found) {
             return null;
         }
         const title = 'Time against ' + SIZES[axis];
-        const fixed = SIZES.map((size, position) => size + ' ' + best.cell[position]).filter((_, position) => position !== axis);
-        best.lines.forEach(function (line) { line.slope = slope(line.points); });
+        const fixed = SIZES.map((size, position) => size + ' ' + found.cell[position]).filter((_, position) => position !== axis);
         return make('figure', { class: 'growth' },
             make('figcaption', {}, make('strong', {}, title), ' at ' + fixed.join(', ')),
-            plot(title, SIZES[axis], best.lines),
-            make('ul', {}, ...best.lines.map((line) => make('li', { class: line.kind },
+            plot(title, SIZES[axis], found.lines),
+            make('ul', {}, ...found.lines.map((line) => make('li', { class: line.kind },
                 key(line.style), line.label + ': slope ' + line.slope.toFixed(2)))));
     }
 
@@ -434,9 +458,9 @@ $(document).ready(function () {
     }
 
     /* What stands where there is no figure: failed, which is an error, or n/a, which isn't. */
-    function absence(found) {
-        return found ? make('td', { class: 'failed', title: 'it should have run' }, 'failed') :
-            make('td', { class: 'absent', title: 'it can’t run here, or wasn’t asked to' }, 'n/a');
+    function absence(found, reason) {
+        return found ? make('td', { class: 'failed', title: index.failed }, 'failed') :
+            make('td', { class: 'absent', title: reason || 'it wasn’t measured' }, 'n/a');
     }
 
     /* For a figure made of several: the first that failed, or else that is n/a, and whose it is. */
@@ -444,7 +468,7 @@ $(document).ready(function () {
         const missing = series.filter((one) => !measured(one, quantity, cell));
         const failed = missing.find((one) => figure(one, quantity, cell));
         const whose = failed || missing[0];
-        const made = absence(figure(whose, quantity, cell));
+        const made = absence(figure(whose, quantity, cell), whose && whose.reasons.get(String(cell)));
         made.title = (whose ? whose.label : index.baseline) + ': ' + made.title;
         return made;
     }

@@ -1,0 +1,87 @@
+"""What the tab costs `asv publish`: time beside asv's own, and memory, on a made-up history of the full grid."""
+
+import json
+import shutil
+import subprocess
+import tracemalloc
+from pathlib import Path
+
+import asv
+import synthetic
+
+from rnnbench.report import page
+
+ROOT = Path(__file__).parent.parent
+COMMITS = 30
+
+# CPU time, which other processes change little, of asv's own publish and of what the plugin adds, its
+# import included. What asv does in a pool of a process a core takes that fraction of the time.
+COST = """
+import os, resource, sys
+from asv import benchmarks, config
+from asv.commands.publish import Publish
+
+def seconds():
+    here, pool = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return here.ru_utime + here.ru_stime + (pool.ru_utime + pool.ru_stime) / os.cpu_count()
+
+settings = config.Config.load(sys.argv[1])
+start = seconds()
+Publish.run(settings, pull=False)
+own = seconds()
+from rnnbench.asv_plugin import RecurrentNetworks
+RecurrentNetworks.publish(settings, None, benchmarks.Benchmarks.load(settings), None, None)
+print("seconds", own - start, seconds() - own)
+"""
+
+
+def dashboard(folder):
+    """Return a folder with asv's page in it, as the plugin finds it."""
+    folder.mkdir()
+    shutil.copy(Path(asv.__file__).parent / "www" / "index.html", folder)
+    return folder
+
+
+def repository(folder, commits):
+    """Make a git repository of empty commits, and return their hashes, the newest last."""
+    git = ["git", "-C", folder]
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", folder], check=True)
+    stream = "".join(
+        f"commit refs/heads/main\ncommitter A <a@b> {1_700_000_000 + 86_400 * number} +0000\ndata 0\n"
+        for number in range(commits)
+    )
+    subprocess.run([*git, "fast-import", "--quiet"], input=stream, text=True, check=True)
+    listed = subprocess.run([*git, "rev-list", "--reverse", "main"], capture_output=True, text=True, check=True)
+    return listed.stdout.split()
+
+
+def test_the_tab_adds_at_most_a_fifth_to_the_time_of_publish(tmp_path, python, monkeypatch):
+    hashes = repository(tmp_path / "repository", COMMITS)
+    monkeypatch.setattr(synthetic, "commit_hash", hashes.__getitem__)
+    synthetic.write(tmp_path / "results", COMMITS)
+    shutil.copy(ROOT / "results" / "benchmarks.json", tmp_path / "results")
+    settings = json.loads((ROOT / "asv.conf.json").read_text())
+    settings |= {"repo": str(tmp_path / "repository"), "branches": ["main"], "plugins": []}
+    settings |= {name: str(tmp_path / name.removesuffix("_dir")) for name in ("results_dir", "html_dir")}
+    (tmp_path / "asv.conf.json").write_text(json.dumps(settings))
+
+    done = python("-c", COST, str(tmp_path / "asv.conf.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_, own, added = done.stdout.split()
+    assert float(added) < 0.2 * float(own)
+    assert len(list((tmp_path / "html" / page.NAME).glob("*-*.json"))) == COMMITS * len(synthetic.MACHINES)
+
+
+def test_its_memory_grows_with_a_commit_and_not_with_the_history(tmp_path):
+    def peak(commits):
+        results = tmp_path / f"results-{commits}"
+        synthetic.write(results, commits, machines=["north"])
+        html = dashboard(tmp_path / f"html-{commits}")
+        tracemalloc.start()
+        page.write(results, html)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    peak(1)  # what is imported and kept for good
+    assert peak(12) < 1.1 * peak(2)
