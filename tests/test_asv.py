@@ -31,7 +31,7 @@ class Clone:
             "THEANO_FLAGS": ",".join(filter(None, reversed(flags))),
             "GIT_CONFIG_GLOBAL": os.devnull,
             # Threads that wait for each other take a hundred times as long while others use a core.
-            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
         }
         subprocess.run(["git", "clone", "--quiet", ROOT, self.path], check=True)
         self.git("config", "user.name", "test")
