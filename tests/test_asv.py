@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rnnbench.state import judge
+
 ROOT = Path(__file__).parent.parent
 CELL = r"\(32, 30, 128, 1\)"
 # Far from what this machine's noise does, and far below what the slow commit does.
@@ -62,10 +64,13 @@ class Clone:
         self.git("commit", "--all", "--quiet", "--message", message)
         return self.git("rev-parse", "HEAD")
 
+    def stored(self, commit):
+        (file,) = (self.path / "results" / "test").glob(f"{commit[:8]}-*.json")
+        return json.loads(file.read_text())
+
     def result(self, commit, benchmark):
         """What asv stored of a benchmark in its only cell that ran, by column name."""
-        (file,) = (self.path / "results" / "test").glob(f"{commit[:8]}-*.json")
-        stored = json.loads(file.read_text())
+        stored = self.stored(commit)
         row = dict(zip(stored["result_columns"], stored["results"][benchmark], strict=False))
         position = 0  # (32, 30, 128, 1) is the first of the parameters' combinations
         return {name: row[name][position] for name in ("result", "samples") if row.get(name)}
@@ -101,6 +106,20 @@ def test_the_machine_is_described(clone, timed):
     assert described["machine"] == "test"
     assert described["num_cpu"] == str(os.cpu_count())
     assert all(described[fact] for fact in ("arch", "cpu", "os", "ram"))
+
+
+def test_each_process_stores_the_state_of_the_machine(clone, timed):
+    states = clone.stored(timed)["state"]
+    # Of what can't run, and of what isn't a time, there is none.
+    assert {name: list(cells) for name, cells in states.items()} == {"lstm.ScanLSTM.time_forward": ["32, 30, 128, 1"]}
+    seen = states["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
+    assert len(seen) == 2
+    # It was looked at around all of the samples.
+    assert sum(one["seconds"] for one in seen) > sum(clone.result(timed, "lstm.ScanLSTM.time_forward")["samples"])
+    for one in seen:
+        assert (one["threads"], one["cpus"], one["gpu"]) == (1, len(os.sched_getaffinity(0)), None)
+        assert 0 < one["used"] < 1.1
+        assert list(judge(one)) == one["marks"]
 
 
 def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):

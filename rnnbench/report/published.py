@@ -59,4 +59,5 @@ def figures(source: str = "cudnn-rnn-benchmarks") -> Iterator[Figure]:
                 high=None,
                 samples=1,
                 version="",
+                marks=None,
             )
