@@ -1,5 +1,6 @@
 """asv end to end, in a clone: it builds an environment, times a cell, publishes, and compares commits."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.state import judge
+from rnnbench.state import MARKS, judge
 
 ROOT = Path(__file__).parent.parent
 CELL = r"\(32, 30, 128, 1\)"
@@ -48,12 +49,12 @@ class Clone:
     def asv(self, *arguments):
         return self.call("asv", *arguments)
 
-    def call(self, program, *arguments):
+    def call(self, program, *arguments, status=0):
         command = [Path(sys.executable).with_name(program), *arguments]
         done = subprocess.run(
             command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        assert done.returncode == 0, done.stdout
+        assert done.returncode == status, done.stdout
         return done.stdout
 
     def run(self, benchmark, commits, *arguments):
@@ -134,6 +135,39 @@ def test_the_dashboard_shows_what_was_measured(clone, timed):
     measured = clone.result(timed, "lstm.ScanLSTM.time_forward")["result"]
     shown = [file.read_text() for file in html.glob("graphs/**/lstm.ScanLSTM.time_forward.json")]
     assert any(measured == pytest.approx(float(number)) for text in shown for number in re.findall(r"[\d.e+-]+", text))
+
+
+@contextlib.contextmanager
+def busy():
+    """Keep each processor busy with another program."""
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+def test_a_figure_of_a_busy_machine_is_marked_and_refused_if_strict(clone, timed):
+    with busy():
+        log = clone.run("ScanLSTM.time_forward", f"{timed}^!", "--append-samples", "--show-stderr")
+        assert MARKS["busy"] in clone.call("rnnbench", "machine", "test", "--strict", status=1)
+    assert f"doubtful: {MARKS['busy']} (" in log
+    states = clone.stored(timed)["state"]["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
+    # The first two are of the run before.
+    assert [state["marks"] for state in states[2:]] == [["busy"], ["busy"]]
+
+    report = ("report", "--machine", "test", "--commit", timed)
+    text = clone.call("rnnbench", *report)
+    assert re.search(r"scan .*\d \(\S+–\S+\)\*", text)
+    assert f"busy: {MARKS['busy']}" in text
+    figures = json.loads(clone.call("rnnbench", *report, "--format", "json"))["figures"]
+    marks = {figure["quantity"]: figure["marks"] for figure in figures}
+    assert marks == {"forward": "busy", "error_outputs": None, "memory": None}
+    refused = clone.call("rnnbench", *report, "--strict", status=1)
+    assert refused.startswith("rnnbench: test at")
+    assert MARKS["busy"] in refused
 
 
 def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):

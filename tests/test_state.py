@@ -7,11 +7,13 @@ import sys
 import time
 
 import pytest
+from asv.machine import Machine
 from asv.results import Results
 from asv.runner import BenchmarkResult
 
 from rnnbench import history, state
 from rnnbench.asv_plugin import StatefulResults
+from rnnbench.cli import main
 from rnnbench.grids import PARAMS, Cell
 from rnnbench.state import between, judge, look
 
@@ -142,6 +144,29 @@ def test_a_working_program_is_seen_by_one_that_sleeps(working, processor):
     seen = state.now("cpu")
     assert seen["others"] > 0.8
     assert "busy" in seen["marks"]
+
+
+def test_a_busy_machine_is_told_of_and_refused_if_strict(working, processor, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    # Described already: its peaks aren't measured anew.
+    peaks = {"float32_flops": "1e9", "memory_bandwidth": "1e9"}
+    described = json.dumps(Machine.get_defaults() | {"machine": "here"} | peaks)
+    (tmp_path / "results" / "here").mkdir(parents=True)
+    (tmp_path / "results" / "here" / "machine.json").write_text(described)
+    working(processor, 1)
+    assert main(["machine", "here", "--strict"]) == 1
+    assert state.MARKS["busy"] in capsys.readouterr().err
+    assert not (tmp_path / ".asv-machine.json").exists()
+    assert main(["machine", "here"]) == 0
+    assert state.MARKS["busy"] in capsys.readouterr().err
+    assert "here" in json.loads((tmp_path / ".asv-machine.json").read_text())
+
+
+def test_threads_that_contradict_each_other_are_a_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "two")
+    assert main(["machine", "here"]) == 1
+    assert capsys.readouterr().err.startswith("rnnbench: OMP_NUM_THREADS is 'two'")
 
 
 @pytest.mark.parametrize("file", ["_STAT", "_TASKS"])
