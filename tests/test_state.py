@@ -51,7 +51,7 @@ QUIET = {
     "gpu": None,
     "marks": [],
 }
-# As nvidia-smi shows an H100 that trains.
+# Numbers of the size that an H100 gives.
 GPU = {
     "sm_mhz": 1980,
     "sm_mhz_most": 1980,
