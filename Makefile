@@ -19,7 +19,7 @@ ASV := $(BIN)/asv
 .PHONY: help bench test test-gpu lint publish preview compare readme clean prerequisites
 
 help:
-	@echo 'make bench [GRID=quick|seed|full]   time a grid at HEAD and write the dashboard'
+	@echo 'make bench [GRID=quick|seed|full]   time a grid at HEAD and write the dashboard; STRICT=1 refuses a busy machine'
 	@echo 'make preview                        show the dashboard at http://127.0.0.1:8080'
 	@echo 'make compare A=<commit> B=<commit>  compare two commits that have results'
 	@echo 'make readme                         write the tables of README.md from results/'
@@ -31,10 +31,11 @@ help:
 
 bench: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. A first run compiles for some minutes."
-	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)'
+	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(if $(STRICT),--strict)
 	@pattern=$$($(BIN)/rnnbench filter '$(GRID)') && status=0 && \
 	{ $(ASV) run --machine '$(MACHINE)' $(ROUNDS) --record-samples --show-stderr --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(MAKE) --no-print-directory publish && exit $$status
+	@$(if $(STRICT),$(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
 
 publish: $(VENV)/bench
 	@echo '==> Writing the dashboard from results/.'

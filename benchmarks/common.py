@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from types import TracebackType
 
-from rnnbench import Network, Unavailable, Workload, build, failures, hardware, variants
+from rnnbench import Network, Unavailable, Workload, build, failures, hardware, state, variants
 from rnnbench.clock import DeviceClock
-from rnnbench.grids import PARAM_NAMES, PARAMS
+from rnnbench.grids import PARAM_NAMES, PARAMS, Cell
 
 
 def _tell(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
@@ -45,6 +45,13 @@ def network(variant: str, *sizes: int) -> Network:
 def clock(variant: str, *sizes: int) -> DeviceClock:
     """Return a clock for a network, which takes no time for true that its device couldn't do."""
     return DeviceClock(network(variant, *sizes), hardware.limit(DEVICE, tf32=variants.VARIANTS[variant].tf32))
+
+
+# Once a process: what is seen belongs to all that it times.
+@functools.cache
+def watch(*sizes: int) -> None:
+    """Have the machine's state from now to the end of this process stored with its times."""
+    state.watch(DEVICE, Cell(*sizes))
 
 
 def require(variant: str, *sizes: int) -> None:

@@ -4,7 +4,7 @@ That is what a user waits for: importing the framework, building the graph, comp
 first call. Warm: everything is in the compile cache. Cold: the cache is empty.
 """
 
-from .common import DEVICE, Sizes, require
+from .common import DEVICE, Sizes, require, watch
 
 # The statement runs in a fresh interpreter, which knows nothing of this module.
 _SETUP = """
@@ -37,6 +37,7 @@ class _Build(Sizes):
 
     def setup(self, *sizes):
         require(self.variant, *sizes)
+        watch(*sizes)
 
     def timeraw_forward(self, *sizes):
         return self._code("forward", sizes)

@@ -1,6 +1,6 @@
 """The time of a call on a whole batch, in seconds: forward, and train (forward, loss, backward)."""
 
-from .common import Sizes, clock, network, workload
+from .common import Sizes, clock, network, watch, workload
 
 
 class _LSTM(Sizes):
@@ -15,6 +15,9 @@ class _LSTM(Sizes):
 
     def setup(self, *sizes):
         self.network = network(self.variant, *sizes)
+        # Not before the first call, which is no sample and may compile for minutes.
+        if hasattr(self, "timer"):
+            watch(*sizes)
         self.timer = clock(self.variant, *sizes)
         self.forward_flops = workload(*sizes).forward_flops
         self.train_flops = workload(*sizes).train_flops

@@ -1,18 +1,90 @@
-"""What asv loads of this repository (asv.conf.json, "plugins"): the tab that `asv publish` adds to the dashboard."""
+"""What asv loads of this repository (asv.conf.json, "plugins").
+
+`asv publish` adds a tab to the dashboard, and `asv run` stores the machine's state with its results.
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import json
+import os
+import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from asv.commands import run
 from asv.console import log
 from asv.graph import Graph
 from asv.publishing import OutputPublisher
+from asv.results import Results
 
+from rnnbench import state
 from rnnbench.history import ResultsWarning
 from rnnbench.report import libraries, page
+
+
+def setup() -> None:
+    """Have `asv run` keep its results in a class of ours; asv calls this when it has loaded the plugin."""
+    run.Results = StatefulResults
+
+
+class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
+    """asv's results of a commit and environment, and with each figure the machine's state while it was measured.
+
+    That stands in the file as "state": by benchmark and cell a list of states, one of each process whose
+    samples the figure has. asv reads past it; an asv without this plugin drops it when it writes the file.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._states: dict[str, dict[str, list[Any]]] = {}
+
+    def load_data(self, result_dir: str) -> None:
+        """Read what an earlier run has stored, if there is any: asv does before each run that it will store."""
+        super().load_data(result_dir)
+        path = Path(result_dir, self._filename)
+        if path.exists():
+            self._states = json.loads(path.read_bytes()).get("state", {})
+        # Where the processes that asv starts leave what they see.
+        os.environ[state.NOTES] = _notes().name
+
+    def add_result(
+        self,
+        benchmark: Mapping[str, Any],
+        *arguments: Any,
+        append_samples: bool = False,
+        selected_idx: Iterable[int] | None = None,
+        **options: Any,
+    ) -> None:
+        """Take the results of the processes that have just ended, and what they have seen of the machine."""
+        super().add_result(benchmark, *arguments, append_samples=append_samples, selected_idx=selected_idx, **options)
+        states = self._states.pop(benchmark["name"], {})
+        if not append_samples:
+            cells = [", ".join(sizes) for sizes in itertools.product(*benchmark["params"])]
+            for position in range(len(cells)) if selected_idx is None else selected_idx:
+                states.pop(cells[position], None)
+        for cell, seen in state.collect(Path(_notes().name)):
+            states.setdefault(", ".join(map(str, cell)), []).append(seen)
+        if states:
+            self._states[benchmark["name"]] = states
+
+    def save(self, result_dir: str) -> None:
+        """Write asv's file, then once more with the states: whoever reads finds one of the two."""
+        super().save(result_dir)
+        path = Path(result_dir, self._filename)
+        content = json.loads(path.read_bytes())
+        version = content.pop("version")
+        stated = path.with_name(f"{path.name}.partial")
+        stated.write_text(json.dumps({**content, "state": self._states, "version": version}))
+        stated.replace(path)
+
+
+@functools.cache
+def _notes() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="rnnbench-")
 
 
 class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no types

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rnnbench import __version__, grids, history, machine, theano_runtime, variants
+from rnnbench import __version__, grids, history, machine, state, theano_runtime, variants
 
 _FORMATS = ("text", "markdown", "csv", "json")
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.command == "doctor":
         return _examine(options.device)
     elif options.command == "machine":
-        machine.save(options.name, options.device)
+        return _describe(options)
     elif options.command == "report":
         return _reading(_report, options)
     elif options.command == "history":
@@ -54,12 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     description = commands.add_parser("machine", help="tell asv what machine this is")
     description.add_argument("name", help="its name in results/")
     description.add_argument("--device", choices=variants.DEVICES, default="cpu", help="cuda adds the GPU's facts")
+    description.add_argument("--strict", action="store_true", help="refuse a machine that is busy or throttled now")
 
     report = commands.add_parser("report", help="show what a machine measured at a commit")
     shown = report.add_mutually_exclusive_group()
     shown.add_argument("--format", choices=_FORMATS, default="text")
     shown.add_argument("--plot", type=_image, metavar="FILE", help="draw how time grows, to a .png or .svg")
     shown.add_argument("--export", choices=["rnn-benchmarks"], help="in the form of that repository's tables")
+    report.add_argument("--strict", action="store_true", help="refuse figures of a busy or throttled machine")
     report.add_argument("--against", metavar="COMMIT|MACHINE|titan-x", help="compare with these figures")
 
     listed = commands.add_parser("history", help="list what has results, and what is missing from a grid")
@@ -93,7 +95,7 @@ def _reading(command: Callable[[argparse.Namespace], None], options: argparse.Na
         except BrokenPipeError:
             # Whoever reads has seen enough; at its end Python would write there once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (history.NotFound, OSError) as reason:
+        except (history.NotFound, state.Doubtful, OSError) as reason:
             return _complain(reason)
         except ModuleNotFoundError as missing:
             if missing.name not in ("jiter", "matplotlib", "tabulate"):
@@ -118,10 +120,26 @@ def _complain(reason: object) -> int:
     return 1
 
 
+def _describe(options: argparse.Namespace) -> int:
+    """Tell asv what machine this is, and say what makes its figures doubtful; return 1 if that is refused."""
+    try:
+        doubts = state.judge(state.now(options.device)).values()
+    except variants.Unavailable as reason:
+        return _complain(reason)
+    for sentence in doubts:
+        _complain(sentence)
+    if doubts and options.strict:
+        return 1
+    machine.save(options.name, options.device)
+    return 0
+
+
 def _report(options: argparse.Namespace) -> None:
     from rnnbench.report import export, formats, plot, tables
 
     report = tables.make(options.results, options.machine, options.commit, options.against)
+    if options.strict and (doubts := formats.doubts(report)):
+        raise state.Doubtful(f"{report.facts['machine']} at {report.commit[:8]} is refused: {' '.join(doubts)}")
     if options.plot:
         plot.save(report, options.plot)
     elif options.export:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from rnnbench.variants.network import Unavailable
 
@@ -13,6 +14,11 @@ DRIVER_NAMES = (  # the first asks the loader
     "libcuda.so.1",
     "/usr/local/nvidia/lib64/libcuda.so.1",
     "/usr/lib/wsl/lib/libcuda.so.1",
+)
+MANAGEMENT_NAMES = (
+    "libnvidia-ml.so.1",
+    "/usr/local/nvidia/lib64/libnvidia-ml.so.1",
+    "/usr/lib/wsl/lib/libnvidia-ml.so.1",
 )
 
 # The numbers of CUdevice_attribute.
@@ -38,16 +44,39 @@ _RATES = {
 # A GPU that came later: the highest known, so that no figure is called impossible that isn't.
 _HIGHEST_RATES = (128, 16)
 
+# Of nvml.h: nvmlClockType_t, nvmlReturn_t, nvmlPerfPolicyType_t, and the bits of nvmlClocksThrottleReasons. Of these
+# the ones that come from heat, power or a fault; the rest are an idle GPU's and a user's settings.
+_SM, _MEMORY = 1, 2
+_INSUFFICIENT_SIZE = 7
+_POLICIES = (0, 1, 3, 5)  # power, heat, the board, reliability
+_REASONS = {
+    0x04: "its power limit",
+    0x08: "its hardware",
+    0x20: "its temperature",
+    0x40: "its temperature, in hardware",
+    0x80: "its power supply",
+}
+
+
+class State(NamedTuple):
+    """What NVIDIA's management library (NVML) says of the GPU now; None is what it doesn't, as in many a container."""
+
+    sm_mhz: int | None
+    sm_mhz_most: int | None
+    memory_mhz: int | None
+    memory_mhz_most: int | None
+    watts: float | None
+    watts_limit: float | None
+    celsius: int | None
+    reasons: list[str] | None  # what holds its clocks back now
+    held_back: float | None  # for how many seconds power or heat did, since the driver was loaded
+    programs: int | None  # that compute on it, this process left out
+
 
 @functools.cache
 def driver() -> ctypes.CDLL | None:
     """Return the driver's library, if there is one."""
-    for name in DRIVER_NAMES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
+    return _library(DRIVER_NAMES)
 
 
 def error(driver: ctypes.CDLL, status: int) -> str:
@@ -78,6 +107,84 @@ def used_memory() -> int:
     return total.value - free.value
 
 
+def state() -> State:
+    """Return the GPU's state now; never raises, and all of it is None where there is no GPU."""
+    reasons = _managed("nvmlDeviceGetCurrentClocksThrottleReasons", ctypes.c_ulonglong)
+    milliwatts = _managed("nvmlDeviceGetPowerUsage", ctypes.c_uint)
+    milliwatts_limit = _managed("nvmlDeviceGetEnforcedPowerLimit", ctypes.c_uint)
+    return State(
+        _managed("nvmlDeviceGetClockInfo", ctypes.c_uint, _SM),
+        _managed("nvmlDeviceGetMaxClockInfo", ctypes.c_uint, _SM),
+        _managed("nvmlDeviceGetClockInfo", ctypes.c_uint, _MEMORY),
+        _managed("nvmlDeviceGetMaxClockInfo", ctypes.c_uint, _MEMORY),
+        None if milliwatts is None else milliwatts / 1e3,
+        None if milliwatts_limit is None else milliwatts_limit / 1e3,
+        _managed("nvmlDeviceGetTemperature", ctypes.c_uint, 0),
+        None if reasons is None else [name for bit, name in _REASONS.items() if reasons & bit],
+        _held_back(),
+        _other_programs(),
+    )
+
+
+class _Violation(ctypes.Structure):
+    """nvmlViolationTime_t."""
+
+    _fields_ = [("reference", ctypes.c_ulonglong), ("nanoseconds", ctypes.c_ulonglong)]
+
+
+def _held_back() -> float | None:
+    found = []
+    for policy in _POLICIES:
+        violation = _Violation()
+        if _manage("nvmlDeviceGetViolationStatus", policy, ctypes.byref(violation)) == 0:
+            found.append(violation.nanoseconds / 1e9)
+    return sum(found) if found else None
+
+
+def _other_programs() -> int | None:
+    count = ctypes.c_uint(0)
+    # Without room for a list it says how long that would be.
+    status = _manage("nvmlDeviceGetComputeRunningProcesses_v3", ctypes.byref(count), None)
+    if status not in (0, _INSUFFICIENT_SIZE):
+        return None
+    flags, own = ctypes.c_uint(), ctypes.c_int()
+    if _driver().cuDevicePrimaryCtxGetState(_device(), ctypes.byref(flags), ctypes.byref(own)) != 0:
+        return None
+    # A container may hide the list: then it lacks even this process.
+    return count.value - own.value if count.value >= own.value else None
+
+
+def _managed(function: str, kind: type[Any], *arguments: int) -> Any:
+    """Return the number that a function of NVML gives, or None."""
+    value = kind()
+    return value.value if _manage(function, *arguments, ctypes.byref(value)) == 0 else None
+
+
+def _manage(function: str, *arguments: Any) -> int | None:
+    """Return the status of a function of NVML, called with the GPU; None where there is no such thing."""
+    handle = _handle()
+    if handle is None:
+        return None
+    library, device = handle
+    try:
+        return getattr(library, function)(device, *arguments)
+    except AttributeError:  # another driver's NVML
+        return None
+
+
+@functools.cache
+def _handle() -> tuple[ctypes.CDLL, ctypes.c_void_p] | None:
+    """Return NVML and its handle of the first device, which it may number otherwise than the driver."""
+    library, device, address = _library(MANAGEMENT_NAMES), ctypes.c_void_p(), ctypes.create_string_buffer(32)
+    if library is None or library.nvmlInit_v2() != 0:
+        return None
+    try:
+        _call(_driver().cuDeviceGetPCIBusId(address, len(address), _device()))
+    except Unavailable:
+        return None
+    return (library, device) if library.nvmlDeviceGetHandleByPciBusId_v2(address, ctypes.byref(device)) == 0 else None
+
+
 @contextlib.contextmanager
 def _primary_context() -> Iterator[None]:
     """Make the context that frameworks share current in this thread."""
@@ -91,6 +198,15 @@ def _primary_context() -> Iterator[None]:
             _call(_driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())))
     finally:
         _call(_driver().cuDevicePrimaryCtxRelease_v2(device))
+
+
+def _library(names: Sequence[str]) -> ctypes.CDLL | None:
+    for name in names:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    return None
 
 
 def _attribute(number: int) -> int:

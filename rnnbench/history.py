@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rnnbench import state
 from rnnbench.grids import Cell
 
 # Of asv 0.6: the versions of the formats of machine.json and of a results file.
@@ -80,6 +81,7 @@ class Figure(NamedTuple):
     high: float | None
     samples: int
     version: str  # of the benchmark: figures of different versions measure different things
+    marks: tuple[str, ...] | None  # of state.MARKS, what makes it doubtful; None where nobody looked
 
 
 def machines(results: Path) -> dict[str, dict[str, str]]:
@@ -118,7 +120,7 @@ def read(run: Run, unavailable: bool = False) -> list[Figure]:
     """Return the figures of a results file; with `unavailable` those that are n/a too."""
     try:
         content = _load(run.path, _RESULTS_VERSION)
-        columns, results = content["result_columns"], content["results"].items()
+        columns, results, states = content["result_columns"], content["results"].items(), content.get("state", {})
         if (named := printable(str(content["params"]["machine"]))) != run.machine:
             raise ValueError(f"it is of the machine {named}, in the folder of {run.machine}")
     except (AttributeError, KeyError, TypeError) as error:
@@ -131,8 +133,9 @@ def read(run: Run, unavailable: bool = False) -> list[Figure]:
     found, left_out = [], []
     for name, values in results:
         try:
-            measured = _figures(run, name, dict(zip(columns, values)))  # noqa: B905 - asv leaves out empty ends
-        except (KeyError, TypeError, ValueError) as reason:
+            row = dict(zip(columns, values))  # noqa: B905 - asv leaves out empty ends
+            measured = _figures(run, name, row, states.get(name, {}))
+        except (AttributeError, KeyError, TypeError, ValueError) as reason:
             left_out.append(f"{name} ({reason})")
         else:
             found += [figure for figure in measured if unavailable or figure.state != "n/a"]
@@ -229,8 +232,11 @@ def _contents(path: Path) -> tuple[Any, ...]:
     return tuple(content.get(key) for key in ("commit_hash", "env_name", "date"))
 
 
-def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figure]:
-    """Return a benchmark's figures, a cell each; KeyError, TypeError, ValueError: they aren't as asv writes them."""
+def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mapping[str, Any]) -> list[Figure]:
+    """Return a benchmark's figures, a cell each.
+
+    AttributeError, KeyError, TypeError, ValueError: they aren't as asv, or our plugin, writes them.
+    """
     variant, quantity = describe(benchmark)
     cells = _cells(*map(tuple, columns["params"]))
 
@@ -243,9 +249,9 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figur
     version = printable(str(columns.get("version")))
     measured = []
     for cell, value, low, high, repeat in rows:
-        state = "failed" if value is None else "n/a" if value != value else "ok"
-        samples = (repeat or 1) if state == "ok" else 0
-        if state != "ok":
+        outcome = "failed" if value is None else "n/a" if value != value else "ok"
+        samples = (repeat or 1) if outcome == "ok" else 0
+        if outcome != "ok":
             value = low = high = None
         for number in (value, low, high):
             # NaN compares as false; what is computed from larger ones wouldn't be finite, or can't be written.
@@ -266,15 +272,26 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any]) -> list[Figur
                 variant,
                 quantity,
                 cell,
-                state,
+                outcome,
                 value,
                 low,
                 high,
                 samples,
                 version,
+                _marks(states.get(", ".join(map(str, cell)))) if outcome == "ok" else None,
             )
         )
     return measured
+
+
+def _marks(states: Any) -> tuple[str, ...] | None:
+    """Return what any of a figure's processes saw."""
+    if states is None:
+        return None
+    marks = {mark for one in states for mark in one["marks"]}
+    if unknown := marks - state.MARKS.keys():
+        raise ValueError(f"{sorted(map(str, unknown))} isn't a mark of a state")
+    return tuple(sorted(marks))
 
 
 @functools.cache

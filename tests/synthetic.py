@@ -85,8 +85,8 @@ def write_machine(results, machine, **facts):
     (folder / "machine.json").write_text(json.dumps({**described, **facts, "version": 1}))
 
 
-def write_run(results, machine, commit, content, date=1795354531000, environment="virtualenv-py3.11"):
-    """Write a results file of asv's layout, in the folder of a machine; return its path."""
+def write_run(results, machine, commit, content, date=1795354531000, environment="virtualenv-py3.11", state=None):
+    """Write a results file of asv's layout, in the folder of a machine, with the states in it; return its path."""
     path = results / machine / f"{commit[:8]}-{environment}.json"
     document = {
         "commit_hash": commit,
@@ -99,6 +99,7 @@ def write_run(results, machine, commit, content, date=1795354531000, environment
         "result_columns": COLUMNS,
         "results": content,
         "durations": {},
+        "state": state or {},
         "version": 2,
     }
     path.write_text(json.dumps(document))

@@ -1,5 +1,6 @@
 """asv end to end, in a clone: it builds an environment, times a cell, publishes, and compares commits."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from rnnbench.state import MARKS, judge
 
 ROOT = Path(__file__).parent.parent
 CELL = r"\(32, 30, 128, 1\)"
@@ -31,7 +34,7 @@ class Clone:
             "THEANO_FLAGS": ",".join(filter(None, reversed(flags))),
             "GIT_CONFIG_GLOBAL": os.devnull,
             # Threads that wait for each other take a hundred times as long while others use a core.
-            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
         }
         subprocess.run(["git", "clone", "--quiet", ROOT, self.path], check=True)
         self.git("config", "user.name", "test")
@@ -46,12 +49,12 @@ class Clone:
     def asv(self, *arguments):
         return self.call("asv", *arguments)
 
-    def call(self, program, *arguments):
+    def call(self, program, *arguments, status=0):
         command = [Path(sys.executable).with_name(program), *arguments]
         done = subprocess.run(
             command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        assert done.returncode == 0, done.stdout
+        assert done.returncode == status, done.stdout
         return done.stdout
 
     def run(self, benchmark, commits, *arguments):
@@ -62,10 +65,13 @@ class Clone:
         self.git("commit", "--all", "--quiet", "--message", message)
         return self.git("rev-parse", "HEAD")
 
+    def stored(self, commit):
+        (file,) = (self.path / "results" / "test").glob(f"{commit[:8]}-*.json")
+        return json.loads(file.read_text())
+
     def result(self, commit, benchmark):
         """What asv stored of a benchmark in its only cell that ran, by column name."""
-        (file,) = (self.path / "results" / "test").glob(f"{commit[:8]}-*.json")
-        stored = json.loads(file.read_text())
+        stored = self.stored(commit)
         row = dict(zip(stored["result_columns"], stored["results"][benchmark], strict=False))
         position = 0  # (32, 30, 128, 1) is the first of the parameters' combinations
         return {name: row[name][position] for name in ("result", "samples") if row.get(name)}
@@ -103,6 +109,20 @@ def test_the_machine_is_described(clone, timed):
     assert all(described[fact] for fact in ("arch", "cpu", "os", "ram"))
 
 
+def test_each_process_stores_the_state_of_the_machine(clone, timed):
+    states = clone.stored(timed)["state"]
+    # Of what can't run, and of what isn't a time, there is none.
+    assert {name: list(cells) for name, cells in states.items()} == {"lstm.ScanLSTM.time_forward": ["32, 30, 128, 1"]}
+    seen = states["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
+    assert len(seen) == 2
+    # It was looked at around all of the samples.
+    assert sum(one["seconds"] for one in seen) > sum(clone.result(timed, "lstm.ScanLSTM.time_forward")["samples"])
+    for one in seen:
+        assert (one["threads"], one["cpus"], one["gpu"]) == (1, len(os.sched_getaffinity(0)), None)
+        assert 0 < one["used"] < 1.1
+        assert list(judge(one)) == one["marks"]
+
+
 def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):
     assert str(clone.result(timed, "lstm.CudnnLSTM.time_forward").get("result")) == "nan"
     assert re.search(r"cudnn can't run on cpu: .+", clone.log)
@@ -115,6 +135,39 @@ def test_the_dashboard_shows_what_was_measured(clone, timed):
     measured = clone.result(timed, "lstm.ScanLSTM.time_forward")["result"]
     shown = [file.read_text() for file in html.glob("graphs/**/lstm.ScanLSTM.time_forward.json")]
     assert any(measured == pytest.approx(float(number)) for text in shown for number in re.findall(r"[\d.e+-]+", text))
+
+
+@contextlib.contextmanager
+def busy():
+    """Keep each processor busy with another program."""
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+def test_a_figure_of_a_busy_machine_is_marked_and_refused_if_strict(clone, timed):
+    with busy():
+        log = clone.run("ScanLSTM.time_forward", f"{timed}^!", "--append-samples", "--show-stderr")
+        assert MARKS["busy"] in clone.call("rnnbench", "machine", "test", "--strict", status=1)
+    assert f"doubtful: {MARKS['busy']} (" in log
+    states = clone.stored(timed)["state"]["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
+    # The first two are of the run before.
+    assert [state["marks"] for state in states[2:]] == [["busy"], ["busy"]]
+
+    report = ("report", "--machine", "test", "--commit", timed)
+    text = clone.call("rnnbench", *report)
+    assert re.search(r"scan .*\d \(\S+–\S+\)\*", text)
+    assert f"busy: {MARKS['busy']}" in text
+    figures = json.loads(clone.call("rnnbench", *report, "--format", "json"))["figures"]
+    marks = {figure["quantity"]: figure["marks"] for figure in figures}
+    assert marks == {"forward": "busy", "error_outputs": None, "memory": None}
+    refused = clone.call("rnnbench", *report, "--strict", status=1)
+    assert refused.startswith("rnnbench: test at")
+    assert MARKS["busy"] in refused
 
 
 def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):

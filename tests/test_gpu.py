@@ -1,13 +1,15 @@
 """On a GPU: each variant computes what the reference does, at its own precision, and stays on the device."""
 
 import ctypes
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from rnnbench import Workload, build, hardware, reference, variants
+from rnnbench import Workload, build, gpu, hardware, reference, state, variants
 from rnnbench.clock import DeviceClock, ImpossibleTime
 from rnnbench.theano_runtime import cuda
 
@@ -173,3 +175,55 @@ def test_the_wait_is_for_all_of_the_work(network):
     before = driver.cuStreamQuery(None)
     made.synchronize()
     assert (before, driver.cuStreamQuery(None)) == (NOT_READY, 0)
+
+
+def test_the_gpus_state_is_seen_while_it_works(network):
+    made = network("scan", *SLOW)
+    made.forward()
+    first = state.look("cuda")
+    for _ in range(200):
+        made.forward()
+    made.synchronize()
+    between = state.between(first, state.look("cuda"))
+    seen = between["gpu"]
+    hidden = [name for name, value in seen.items() if value is None]
+    if "sm_mhz" in hidden:
+        pytest.skip("NVML is hidden here")
+    assert 0 < seen["sm_mhz"] <= seen["sm_mhz_most"] < 10_000
+    assert 0 < seen["memory_mhz"] <= seen["memory_mhz_most"] < 20_000
+    assert set(hidden) <= {"held_back", "programs", "watts_limit", "memory_mhz_most"}
+    assert 10 < seen["watts"] < 2000
+    assert 10 < seen["celsius"] < 110
+    assert isinstance(seen["reasons"], list)
+    # For each of four policies no more than the time that it all took.
+    assert 0 <= (seen["held_back"] or 0) <= 4 * between["seconds"]
+    # This process computes there too, and is none of the others.
+    assert seen["programs"] in (0, None)
+
+
+COMPUTING = """
+import sys
+from rnnbench import Workload, build
+made = build("scan", Workload(128, 30, 1024, 1), device="cuda")
+made.forward()
+made.synchronize()
+print("computing", flush=True)
+while True:
+    made.forward()
+    made.synchronize()
+"""
+
+
+def test_another_program_on_the_gpu_is_seen(network):
+    network("scan", *SLOW).forward()
+    if gpu.state().programs is None:
+        pytest.skip("NVML's list of programs is hidden here")
+    other = subprocess.Popen([sys.executable, "-c", COMPUTING], stdout=subprocess.PIPE, text=True)
+    try:
+        assert "computing" in other.stdout.readline()
+        seen = state.now("cuda")
+    finally:
+        other.kill()
+        other.communicate()
+    assert seen["gpu"]["programs"] == 1
+    assert "shared" in seen["marks"]

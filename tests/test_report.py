@@ -22,6 +22,7 @@ from rnnbench import cli, history
 from rnnbench.grids import GRIDS, Cell, asv_filter
 from rnnbench.history import NotFound
 from rnnbench.report import absence, export, formats, gaps, plot, published, readme, tables
+from rnnbench.state import MARKS
 from rnnbench.workload import Workload
 
 ROOT = Path(__file__).parent.parent
@@ -263,6 +264,43 @@ def test_csv_and_json_have_the_same_figures(full):
         per_example = 1e6 / record["batch"] if record["unit"] == "µs per example" else 1
         assert record["value"] == row.figure.value * per_example
         assert record["against"] == (None if record["unit"] == "relative error" else 1)
+
+
+@pytest.fixture
+def doubted(made):
+    """One machine's scan, timed while it was busy, and cudnn, timed while it wasn't."""
+    states = {f"lstm.{prefix}LSTM.time_train": marks for prefix, marks in (("Scan", ["busy"]), ("Cudnn", []))}
+    seen = {name: {"32, 30, 128, 1": [{"marks": marks}, {"marks": []}]} for name, marks in states.items()}
+    content = timed(Scan=2e-3, Cudnn=1e-3, Torch=3e-3)
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), content, state=seen)
+    return made
+
+
+def test_what_the_machines_state_makes_doubtful_is_marked_and_explained(doubted):
+    report = tables.make(doubted, "north")
+    sentence = f"1 of 3 figures, busy: {MARKS['busy']}."
+    for document, star in ((formats.text(report), "*"), (formats.markdown(report), r"\*")):
+        assert len(re.findall(rf"\){re.escape(star)}", document)) == 1
+        assert f"{star}: {sentence}" in document
+    assert lines_of(formats.markdown_times(report), ["1", "32 × 30", "128", "scan"])[0][4].endswith(r")\*")
+    assert formats.markdown_times(report).endswith(sentence)
+    marks = {record["version"]: record["marks"] for record in json.loads(formats.as_json(report))["figures"]}
+    assert marks == {"scan": "busy", "cudnn": "none", "torch": None}
+
+
+def test_nothing_is_said_of_marks_where_there_are_none(made):
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(Scan=2e-3))
+    assert "*" not in formats.text(tables.make(made, "north"))
+
+
+def test_strict_refuses_what_is_marked(doubted, run):
+    command = ["report", "--results", str(doubted), "--machine", "north", "--strict"]
+    status, output, errors = run(command)
+    assert (status, output) == (1, "")
+    assert errors.startswith(f"rnnbench: north at {synthetic.commit_hash(0)[:8]} is refused: 1 of 3 figures, busy")
+    assert errors.count("\n") == 1
+    synthetic.write_run(doubted, "north", synthetic.commit_hash(0), timed(Scan=2e-3))
+    assert run(command)[0] == 0
 
 
 def test_builds_memory_and_errors_are_shown():

@@ -7,13 +7,14 @@ import io
 import itertools
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rnnbench.history import Figure
 from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row
+from rnnbench.state import MARKS
 
 UNITS = {
     "train": "µs per example",
@@ -61,8 +62,19 @@ def markdown(report: Report) -> str:
 
 
 def markdown_times(report: Report) -> str:
-    """Return the table of the calls' times alone, as Markdown; needs tabulate."""
-    return _draw(_times(report), "pipe", _escape)
+    """Return the table of the calls' times alone, and what is marked in it, as Markdown; needs tabulate."""
+    calls = report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS])
+    lines = [_draw(_times(calls), "pipe", _escape)]
+    if notes := doubts(calls):
+        lines += ["", *(f"- {_escape(f'*: {note}')}" for note in notes)]
+    return "\n".join(lines)
+
+
+def doubts(report: Report) -> list[str]:
+    """Return a sentence for each way in which the machine's state makes figures doubtful, and how many it does."""
+    counts = Counter(mark for row in report.rows for mark in row.figure.marks or ())
+    of = f"of {len(report.rows)} figures"
+    return [f"{counts[mark]} {of}, {mark}: {advice}." for mark, advice in MARKS.items() if counts[mark]]
 
 
 def comma_separated(report: Report) -> str:
@@ -134,6 +146,7 @@ def _records(report: Report) -> list[dict[str, object]]:
                 "low": low,
                 "high": high,
                 "samples": figure.samples,
+                "marks": None if figure.marks is None else " ".join(figure.marks) or "none",
                 "speedup": row.speedup,
                 "of_floor": row.of_floor,
                 "against": row.against,
@@ -209,7 +222,8 @@ def _spread(row: Row) -> str:
         return row.figure.state
     scale = 1e-6 if row.figure.quantity == "memory" else 1
     value, *quartiles = (number(one * scale) for one in in_unit(row.figure) if one is not None)
-    return f"{value} ({'–'.join(quartiles)})" if quartiles else value
+    spread = f"{value} ({'–'.join(quartiles)})" if quartiles else value
+    return f"{spread}*" if row.figure.marks else spread
 
 
 def _short(value: float) -> str:
@@ -248,7 +262,7 @@ def _notes(report: Report) -> Sequence[str]:
     if report.other:
         where = f"at {report.other_commit[:8]}" if report.other_commit else "as published"
         notes.append(f"vs {report.other}: the figure there, {where}, over the one here; below 1 is worse here.")
-    return [*notes, *report.differences]
+    return [*notes, *(f"*: {doubt}" for doubt in doubts(report)), *report.differences]
 
 
 def _escape(words: str) -> str:

@@ -78,4 +78,5 @@ def figures(source: str = DEFAULT) -> Iterator[Figure]:
                 high=None,
                 samples=1,
                 version="",
+                marks=None,
             )

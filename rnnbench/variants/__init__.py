@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rnnbench import threads
 from rnnbench.variants.network import Network, Unavailable
 from rnnbench.workload import Workload
 
@@ -57,6 +58,7 @@ def build(name: str, work: Workload, device: str = "cpu") -> Network:
     that can't run here, or not with a workload of this size.
     """
     require(name, work, device)
+    threads.pin()
     variant = VARIANTS[name]
     return importlib.import_module(variant.module).Network(work, device, **variant.options)
 
@@ -67,6 +69,7 @@ def require(name: str, work: Workload, device: str = "cpu") -> None:
     _check("device", device, DEVICES)
     if reason := _unavailable(name, device):
         raise Unavailable(f"{name} can't run on {device}: {reason}")
+    threads.number()  # raises where it is contradicted
     if reason := too_large(work, device, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise Unavailable(f"{reason}: choose smaller sizes")
 

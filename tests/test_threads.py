@@ -1,0 +1,68 @@
+"""Every variant computes with the same number of threads: the one that is asked for."""
+
+import os
+
+import pytest
+
+from rnnbench import threads, variants
+from rnnbench.variants import Unavailable
+
+VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+# What the libraries themselves say, once a network is built.
+OBSERVED = """
+import ctypes, sys
+from pathlib import Path
+from rnnbench import Workload, build
+build(sys.argv[1], Workload(2, 3, 4, 1))
+if sys.argv[1] == "scan":
+    import scipy_openblas32
+    library = ctypes.CDLL(str(next(Path(scipy_openblas32.get_lib_dir()).glob("libscipy_openblas.*"))))
+    print(library.scipy_openblas_get_num_threads())
+else:
+    import torch
+    print(torch.get_num_threads())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _unset(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+
+
+@pytest.mark.parametrize("name", ["scan", "torch"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_variants_library_computes_with_what_is_asked_for(name, count, python):
+    if reason := variants.available()[name]:
+        pytest.skip(reason)
+    run = python("-c", OBSERVED, name, OMP_NUM_THREADS=str(count), OPENBLAS_NUM_THREADS="", MKL_NUM_THREADS="")
+    assert run.stdout == f"{count}\n", run.stderr
+
+
+def test_it_is_a_thread_a_processor_by_default():
+    assert threads.number() == len(os.sched_getaffinity(0))
+
+
+def test_pinning_sets_every_librarys_variable_and_can_be_repeated(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    for _ in range(2):
+        threads.pin()
+        assert [os.environ[name] for name in VARIABLES] == ["3"] * 3
+
+
+@pytest.mark.parametrize("chosen", ["0", "-1", "two", "1.5", "1 2", "9999999", "\N{SUPERSCRIPT TWO}"])
+def test_what_is_no_number_of_threads_is_refused(chosen, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    with pytest.raises(Unavailable, match="must be a number of threads"):
+        threads.number()
+
+
+@pytest.mark.parametrize("name", VARIABLES[1:])
+def test_a_librarys_own_variable_that_says_another_is_refused(name, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv(name, "2")
+    assert threads.number() == 2
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(Unavailable, match=f"{name} is '1'.*set OMP_NUM_THREADS instead"):
+        threads.number()
