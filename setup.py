@@ -16,6 +16,15 @@ THEANO = [
     "scipy-openblas32==0.3.34.481.3",
 ]
 
+# Any version: what a user would install, and what a GPU machine has. They live together in one environment.
+PEERS = {
+    "torch": ["torch"],
+    "jax": ["jax"],
+    "pytensor": ["pytensor"],
+    "keras": ["keras", "tensorflow"],
+    "onnxruntime": ["onnxruntime", "onnx"],
+}
+
 setup(
     name="rnnbench",
     version="0.1.0",
@@ -30,8 +39,8 @@ setup(
     install_requires=["numpy"],
     extras_require={
         "theano": THEANO,
-        # Any: a GPU machine's own is the peer to measure beside.
-        "torch": ["torch"],
+        **PEERS,
+        "peers": [requirement for peer in PEERS.values() for requirement in peer],
         # asv builds an environment of its own with virtualenv.
         "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
         # Tables, which asv's own tabulate draws too, and plots.

@@ -1,0 +1,91 @@
+"""The peers that this environment has: each computes what the reference does, without Theano."""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import common, lstm
+from rnnbench import Unavailable, Workload, build, reference, variants
+
+THEANO = "rnnbench.variants.scan", "rnnbench.variants.cudnn"
+PEERS = [name for name, row in variants.VARIANTS.items() if row.module not in THEANO]
+TRAINING = [name for name in PEERS if variants.VARIANTS[name].trains]
+CELLS = [(7, 13, 37, 2), (3, 1, 5, 1)]
+
+
+def sizes_of(cell):
+    return "-".join(map(str, cell))
+
+
+def made(name, cell):
+    """The variant's network, or a skipped test where it can't run."""
+    try:
+        return build(name, Workload(*cell), device=common.DEVICE)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=sizes_of)
+@pytest.mark.parametrize("name", PEERS)
+def test_outputs_agree_with_the_reference(name, cell):
+    outputs = made(name, cell).outputs()
+    assert outputs.dtype == np.float32
+    assert reference.error(outputs, reference.outputs(Workload(*cell))) < variants.VARIANTS[name].tolerance
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=sizes_of)
+@pytest.mark.parametrize("name", TRAINING)
+def test_gradients_agree_with_the_reference(name, cell):
+    network = made(name, cell)
+    network.gradients()  # the second step's are those of the first
+    for layer, correct in zip(network.gradients(), reference.gradients(Workload(*cell)), strict=True):
+        assert layer.keys() == correct.keys()
+        for parameter, array in layer.items():
+            assert (array.shape, array.dtype) == (correct[parameter].shape, np.float32)
+            if correct[parameter].any():
+                assert reference.error(array, correct[parameter]) < variants.VARIANTS[name].tolerance
+            else:  # U's, in a sequence of one step
+                assert not array.any()
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_forward_leaves_the_outputs_on_the_device_and_train_the_gradients(name):
+    network = made(name, CELLS[0])
+    expected = network.outputs()
+    network.forward()
+    network.synchronize()
+    if name in TRAINING:
+        network.train()
+        network.synchronize()
+    assert np.array_equal(network.outputs(), expected)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_it_needs_no_theano(name):
+    if importlib.util.find_spec("theano"):
+        pytest.skip("other tests import Theano here")
+    made(name, CELLS[0]).forward()
+    assert "theano" not in sys.modules
+
+
+@pytest.mark.parametrize("name", [name for name in PEERS if variants.VARIANTS[name].tf32])
+def test_tf32_needs_a_gpu(name):
+    assert variants.available("cpu")[name] == "it is made for cuda"
+
+
+def test_onnxruntime_cannot_train_and_says_so():
+    network = made("onnxruntime", CELLS[0])
+    for call in (network.gradients, lambda: network.train):
+        with pytest.raises(Unavailable, match="can't train"):
+            call()
+
+
+def test_what_cannot_train_is_not_available_to_asv():
+    made("onnxruntime", CELLS[0])
+    benchmark = lstm.OnnxruntimeLSTM()
+    benchmark.setup(32, 30, 128, 1)
+    with pytest.raises(NotImplementedError, match="can't train"):
+        benchmark.time_train.setup(32, 30, 128, 1)
+    assert not hasattr(benchmark.time_forward, "setup")
