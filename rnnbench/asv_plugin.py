@@ -1,4 +1,5 @@
-"""What asv loads of this repository (asv.conf.json, "plugins"): the tab that `asv publish` adds to the dashboard."""
+"""What asv loads of this repository (asv.conf.json, "plugins"): the tab that `asv publish` adds to the dashboard,
+and the environment of the peers."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 
 from asv.console import log
 from asv.graph import Graph
+from asv.plugins.virtualenv import Virtualenv
 from asv.publishing import OutputPublisher
 
 from rnnbench.history import ResultsWarning
@@ -39,6 +41,16 @@ class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no ty
                 f"The dashboard will load its libraries from public servers, since {reason}; "
                 "to carry them in it, publish again with npm and a network."
             )
+
+
+class Peers(Virtualenv):  # type: ignore[misc]
+    """An environment of all frameworks but Theano: `asv run --environment peers:3.11`."""
+
+    tool_name = "peers"
+
+    def __init__(self, conf: Any, *arguments: Any) -> None:
+        super().__init__(conf, *arguments)
+        self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command]
 
 
 def _fill_summaries(html: Path, benchmarks: Iterable[str]) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rnnbench import interleave
+from rnnbench.grids import GRIDS
+
 ROOT = Path(__file__).parent.parent
 CELL = r"\(32, 30, 128, 1\)"
 # Far from what this machine's noise does, and far below what the slow commit does.
@@ -64,7 +67,13 @@ class Clone:
 
     def result(self, commit, benchmark):
         """What asv stored of a benchmark in its only cell that ran, by column name."""
-        (file,) = (self.path / "results" / "test").glob(f"{commit[:8]}-*.json")
+        (file,) = self.files(commit)
+        return self.stored(file, benchmark)
+
+    def files(self, commit):
+        return list((self.path / "results" / "test").glob(f"{commit[:8]}-*.json"))
+
+    def stored(self, file, benchmark):
         stored = json.loads(file.read_text())
         row = dict(zip(stored["result_columns"], stored["results"][benchmark], strict=False))
         position = 0  # (32, 30, 128, 1) is the first of the parameters' combinations
@@ -139,3 +148,26 @@ def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):
     assert not changed(before, unchanged)
     assert changed(unchanged, slower)
     assert changed(before, slower)
+
+
+def test_environments_take_their_samples_in_turn(clone, timed):
+    environments = {"virtualenv:3.11": ["scan"], f"existing:{sys.executable}": ["scan"]}
+    commands = list(interleave.commands("quick", "test", environments))
+    of_cell = [command[command.index("--environment") + 1] for command in commands[:4]]
+    assert of_cell == [*environments, *reversed(environments)]
+    assert len(commands) == 4 * len(GRIDS["quick"])
+
+    counts = []
+    for command in commands[:4]:
+        position = command.index("--bench") + 1
+        command[position] = rf"(?=.*ScanLSTM.time_forward)(?:{command[position]})"
+        done = subprocess.run(command, cwd=clone.path, env=clone.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        counts.append(
+            [
+                len(clone.stored(file, "lstm.ScanLSTM.time_forward")["samples"])
+                for file in clone.files(clone.git("rev-parse", "HEAD"))
+            ]
+        )
+    assert [len(files) for files in counts] == [1, 2, 2, 2]
+    assert all(7 <= before < after for before, after in zip(sorted(counts[1]), sorted(counts[3]), strict=True))
