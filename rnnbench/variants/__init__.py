@@ -48,15 +48,15 @@ class Variant:
 
 
 _BOTH, _CPU, _CUDA = DEVICES, DEVICES[:1], DEVICES[1:]
-_THEANO = "virtualenv"  # asv.conf.json's, with the NumPy that Theano wants and nobody else takes
+THEANO = "virtualenv"  # asv.conf.json's environment, with the NumPy that Theano wants and nobody else takes
 
 VARIANTS = {
-    "scan": Variant("rnnbench.variants.scan", "Theano's loop", _BOTH, environment=_THEANO, caches=True),
+    "scan": Variant("rnnbench.variants.scan", "Theano's loop", _BOTH, environment=THEANO, caches=True),
     "cudnn": Variant(
         "rnnbench.variants.cudnn",
         "Theano's RNNBlock, cuDNN's fused network",
         _CUDA,
-        environment=_THEANO,
+        environment=THEANO,
         caches=True,
     ),
     "torch": Variant("rnnbench.variants.torch", "PyTorch's nn.LSTM", _BOTH),
@@ -70,6 +70,11 @@ VARIANTS = {
 }
 _WITH_TF32 = ("cudnn", "torch", "torch_loop", "torch_compile", "jax_scan", "jax_cudnn")
 VARIANTS |= {f"{name}_tf32": VARIANTS[name].in_tf32() for name in _WITH_TF32}
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a variant runs in Theano, and isn't a peer to measure beside."""
+    return name in VARIANTS and VARIANTS[name].environment == THEANO
 
 
 def class_prefix(name: str) -> str:
@@ -129,4 +134,4 @@ def _check(argument: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{argument}={value!r}: it must be one of {', '.join(allowed)}")
 
 
-__all__ = ["DEVICES", "VARIANTS", "Network", "Unavailable", "Variant", "available", "build", "class_prefix"]
+__all__ = ["DEVICES", "VARIANTS", "Network", "Unavailable", "Variant", "available", "build", "class_prefix", "is_ours"]
