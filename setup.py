@@ -40,6 +40,8 @@ setup(
     extras_require={
         "theano": THEANO,
         **PEERS,
+        # Not with the peers: it needs a GPU and CUDA's compiler.
+        "flashrnn": ["flashrnn"],
         "peers": [requirement for peer in PEERS.values() for requirement in peer],
         # asv builds an environment of its own with virtualenv.
         "bench": ["asv==0.6.6", "virtualenv==21.15.8"],

@@ -51,6 +51,7 @@ class Peers(Virtualenv):  # type: ignore[misc]
     def __init__(self, conf: Any, *arguments: Any) -> None:
         super().__init__(conf, *arguments)
         self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command]
+        self._install_timeout = 3600  # seconds, for some GB
 
 
 def _fill_summaries(html: Path, benchmarks: Iterable[str]) -> None:

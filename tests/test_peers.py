@@ -1,5 +1,6 @@
 """The peers that this environment has: each computes what the reference does, without Theano."""
 
+import importlib
 import importlib.util
 import sys
 
@@ -73,6 +74,17 @@ def test_it_needs_no_theano(name):
 @pytest.mark.parametrize("name", [name for name in PEERS if variants.VARIANTS[name].tf32])
 def test_tf32_needs_a_gpu(name):
     assert variants.available("cpu")[name] == "it is made for cuda"
+
+
+def test_flashrnn_gets_its_weights_in_its_order(monkeypatch):
+    """By its reference in PyTorch, which takes what its kernels do, and needs no GPU."""
+    flashrnn = pytest.importorskip("flashrnn", reason="FlashRNN isn't installed: pip install 'rnnbench[flashrnn]'")
+    config = flashrnn.FlashRNNConfig
+    monkeypatch.setattr(flashrnn, "FlashRNNConfig", lambda **fields: config(**{**fields, "backend": "vanilla"}))
+    work = Workload(*CELLS[0])
+    network = importlib.import_module("rnnbench.variants.flashrnn").Network(work, "cpu")
+    assert reference.error(network.outputs(), reference.outputs(work)) < 1e-5
+    assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
 
 
 def test_onnxruntime_cannot_train_and_says_so():

@@ -22,6 +22,8 @@ _LIBRARIES = {
     "jax_scan_tf32": "JAX, scan, TF32",
     "jax_cudnn": "JAX, cuDNN",
     "jax_cudnn_tf32": "JAX, cuDNN, TF32",
+    "flashrnn": "FlashRNN",
+    "flashrnn_tf32": "FlashRNN, TF32",
     "pytensor_scan": "PyTensor, scan",
     "keras": "Keras, TensorFlow",
     "onnxruntime": "ONNX Runtime",

@@ -64,11 +64,12 @@ VARIANTS = {
     "torch_compile": Variant("rnnbench.variants.torch_compile", "That loop under torch.compile", _BOTH, caches=True),
     "jax_scan": Variant("rnnbench.variants.jax_scan", "JAX's lax.scan", _BOTH),
     "jax_cudnn": Variant("rnnbench.variants.jax_cudnn", "jax.experimental.rnn, cuDNN's fused network", _CUDA),
+    "flashrnn": Variant("rnnbench.variants.flashrnn", "FlashRNN, after an input product", _CUDA, caches=True),
     "pytensor_scan": Variant("rnnbench.variants.pytensor_scan", "PyTensor's loop", _CPU, caches=True),
     "keras": Variant("rnnbench.variants.keras", "Keras' LSTM layer on TensorFlow", _CPU),
     "onnxruntime": Variant("rnnbench.variants.onnxruntime", "ONNX's LSTM in ONNX Runtime", _CPU, trains=False),
 }
-_WITH_TF32 = ("cudnn", "torch", "torch_loop", "torch_compile", "jax_scan", "jax_cudnn")
+_WITH_TF32 = ("cudnn", "torch", "torch_loop", "torch_compile", "jax_scan", "jax_cudnn", "flashrnn")
 VARIANTS |= {f"{name}_tf32": VARIANTS[name].in_tf32() for name in _WITH_TF32}
 
 
