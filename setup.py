@@ -21,7 +21,7 @@ PEERS = {
     "torch": ["torch"],
     "jax": ["jax"],
     "pytensor": ["pytensor"],
-    "keras": ["keras", "tensorflow"],
+    "keras": ["keras", "tensorflow-cpu"],
     "onnxruntime": ["onnxruntime", "onnx"],
 }
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import platform
 import re
@@ -477,6 +478,22 @@ def test_the_command_asks_for_what_is_missing_and_nothing_else(grid):
     selected = Benchmarks(SimpleNamespace(benchmark_dir=None), described.values(), pattern).benchmark_selection
     names = {f"{name}({', '.join(map(str, synthetic.CELLS[at]))})" for name, cells in selected.items() for at in cells}
     assert names == wanted - measured
+
+
+@pytest.mark.parametrize(
+    ("measured", "environments"),
+    [
+        (("Scan", "Cudnn"), ["virtualenv:3.11"]),
+        (("Scan", "Torch"), ["peers:3.11", "virtualenv:3.11"]),
+        (("Torch",), ["peers:3.11"]),
+    ],
+)
+def test_the_command_names_the_environments_that_the_missing_need(measured, environments, made):
+    (made / "benchmarks.json").write_text("{}")
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(**dict.fromkeys(measured, 1e-3)))
+    words = shlex.split(gap_of(made, "north", "quick").command)
+    named = [after for word, after in itertools.pairwise(words) if word == "--environment"]
+    assert (named or ["virtualenv:3.11"]) == environments  # asv's own is Theano's
 
 
 def test_a_gpus_command_names_its_device():

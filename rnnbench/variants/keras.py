@@ -32,11 +32,12 @@ class Network:
 
     def __init__(self, work: Workload, device: str) -> None:
         os.environ.setdefault("KERAS_BACKEND", _BACKEND)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it tells of the CPU's instructions
         keras = importlib.import_module("keras")
         if keras.backend.backend() != _BACKEND:
             raise Unavailable(f"Keras runs on {keras.backend.backend()} in this process: set KERAS_BACKEND={_BACKEND}")
-        self._tensorflow = importlib.import_module("tensorflow")
+        self._tensorflow = importlib.import_module(_BACKEND)
+        if self._tensorflow.config.list_physical_devices("GPU"):
+            raise Unavailable("TensorFlow would run on the GPU: hide it with CUDA_VISIBLE_DEVICES=-1")
         self._inputs = self._tensorflow.constant(work.inputs.swapaxes(0, 1))
         self._targets = self._tensorflow.constant(work.targets.swapaxes(0, 1))
         self._layers = [keras.layers.LSTM(work.hidden, return_sequences=True) for _ in work.weights]
