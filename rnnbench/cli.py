@@ -25,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.command == "machine":
         machine.save(options.name, options.device)
     elif options.command == "interleave":
-        return interleave.run(options.grid, options.machine, options.environment, options.device)
+        try:
+            return interleave.run(options.grid, options.machine, options.environment, options.device)
+        except variants.Unavailable as reason:
+            return _complain(reason)
     elif options.command == "report":
         return _reading(_report, options)
     elif options.command == "history":
@@ -62,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--environment",
         action="append",
         required=True,
+        type=_environment,
         metavar="NAME",
         help="one of asv's: virtualenv:3.11 has Theano, peers:3.11 the other frameworks, "
         "existing:/path/to/python3 what is installed there; name several",
@@ -95,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
 def _variant(name: str) -> str:
     if name not in variants.VARIANTS:
         raise argparse.ArgumentTypeError(f"{name}: it must be one of {', '.join(variants.VARIANTS)}")
+    return name
+
+
+def _environment(name: str) -> str:
+    kinds = ("existing", *sorted({row.environment for row in variants.VARIANTS.values()}))
+    if not name.startswith(tuple(f"{kind}:" for kind in kinds)):
+        raise argparse.ArgumentTypeError(f"{name}: it must begin with one of {', '.join(f'{kind}:' for kind in kinds)}")
     return name
 
 

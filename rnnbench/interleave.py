@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,10 +23,12 @@ def run(grid: str, machine: str, environments: Sequence[str], device: str) -> in
 
     In "existing:PYTHON" all variants that run there are timed, in the others those that pip can
     install there. Return 0, or the exit status of a run that failed.
+
+    Raises Unavailable for a PYTHON that can't be asked.
     """
     status = 0
     for command in commands(grid, machine, {name: _variants(name, device) for name in environments}):
-        status = subprocess.run(command).returncode or status
+        status = subprocess.run(command, env={**os.environ, "RNNBENCH_DEVICE": device}).returncode or status
     return status
 
 
@@ -53,7 +56,10 @@ def _asv_run(machine: str, environment: str) -> list[str]:
 
 def _variants(environment: str, device: str) -> list[str]:
     kind, _, python = environment.partition(":")
-    if kind == "existing":
-        command = [python, "-c", _AVAILABLE.format(device=device)]
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return [name for name, row in variants.VARIANTS.items() if row.environment == kind and device in row.devices]
+    if kind != "existing":
+        return [name for name, row in variants.VARIANTS.items() if row.environment == kind and device in row.devices]
+    try:
+        asked = subprocess.run([python, "-c", _AVAILABLE.format(device=device)], capture_output=True, text=True)
+        return json.loads(asked.stdout)
+    except (OSError, ValueError) as problem:
+        raise variants.Unavailable(f"{python} isn't a Python with rnnbench: {python} -m pip install -e .") from problem

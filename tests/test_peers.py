@@ -60,7 +60,7 @@ def test_forward_leaves_the_outputs_on_the_device_and_train_the_gradients(name):
     if name in TRAINING:
         network.train()
         network.synchronize()
-    assert np.array_equal(network.outputs(), expected)
+    assert reference.error(network.outputs(), expected) < variants.VARIANTS[name].tolerance
 
 
 @pytest.mark.parametrize("name", PEERS)

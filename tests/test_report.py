@@ -358,6 +358,15 @@ def test_a_variant_of_two_environments_stands_once_by_its_faster_one(made):
     assert one.ours is None  # there is no peer
 
 
+@pytest.mark.parametrize(("error", "best"), [(0.9e-5, "torch"), (1.1e-5, "cudnn")])
+def test_what_is_wrong_does_not_stand(error, best, made):
+    content = timed(Scan=4e-3, Cudnn=3e-3, Torch=1e-3)
+    content["accuracy.TorchAccuracy.track_gradients"] = synthetic.tracked([error, *[NAN] * 35])
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), content)
+    (one,) = tables.make(made, "north").standings
+    assert one.best.figure.variant == best
+
+
 def test_the_standings_are_shown(made, capsys):
     synthetic.write_run(made, "south", synthetic.commit_hash(0), timed(Scan=4e-3, Torch=1e-3))
     status, output, _ = run(["report", "--machine", "south", "--results", str(made), "--format", "json"], capsys)
