@@ -87,6 +87,25 @@ def test_flashrnn_gets_its_weights_in_its_order(monkeypatch):
     assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
 
 
+def test_jax_gets_its_weights_in_cudnns_order(monkeypatch):
+    """By JAX's reference for cuDNN, which needs no GPU."""
+    rnn = pytest.importorskip("jax.experimental.rnn", reason="JAX isn't installed: pip install 'rnnbench[jax]'")
+
+    def without_cudnn(inputs, states, cells, weights, lengths, **sizes):
+        precision = sizes.pop("precision")
+        assert not rnn._lstm_cudnn_allow_tf32(precision)
+        unpacked = rnn.unpack_lstm_weights(
+            weights, *(sizes[name] for name in ("input_size", "hidden_size", "num_layers", "bidirectional"))
+        )
+        return rnn.lstm_ref(inputs, states, cells, *unpacked, lengths, *sizes.values())
+
+    monkeypatch.setattr(rnn, "lstm", without_cudnn)
+    work = Workload(*CELLS[0])
+    network = importlib.import_module("rnnbench.variants.jax_cudnn").Network(work, "cpu")
+    assert reference.error(network.outputs(), reference.outputs(work)) < 1e-5
+    assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
+
+
 def test_onnxruntime_cannot_train_and_says_so():
     network = made("onnxruntime", CELLS[0])
     for call in (network.gradients, lambda: network.train):

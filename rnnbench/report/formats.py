@@ -22,9 +22,6 @@ UNITS = {
 }  # the builds' is s
 
 
-_OURS = "Theano vs peer"
-
-
 class Table(NamedTuple):
     """A table's title, its columns' headings, and its cells as text."""
 
@@ -164,7 +161,16 @@ def _standings(report: Report) -> Table:
     of_floor = any(one.best.of_floor for one in report.standings)
     return Table(
         "The best of each cell, and Theano's best beside the best peer",
-        ["depth", "batch × seq", "hidden", "call", "best", "vs the next", *(["of floor"] if of_floor else []), _OURS],
+        [
+            "depth",
+            "batch × seq",
+            "hidden",
+            "call",
+            "best",
+            "vs the next",
+            *(["of floor"] if of_floor else []),
+            "Theano vs peer",
+        ],
         [
             [
                 str(one.cell.depth),
