@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from asv.config import Config
+from asv.environment import get_environments
 
+import rnnbench.asv_plugin  # noqa: F401 - it brings asv the environment of the peers
 from rnnbench import interleave
 from rnnbench.grids import GRIDS
 
@@ -148,6 +151,15 @@ def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):
     assert not changed(before, unchanged)
     assert changed(unchanged, slower)
     assert changed(before, slower)
+
+
+def test_the_peers_environment_has_all_frameworks_but_theano():
+    configuration = Config.load(str(ROOT / "asv.conf.json"))
+    (theano,) = get_environments(configuration, None)
+    (peers,) = get_environments(configuration, ["peers:3.11"])
+    assert (theano.name, peers.name) == ("virtualenv-py3.11", "peers-py3.11")
+    assert [command.split("{build_dir}")[1] for command in theano._install_command] == ["[theano]"]
+    assert [command.split("{build_dir}")[1] for command in peers._install_command] == ["[peers]"]
 
 
 def test_environments_take_their_samples_in_turn(clone, timed):
