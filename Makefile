@@ -6,6 +6,9 @@ MACHINE ?= $(shell hostname)
 # A first look takes its samples in one process a benchmark instead of two.
 ROUNDS := $(if $(filter quick,$(GRID)),--attribute rounds=1)
 
+# What `make bench-peers` times in turn; on a GPU machine existing:/path/to/python3, one or more.
+ENVIRONMENTS ?= virtualenv:3.11 peers:3.11
+
 export RNNBENCH_DEVICE ?= cpu
 
 # Half of pip's time goes into compiling modules that nobody imports.
@@ -16,10 +19,11 @@ BIN := $(VENV)/bin
 ASV := $(BIN)/asv
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-gpu lint publish preview compare readme clean prerequisites
+.PHONY: help bench bench-peers test test-gpu lint publish preview compare readme clean prerequisites
 
 help:
 	@echo 'make bench [GRID=quick|seed|full]   time a grid at HEAD and write the dashboard; STRICT=1 refuses a busy machine'
+	@echo 'make bench-peers [GRID=...]         time it with PyTorch, JAX and the others that pip installs here'
 	@echo 'make preview                        show the dashboard at http://127.0.0.1:8080'
 	@echo 'make compare A=<commit> B=<commit>  compare two commits that have results'
 	@echo 'make readme                         write the tables of README.md from results/'
@@ -32,10 +36,18 @@ help:
 bench: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. A first run compiles for some minutes."
 	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(if $(STRICT),--strict)
-	@pattern=$$($(BIN)/rnnbench filter '$(GRID)') && status=0 && \
+	@pattern=$$($(BIN)/rnnbench filter '$(GRID)' scan cudnn cudnn_tf32) && status=0 && \
 	{ $(ASV) run --machine '$(MACHINE)' $(ROUNDS) --record-samples --show-stderr --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(MAKE) --no-print-directory publish && exit $$status
 	@$(if $(STRICT),$(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
+
+bench-peers: $(VENV)/bench
+	@echo "==> Timing the $(GRID) grid at HEAD on '$(MACHINE)', in $(ENVIRONMENTS). A first run downloads some GB."
+	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(if $(STRICT),--strict)
+	@status=0; \
+	$(BIN)/rnnbench interleave '$(GRID)' --machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' \
+	  $(ENVIRONMENTS:%=--environment '%') || status=$$?; \
+	$(MAKE) --no-print-directory publish && exit $$status
 
 publish: $(VENV)/bench
 	@echo '==> Writing the dashboard from results/.'

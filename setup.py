@@ -19,6 +19,15 @@ THEANO = [
 # What reads asv's results files.
 JITER = "jiter==0.19.0"
 
+# Any version: what a user would install, and what a GPU machine has. They live together in one environment.
+PEERS = {
+    "torch": ["torch"],
+    "jax": ["jax"],
+    "pytensor": ["pytensor"],
+    "keras": ["keras", "tensorflow-cpu"],
+    "onnxruntime": ["onnxruntime", "onnx"],
+}
+
 setup(
     name="rnnbench",
     version="0.1.0",
@@ -33,8 +42,10 @@ setup(
     install_requires=["numpy"],
     extras_require={
         "theano": THEANO,
-        # Any: a GPU machine's own is the peer to measure beside.
-        "torch": ["torch"],
+        **PEERS,
+        # Not with the peers: it needs a GPU and CUDA's compiler.
+        "flashrnn": ["flashrnn"],
+        "peers": [requirement for peer in PEERS.values() for requirement in peer],
         # asv builds an environment of its own with virtualenv; orjson writes our tab's data.
         "bench": ["asv==0.6.6", JITER, "orjson==3.13.0", "virtualenv==21.15.8"],
         # Tables, which asv's own tabulate draws too, and plots.

@@ -2,7 +2,7 @@
 
 from rnnbench import reference
 
-from .common import Sizes, network, workload
+from .common import Sizes, network, of_each_variant, workload
 
 
 class _Accuracy(Sizes):
@@ -19,31 +19,4 @@ class _Accuracy(Sizes):
         return reference.largest_gradient_error(self.network.gradients(), reference.gradients(workload(*sizes)))
 
 
-class ScanAccuracy(_Accuracy):
-    """Theano's loop."""
-
-    variant = "scan"
-
-
-class CudnnAccuracy(_Accuracy):
-    """Theano's RNNBlock."""
-
-    variant = "cudnn"
-
-
-class CudnnTF32Accuracy(_Accuracy):
-    """Theano's RNNBlock, its products rounded to TF32."""
-
-    variant = "cudnn_tf32"
-
-
-class TorchAccuracy(_Accuracy):
-    """PyTorch's nn.LSTM."""
-
-    variant = "torch"
-
-
-class TorchTF32Accuracy(_Accuracy):
-    """PyTorch's nn.LSTM, its products rounded to TF32."""
-
-    variant = "torch_tf32"
+globals().update(of_each_variant(_Accuracy))

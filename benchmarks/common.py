@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Any
 
 from rnnbench import Network, Unavailable, Workload, build, failures, hardware, state, variants
 from rnnbench.clock import DeviceClock
@@ -77,3 +79,37 @@ class Sizes:
     version = "1"
     # Seconds without output until asv gives up; a first compile on a slow machine takes minutes.
     timeout = 1200
+
+
+def of_each_variant(base: type, among: Callable[[variants.Variant], bool] = lambda _: True) -> dict[str, type]:
+    """Return classes made of a base, one for each variant, by their names: of _LSTM cudnn_tf32's is CudnnTF32LSTM.
+
+    What needs gradients shows as n/a, with the reason, for a variant that has none.
+    """
+    found = {}
+    for variant, row in variants.VARIANTS.items():
+        if among(row):
+            name = variants.class_prefix(variant) + base.__name__.removeprefix("_")
+            content = {"__module__": base.__module__, "__doc__": f"{row.description}.", "variant": variant}
+            if not row.trains:
+                content |= {method: _refused(base, method, variant) for method in dir(base) if _NEEDS_GRADIENTS(method)}
+            found[name] = type(name, (base,), content)
+    return found
+
+
+_NEEDS_GRADIENTS = re.compile(r"(time|timeraw|track)_(train|gradients)").fullmatch
+
+
+def _refused(base: type, method: str, variant: str) -> Any:
+    """Return a method which asv prepares by asking for the network's train, and by being refused it."""
+
+    def setup(*sizes: int) -> None:
+        with _shown_as_not_available():
+            _ = network(variant, *sizes).train
+
+    @functools.wraps(getattr(base, method))
+    def refused(self: Any, *sizes: int) -> Any:
+        return getattr(base, method)(self, *sizes)
+
+    refused.setup = setup  # type: ignore[attr-defined]
+    return refused

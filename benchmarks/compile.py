@@ -4,7 +4,7 @@ That is what a user waits for: importing the framework, building the graph, comp
 first call. Warm: everything is in the compile cache. Cold: the cache is empty.
 """
 
-from .common import DEVICE, Sizes, require, watch
+from .common import DEVICE, Sizes, of_each_variant, require, watch
 
 # The statement runs in a fresh interpreter, which knows nothing of this module.
 _SETUP = """
@@ -15,9 +15,10 @@ work.inputs, work.targets, work.weights
 _EMPTY_CACHE = """
 import os, tempfile
 folder = tempfile.TemporaryDirectory()
-os.environ["XDG_CACHE_HOME"] = folder.name
-flags = os.environ.get("THEANO_FLAGS")
-os.environ["THEANO_FLAGS"] = ",".join(filter(None, [flags, "base_compiledir=" + folder.name]))
+os.environ["XDG_CACHE_HOME"] = os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder.name
+for name in ("THEANO_FLAGS", "PYTENSOR_FLAGS"):
+    flags = os.environ.get(name)
+    os.environ[name] = ",".join(filter(None, [flags, "base_compiledir=" + folder.name]))
 """
 _STATEMENT = """
 network = build("{variant}", work, device="{device}")
@@ -59,49 +60,4 @@ class _ColdBuild(_Build):
     before = _EMPTY_CACHE
 
 
-class ScanWarmBuild(_WarmBuild):
-    """Theano's loop, from a warm compile cache."""
-
-    variant = "scan"
-
-
-class ScanColdBuild(_ColdBuild):
-    """Theano's loop, from an empty compile cache."""
-
-    variant = "scan"
-
-
-class CudnnWarmBuild(_WarmBuild):
-    """Theano's RNNBlock, from a warm compile cache."""
-
-    variant = "cudnn"
-
-
-class CudnnColdBuild(_ColdBuild):
-    """Theano's RNNBlock, from an empty compile cache."""
-
-    variant = "cudnn"
-
-
-class CudnnTF32WarmBuild(_WarmBuild):
-    """Theano's RNNBlock in TF32, from a warm compile cache."""
-
-    variant = "cudnn_tf32"
-
-
-class CudnnTF32ColdBuild(_ColdBuild):
-    """Theano's RNNBlock in TF32, from an empty compile cache."""
-
-    variant = "cudnn_tf32"
-
-
-class TorchWarmBuild(_WarmBuild):
-    """PyTorch's nn.LSTM, which compiles nothing: warm and cold are the same."""
-
-    variant = "torch"
-
-
-class TorchTF32WarmBuild(_WarmBuild):
-    """PyTorch's nn.LSTM in TF32, which compiles nothing: warm and cold are the same."""
-
-    variant = "torch_tf32"
+globals().update(of_each_variant(_WarmBuild) | of_each_variant(_ColdBuild, lambda variant: variant.caches))

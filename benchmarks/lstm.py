@@ -1,6 +1,6 @@
 """The time of a call on a whole batch, in seconds: forward, and train (forward, loss, backward)."""
 
-from .common import Sizes, clock, network, watch, workload
+from .common import Sizes, clock, network, of_each_variant, watch, workload
 
 
 class _LSTM(Sizes):
@@ -31,31 +31,4 @@ class _LSTM(Sizes):
         self.timer.started(self.train_flops)
 
 
-class ScanLSTM(_LSTM):
-    """Theano's loop."""
-
-    variant = "scan"
-
-
-class CudnnLSTM(_LSTM):
-    """Theano's RNNBlock, which is cuDNN's fused network."""
-
-    variant = "cudnn"
-
-
-class CudnnTF32LSTM(_LSTM):
-    """Theano's RNNBlock, its products rounded to TF32."""
-
-    variant = "cudnn_tf32"
-
-
-class TorchLSTM(_LSTM):
-    """PyTorch's nn.LSTM."""
-
-    variant = "torch"
-
-
-class TorchTF32LSTM(_LSTM):
-    """PyTorch's nn.LSTM, its products rounded to TF32."""
-
-    variant = "torch_tf32"
+globals().update(of_each_variant(_LSTM))

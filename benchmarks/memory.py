@@ -2,7 +2,7 @@
 
 from rnnbench.memory import peak_memory
 
-from .common import DEVICE, Sizes, network
+from .common import DEVICE, Sizes, network, of_each_variant
 
 
 class _Memory(Sizes):
@@ -22,31 +22,4 @@ class _Memory(Sizes):
         return peak_memory(step, DEVICE)
 
 
-class ScanMemory(_Memory):
-    """Theano's loop."""
-
-    variant = "scan"
-
-
-class CudnnMemory(_Memory):
-    """Theano's RNNBlock."""
-
-    variant = "cudnn"
-
-
-class CudnnTF32Memory(_Memory):
-    """Theano's RNNBlock, its products rounded to TF32."""
-
-    variant = "cudnn_tf32"
-
-
-class TorchMemory(_Memory):
-    """PyTorch's nn.LSTM."""
-
-    variant = "torch"
-
-
-class TorchTF32Memory(_Memory):
-    """PyTorch's nn.LSTM, its products rounded to TF32."""
-
-    variant = "torch_tf32"
+globals().update(of_each_variant(_Memory))

@@ -1,6 +1,7 @@
 """What asv loads of this repository (asv.conf.json, "plugins").
 
-`asv publish` adds a tab to the dashboard, and `asv run` stores the machine's state with its results.
+`asv publish` adds a tab to the dashboard, `asv run` stores the machine's state with its results, and the
+peers have an environment.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from asv.commands import run
 from asv.console import log
 from asv.graph import Graph
+from asv.plugins.virtualenv import Virtualenv
 from asv.publishing import OutputPublisher
 from asv.results import Results
 
@@ -111,6 +113,17 @@ class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no ty
                 f"The dashboard will load its libraries from public servers, since {reason}; "
                 "to carry them in it, publish again with npm and a network."
             )
+
+
+class Peers(Virtualenv):  # type: ignore[misc]
+    """An environment of all frameworks but Theano: `asv run --environment peers:3.11`."""
+
+    tool_name = "peers"
+
+    def __init__(self, conf: Any, *arguments: Any) -> None:
+        super().__init__(conf, *arguments)
+        self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command]
+        self._install_timeout = 3600  # seconds, for some GB
 
 
 def _fill_summaries(html: Path, benchmarks: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rnnbench import __version__, grids, history, machine, state, theano_runtime, variants
+from rnnbench import __version__, grids, history, interleave, machine, state, theano_runtime, variants
 
 _FORMATS = ("text", "markdown", "csv", "json")
 
@@ -24,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _examine(options.device)
     elif options.command == "machine":
         return _describe(options)
+    elif options.command == "interleave":
+        try:
+            return interleave.run(options.grid, options.machine, options.environment, options.device)
+        except variants.Unavailable as reason:
+            return _complain(reason)
     elif options.command == "report":
         return _reading(_report, options)
     elif options.command == "history":
@@ -31,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.command == "readme":
         return _reading(_rewrite, options)
     else:
-        print(grids.asv_filter(options.grid))
+        print(grids.asv_filter(options.grid, options.variants))
     return 0
 
 
@@ -50,6 +55,21 @@ def _parser() -> argparse.ArgumentParser:
 
     pattern = commands.add_parser("filter", help="print the pattern of a grid for asv run --bench")
     pattern.add_argument("grid", choices=tuple(grids.GRIDS))
+    pattern.add_argument("variants", nargs="*", type=_variant, metavar="variant", help="time these alone")
+
+    turns = commands.add_parser("interleave", help="time a grid at HEAD in several environments in turn")
+    turns.add_argument("grid", choices=tuple(grids.GRIDS))
+    turns.add_argument("--machine", required=True, metavar="NAME", help="its name in results/")
+    turns.add_argument("--device", choices=variants.DEVICES, default="cpu")
+    turns.add_argument(
+        "--environment",
+        action="append",
+        required=True,
+        type=_environment,
+        metavar="NAME",
+        help="one of asv's: virtualenv:3.11 has Theano, peers:3.11 the other frameworks, "
+        "existing:/path/to/python3 what is installed there; name several",
+    )
 
     description = commands.add_parser("machine", help="tell asv what machine this is")
     description.add_argument("name", help="its name in results/")
@@ -76,6 +96,19 @@ def _parser() -> argparse.ArgumentParser:
     for command in (report, listed, readme):
         command.add_argument("--results", type=Path, default="results", metavar="FOLDER", help="asv's results_dir")
     return parser
+
+
+def _variant(name: str) -> str:
+    if name not in variants.VARIANTS:
+        raise argparse.ArgumentTypeError(f"{name}: it must be one of {', '.join(variants.VARIANTS)}")
+    return name
+
+
+def _environment(name: str) -> str:
+    kinds = ("existing", *sorted({row.environment for row in variants.VARIANTS.values()}))
+    if not name.startswith(tuple(f"{kind}:" for kind in kinds)):
+        raise argparse.ArgumentTypeError(f"{name}: it must begin with one of {', '.join(f'{kind}:' for kind in kinds)}")
+    return name
 
 
 def _image(name: str) -> Path:

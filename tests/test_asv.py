@@ -9,7 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from asv.config import Config
+from asv.environment import get_environments
 
+import rnnbench.asv_plugin  # noqa: F401 - it brings asv the environment of the peers
+from rnnbench import interleave
+from rnnbench.grids import GRIDS
 from rnnbench.state import MARKS, judge
 
 ROOT = Path(__file__).parent.parent
@@ -65,13 +70,20 @@ class Clone:
         self.git("commit", "--all", "--quiet", "--message", message)
         return self.git("rev-parse", "HEAD")
 
-    def stored(self, commit):
-        (file,) = (self.path / "results" / "test").glob(f"{commit[:8]}-*.json")
-        return json.loads(file.read_text())
+    def files(self, commit):
+        return list((self.path / "results" / "test").glob(f"{commit[:8]}-*.json"))
+
+    def states(self, commit):
+        (file,) = self.files(commit)
+        return json.loads(file.read_text())["state"]
 
     def result(self, commit, benchmark):
         """What asv stored of a benchmark in its only cell that ran, by column name."""
-        stored = self.stored(commit)
+        (file,) = self.files(commit)
+        return self.stored(file, benchmark)
+
+    def stored(self, file, benchmark):
+        stored = json.loads(file.read_text())
         row = dict(zip(stored["result_columns"], stored["results"][benchmark], strict=False))
         position = 0  # (32, 30, 128, 1) is the first of the parameters' combinations
         return {name: row[name][position] for name in ("result", "samples") if row.get(name)}
@@ -110,7 +122,7 @@ def test_the_machine_is_described(clone, timed):
 
 
 def test_each_process_stores_the_state_of_the_machine(clone, timed):
-    states = clone.stored(timed)["state"]
+    states = clone.states(timed)
     # Of what can't run, and of what isn't a time, there is none.
     assert {name: list(cells) for name, cells in states.items()} == {"lstm.ScanLSTM.time_forward": ["32, 30, 128, 1"]}
     seen = states["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
@@ -154,7 +166,7 @@ def test_a_figure_of_a_busy_machine_is_marked_and_refused_if_strict(clone, timed
         log = clone.run("ScanLSTM.time_forward", f"{timed}^!", "--append-samples", "--show-stderr")
         assert MARKS["busy"] in clone.call("rnnbench", "machine", "test", "--strict", status=1)
     assert f"doubtful: {MARKS['busy']} (" in log
-    states = clone.stored(timed)["state"]["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
+    states = clone.states(timed)["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
     # The first two are of the run before.
     assert [state["marks"] for state in states[2:]] == [["busy"], ["busy"]]
 
@@ -192,3 +204,35 @@ def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):
     assert not changed(before, unchanged)
     assert changed(unchanged, slower)
     assert changed(before, slower)
+
+
+def test_the_peers_environment_has_all_frameworks_but_theano():
+    configuration = Config.load(str(ROOT / "asv.conf.json"))
+    (theano,) = get_environments(configuration, None)
+    (peers,) = get_environments(configuration, ["peers:3.11"])
+    assert (theano.name, peers.name) == ("virtualenv-py3.11", "peers-py3.11")
+    assert [command.split("{build_dir}")[1] for command in theano._install_command] == ["[theano]"]
+    assert [command.split("{build_dir}")[1] for command in peers._install_command] == ["[peers]"]
+
+
+def test_environments_take_their_samples_in_turn(clone, timed):
+    environments = {"virtualenv:3.11": ["scan"], f"existing:{sys.executable}": ["scan"]}
+    commands = list(interleave.commands("quick", "test", environments))
+    of_cell = [command[command.index("--environment") + 1] for command in commands[:4]]
+    assert of_cell == [*environments, *reversed(environments)]
+    assert len(commands) == 4 * len(GRIDS["quick"])
+
+    counts = []
+    for command in commands[:4]:
+        position = command.index("--bench") + 1
+        command[position] = rf"(?=.*ScanLSTM.time_forward)(?:{command[position]})"
+        done = subprocess.run(command, cwd=clone.path, env=clone.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        counts.append(
+            [
+                len(clone.stored(file, "lstm.ScanLSTM.time_forward")["samples"])
+                for file in clone.files(clone.git("rev-parse", "HEAD"))
+            ]
+        )
+    assert [len(files) for files in counts] == [1, 2, 2, 2]
+    assert all(7 <= before < after for before, after in zip(sorted(counts[1]), sorted(counts[3]), strict=True))

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -28,13 +29,20 @@ on_the_cpu = pytest.mark.skipif(common.DEVICE != "cpu", reason=f"RNNBENCH_DEVICE
 
 
 def test_each_kind_has_a_class_for_each_variant():
-    kinds = {cls.__name__.removeprefix("Scan") for cls in CLASSES if cls.variant == "scan"}
-    assert kinds == {"LSTM", "WarmBuild", "ColdBuild", "Memory", "Accuracy"}
-    assert kinds == {cls.__name__.removeprefix("Cudnn") for cls in CLASSES if cls.variant == "cudnn"}
-    assert kinds == {cls.__name__.removeprefix("CudnnTF32") for cls in CLASSES if cls.variant == "cudnn_tf32"}
-    # It compiles nothing.
-    for prefix, variant in (("Torch", "torch"), ("TorchTF32", "torch_tf32")):
-        assert kinds - {"ColdBuild"} == {cls.__name__.removeprefix(prefix) for cls in CLASSES if cls.variant == variant}
+    for name, row in variants.VARIANTS.items():
+        kinds = {cls.__name__.removeprefix(variants.class_prefix(name)) for cls in CLASSES if cls.variant == name}
+        without_a_cache = {"LSTM", "WarmBuild", "Memory", "Accuracy"}
+        assert kinds == (without_a_cache | {"ColdBuild"} if row.caches else without_a_cache)
+
+
+def test_every_benchmark_that_has_results_is_still_there_in_its_version():
+    recorded = json.loads((Path(__file__).parent.parent / "results" / "benchmarks.json").read_text())
+    for name, described in recorded.items():
+        if name != "version":
+            module, owner, method = name.split(".")
+            cls = getattr(importlib.import_module(f"benchmarks.{module}"), owner)
+            assert callable(getattr(cls, method))
+            assert cls.version == described["version"]
 
 
 @every_class
@@ -138,11 +146,15 @@ def test_a_build_times_the_function_of_its_name_and_draws_before(cls, function):
 def test_a_cold_build_starts_from_empty_caches_and_keeps_the_users_flags(python):
     _, setup = compile.ScanColdBuild().timeraw_forward(1, 1, 1, 1)
     report = "import json; print(json.dumps([os.environ['THEANO_FLAGS'], os.environ['XDG_CACHE_HOME'], "
-    report += "os.listdir(os.environ['XDG_CACHE_HOME'])]))"
-    run = python("-c", setup + report, THEANO_FLAGS="exception_verbosity=high", XDG_CACHE_HOME="/users")
+    report += "os.listdir(os.environ['XDG_CACHE_HOME']), os.environ['PYTENSOR_FLAGS'], "
+    report += "os.environ['TORCHINDUCTOR_CACHE_DIR']]))"
+    users = dict.fromkeys(("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR"), "/users")
+    run = python("-c", setup + report, THEANO_FLAGS="exception_verbosity=high", **users)
     assert run.returncode == 0, run.stderr
-    flags, cache, content = json.loads(run.stdout)
+    flags, cache, content, pytensor_flags, torch_cache = json.loads(run.stdout)
     assert flags == f"exception_verbosity=high,base_compiledir={cache}"
+    assert pytensor_flags == f"base_compiledir={cache}"
+    assert torch_cache == cache
     assert cache != "/users"
     assert content == []
 

@@ -59,7 +59,9 @@ def test_version(run):
         (["nothing"], ["nothing", "variants", "filter"]),
         (["filter"], ["grid"]),
         (["filter", "huge"], ["huge", *GRIDS]),
-        (["filter", "quick", "seed"], ["seed"]),
+        (["filter", "quick", "seed"], ["seed", *variants.VARIANTS]),
+        (["interleave", "quick"], ["--machine", "--environment"]),
+        (["interleave", "quick", "--environment", "peer:3.11"], ["peer:3.11", "existing:", "peers:", "virtualenv:"]),
         (["variants", "--device", "tpu"], ["tpu", *variants.DEVICES]),
         (["variants", "--devise", "cpu"], ["--devise"]),
     ],
@@ -87,3 +89,11 @@ def test_a_missing_compiler_is_a_reason_and_no_failure(python, tmp_path):
     run = python("-m", "rnnbench", "variants", PATH=str(tmp_path))
     assert (run.returncode, run.stderr) == (0, "")
     assert "install g++" in run.stdout
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python3", "/bin/false"])
+def test_an_interpreter_that_cannot_be_asked_is_named(python, run):
+    arguments = ["interleave", "quick", "--machine", "test", "--environment", f"existing:{python}"]
+    status, output, errors = run(arguments)
+    assert (status, output) == (1, "")
+    assert errors.startswith(f"rnnbench: {python} isn't a Python with rnnbench")

@@ -8,7 +8,8 @@ from asv_runner.discovery import disc_benchmarks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnbench.grids import GRIDS, PARAM_NAMES, PARAMS, Cell, asv_filter
+from rnnbench.grids import GRIDS, PARAM_NAMES, PARAMS, Cell, asv_filter, asv_filters
+from rnnbench.variants import VARIANTS, class_prefix
 
 grids = pytest.mark.parametrize("grid", GRIDS)
 
@@ -27,7 +28,7 @@ def benchmarks():
 
 def matches(grid, name, cell):
     # What asv.benchmarks.Benchmarks does with --bench.
-    return re.search(asv_filter(grid), f"{name}({', '.join(map(repr, cell))})") is not None
+    return re.search(asv_filter(grid), f"{name}{tuple(cell)}") is not None
 
 
 def test_the_quick_grid():
@@ -69,10 +70,35 @@ def test_a_build_is_timed_once_a_depth_and_with_a_cold_cache_not_in_quick(grid, 
     builds = {name for name, _ in benchmarks if f"{cache}Build" in name}
     assert builds
     depths = [] if (grid, cache) == ("quick", "Cold") else sorted({cell.depth for cell in GRIDS[grid]})
+    picked = picked_of(grid, benchmarks)
     for build in builds:
-        cells = [cell for name, cell in picked_of(grid, benchmarks) if name == build]
+        cells = [cell for name, cell in picked if name == build]
         assert sorted(cell.depth for cell in cells) == depths
         assert set(cells) <= set(GRIDS[grid])
+
+
+@pytest.mark.parametrize(
+    "names", [["scan"], ["cudnn", "torch_tf32"], ["torch", "torch_loop"], list(VARIANTS)], ids=" ".join
+)
+def test_a_filter_picks_the_variants_that_are_named(names, benchmarks):
+    pattern = re.compile(asv_filter("quick", names))
+    classes = {name.split(".")[1] for name, cell in benchmarks if pattern.search(f"{name}{tuple(cell)}")}
+    kinds = ("LSTM", "WarmBuild", "Memory", "Accuracy")
+    assert classes == {class_prefix(name) + kind for name in names for kind in kinds}
+
+
+@grids
+def test_a_cells_filters_pick_together_what_the_grids_does(grid, benchmarks):
+    of_scan = [(name, cell) for name, cell in benchmarks if "Scan" in name]
+    filters = asv_filters(grid, ["scan"])
+    assert len(filters) == len(GRIDS[grid])
+    picked = []
+    for pattern, of_filter in zip(filters, GRIDS[grid], strict=True):
+        found = [(name, cell) for name, cell in of_scan if re.search(pattern, f"{name}{tuple(cell)}")]
+        assert {cell for _, cell in found} == {of_filter}
+        picked += found
+    pattern = re.compile(asv_filter(grid, ["scan"]))
+    assert sorted(picked) == sorted((name, cell) for name, cell in of_scan if pattern.search(f"{name}{tuple(cell)}"))
 
 
 sizes = st.one_of(st.sampled_from([1, 3, 30, 32, 100, 128, 200, 512, 1024]), st.integers(1, 2000))

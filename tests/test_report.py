@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import platform
 import re
@@ -23,6 +24,7 @@ from rnnbench.grids import GRIDS, Cell, asv_filter
 from rnnbench.history import NotFound
 from rnnbench.report import absence, export, formats, gaps, plot, published, readme, tables
 from rnnbench.state import MARKS
+from rnnbench.variants import VARIANTS, class_prefix
 from rnnbench.workload import Workload
 
 ROOT = Path(__file__).parent.parent
@@ -393,6 +395,59 @@ def test_a_mark_can_name_its_variants():
     assert drawn.startswith("<!-- table: h100 cudnn -->\n")
 
 
+def test_the_standings_are_of_each_cell_and_precision(made):
+    times = {"Scan": 4e-3, "Cudnn": 2e-3, "Torch": 1.6e-3, "JaxScan": 3e-3, "CudnnTF32": 1e-3}
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(**times))
+    (one,) = tables.make(made, "north").standings  # of TF32 there is one alone
+    assert (one.cell, one.quantity, one.tf32) == (CELL, "train", False)
+    assert (one.best.figure.variant, one.lead.other.figure.variant) == ("torch", "cudnn")
+    assert one.lead.times == pytest.approx(2 / 1.6)
+    assert one.best.of_floor == pytest.approx(Workload(*CELL).train_flops / 6.7e13 / 1.6e-3)
+    assert (one.ours.one.figure.variant, one.ours.other.figure.variant) == ("cudnn", "torch")
+    # synthetic's quartiles are 0.9 and 1.1 times a value.
+    expected = (0.8, 0.8 * 0.9 / 1.1, 0.8 * 1.1 / 0.9)
+    assert (one.ours.times, one.ours.low, one.ours.high) == pytest.approx(expected)
+
+
+def test_a_variant_of_two_environments_stands_once_by_its_faster_one(made):
+    for environment, factor in (("slow", 2), ("fast", 1)):
+        content = timed(Scan=factor * 1e-3, Cudnn=factor * 4e-3)
+        synthetic.write_run(made, "north", synthetic.commit_hash(0), content, environment=environment)
+    (one,) = tables.make(made, "north").standings
+    assert (one.best.version, one.lead.other.version) == ("scan (fast)", "cudnn (fast)")
+    assert one.lead.times == pytest.approx(4)
+    assert one.ours is None  # there is no peer
+
+
+@pytest.mark.parametrize(("error", "best"), [(0.9e-5, "torch"), (1.1e-5, "cudnn")])
+def test_what_is_wrong_does_not_stand(error, best, made):
+    content = timed(Scan=4e-3, Cudnn=3e-3, Torch=1e-3)
+    content["accuracy.TorchAccuracy.track_gradients"] = synthetic.tracked([error, *[NAN] * 35])
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), content)
+    (one,) = tables.make(made, "north").standings
+    assert one.best.figure.variant == best
+
+
+def test_the_standings_are_shown(made, run):
+    synthetic.write_run(made, "south", synthetic.commit_hash(0), timed(Scan=4e-3, Torch=1e-3))
+    status, output, _ = run(["report", "--machine", "south", "--results", str(made), "--format", "json"])
+    assert status == 0
+    (one,) = json.loads(output)["standings"]
+    assert (one["best"], one["lead"]["other"], one["ours"]["one"]) == ("torch", "scan", "scan")
+    assert one["of_floor"] is None  # this machine's peaks aren't known
+    status, output, _ = run(["report", "--machine", "south", "--results", str(made)])
+    assert "4.0× (3.3–4.9) scan" in output
+    assert "scan 0.25× (0.20–0.31) torch" in output
+
+
+def test_where_one_variant_was_timed_there_are_no_standings(made, run):
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(Scan=4e-3))
+    status, output, _ = run(["report", "--machine", "north", "--results", str(made)])
+    assert status == 0
+    assert "beside the best peer" not in output
+    assert "at worst and at best" not in output
+
+
 @pytest.mark.parametrize(
     ("text", "named"), [("no mark", "<!-- table: MACHINE -->"), ("<!-- table: attic -->\n<!-- end -->", "attic")]
 )
@@ -413,6 +468,26 @@ def test_plots(full, tmp_path, run):
     assert xml.etree.ElementTree.parse(first).getroot().tag.endswith("svg")
     assert first.read_bytes() == again.read_bytes()
     assert image.read_bytes().startswith(b"\x89PNG")
+
+
+def test_seventeen_variants_are_told_apart_and_look_alike_in_each_panel(made):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    prefixes = [class_prefix(name) for name in VARIANTS]
+    assert len(prefixes) > 10
+    results = {
+        f"lstm.{prefix}LSTM.time_train": synthetic.full_grid()["lstm.ScanLSTM.time_train"] for prefix in prefixes
+    }
+    # In this panel there are fewer.
+    results["lstm.CudnnLSTM.time_train"] = one_cell(1.0)
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), results)
+    report = tables.make(made, "north")
+    looks = []
+    for panel, axis in zip(figure.subplots(1, 2), ("seq", "hidden"), strict=True):
+        plot._draw(panel, report, "train", axis)
+        lines = {line.get_label().split(":")[0]: line for line in panel.get_lines() if ":" in line.get_label()}
+        looks.append({name: (line.get_color(), line.get_marker()) for name, line in lines.items()})
+        assert len(set(looks[-1].values())) == len(lines) == len(VARIANTS) - 1
+    assert looks[0] == looks[1]
 
 
 def test_the_slope_is_the_power_that_time_grows_with(full):
@@ -485,6 +560,22 @@ def test_the_command_asks_for_what_is_missing_and_nothing_else(grid):
     selected = Benchmarks(SimpleNamespace(benchmark_dir=None), described.values(), pattern).benchmark_selection
     names = {f"{name}({', '.join(map(str, synthetic.CELLS[at]))})" for name, cells in selected.items() for at in cells}
     assert names == wanted - measured
+
+
+@pytest.mark.parametrize(
+    ("measured", "environments"),
+    [
+        (("Scan", "Cudnn"), ["virtualenv:3.11"]),
+        (("Scan", "Torch"), ["peers:3.11", "virtualenv:3.11"]),
+        (("Torch",), ["peers:3.11"]),
+    ],
+)
+def test_the_command_names_the_environments_that_the_missing_need(measured, environments, made):
+    (made / "benchmarks.json").write_text("{}")
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(**dict.fromkeys(measured, 1e-3)))
+    words = shlex.split(gap_of(made, "north", "quick").command)
+    named = [after for word, after in itertools.pairwise(words) if word == "--environment"]
+    assert (named or ["virtualenv:3.11"]) == environments  # asv's own is Theano's
 
 
 def test_a_gpus_command_names_its_device():

@@ -14,6 +14,19 @@ _LIBRARIES = {
     "cudnn_tf32": "Theano, cuDNN, TF32",
     "torch": "PyTorch",
     "torch_tf32": "PyTorch, TF32",
+    "torch_loop": "PyTorch, loop",
+    "torch_loop_tf32": "PyTorch, loop, TF32",
+    "torch_compile": "PyTorch, compiled loop",
+    "torch_compile_tf32": "PyTorch, compiled loop, TF32",
+    "jax_scan": "JAX, scan",
+    "jax_scan_tf32": "JAX, scan, TF32",
+    "jax_cudnn": "JAX, cuDNN",
+    "jax_cudnn_tf32": "JAX, cuDNN, TF32",
+    "flashrnn": "FlashRNN",
+    "flashrnn_tf32": "FlashRNN, TF32",
+    "pytensor_scan": "PyTensor, scan",
+    "keras": "Keras, TensorFlow",
+    "onnxruntime": "ONNX Runtime",
 }
 
 # All of that repository's figures are of one sequence length and one layer, which it names once.

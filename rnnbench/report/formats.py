@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rnnbench.history import Figure
 from rnnbench.report import absence, plot
-from rnnbench.report.tables import BASELINE, CALLS, Report, Row
+from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus
 from rnnbench.state import MARKS
 
 UNITS = {
@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the tables that have figures: the calls', the builds', memory and accuracy, and the calls' slopes."""
+    """Return the tables that have figures: the calls', how they stand, the builds', memory and accuracy, and slopes."""
     builds = {
         "build_train_warm": "Train, warm, s",
         "build_forward_warm": "Forward, warm, s",
@@ -44,6 +44,7 @@ def tables(report: Report) -> list[Table]:
     rest = {"memory": "Memory, MB", "error_outputs": "Error, outputs", "error_gradients": "Error, gradients"}
     drawn = [
         _times(report),
+        _standings(report),
         _table("From a started Python to the first result", builds, report),
         _table("Memory of a train step, and error against float64", rest, report),
         _slopes(report),
@@ -88,7 +89,7 @@ def comma_separated(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Return an object of the machine's facts, the commit, and a list of the figures."""
+    """Return an object of the machine's facts, the commit, and lists of the figures and of how they stand."""
     content = {
         "machine": report.facts,
         "commit": report.commit,
@@ -96,6 +97,7 @@ def as_json(report: Report) -> str:
         "against": report.other,
         "differences": list(report.differences),
         "figures": _records(report),
+        "standings": [_standing(one) for one in report.standings],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -153,6 +155,57 @@ def _records(report: Report) -> list[dict[str, object]]:
             }
         )
     return records
+
+
+def _standing(one: Standing) -> dict[str, object]:
+    return {
+        **one.cell._asdict(),
+        "quantity": one.quantity,
+        "tf32": one.tf32,
+        "best": one.best.version,
+        "of_floor": one.best.of_floor,
+        "lead": _comparison(one.lead),
+        "ours": one.ours and _comparison(one.ours),
+    }
+
+
+def _comparison(versus: Versus) -> dict[str, object]:
+    return {**versus._asdict(), "one": versus.one.version, "other": versus.other.version}
+
+
+def _standings(report: Report) -> Table:
+    of_floor = any(one.best.of_floor for one in report.standings)
+    return Table(
+        "The best of each cell, and Theano's best beside the best peer",
+        [
+            "depth",
+            "batch × seq",
+            "hidden",
+            "call",
+            "best",
+            "vs the next",
+            *(["of floor"] if of_floor else []),
+            "Theano vs peer",
+        ],
+        [
+            [
+                str(one.cell.depth),
+                f"{one.cell.batch} × {one.cell.seq}",
+                str(one.cell.hidden),
+                f"{one.quantity}{', TF32' if one.tf32 else ''}",
+                one.best.version,
+                f"{_times_as_fast(one.lead)} {one.lead.other.version}",
+                *([_shown(one.best, "of_floor")] if of_floor else []),
+                f"{one.ours.one.version} {_times_as_fast(one.ours)} {one.ours.other.version}" if one.ours else "",
+            ]
+            for one in report.standings
+        ],
+    )
+
+
+def _times_as_fast(versus: Versus) -> str:
+    spread = f" ({_short(versus.low)}–{_short(versus.high)})" if versus.low and versus.high else ""
+    return f"{_short(versus.times)}×{spread}"
 
 
 def _times(report: Report) -> Table:
@@ -256,6 +309,8 @@ def _notes(report: Report) -> Sequence[str]:
         notes.append(f"vs {BASELINE}: how many times as fast as {BASELINE}, by the medians.")
     if any(row.of_floor for row in rows):
         notes.append("of floor: 100% is the least time that the hardware's peak rates allow.")
+    if report.standings:
+        notes.append("vs the next, vs peer: how many times as fast, and by the quartiles at worst and at best.")
     if any(row.figure.state == "failed" for row in rows):
         notes.append(f"failed: {absence.FAILED}.")
     notes += [f"{', '.join(names)}: n/a, {reason}." for reason, names in absence.of_variants(report.facts).items()]

@@ -15,6 +15,7 @@ from rnnbench import history
 from rnnbench.grids import GRIDS, Cell, asv_filter
 from rnnbench.history import NotFound, ResultsWarning, Run
 from rnnbench.report.tables import day
+from rnnbench.variants import THEANO, is_ours
 
 
 class Gap(NamedTuple):
@@ -130,7 +131,11 @@ def _command(machine: str, commit: str, missing: Mapping[str, list[Cell]], facts
         patterns.append(rf"^({'|'.join(map(re.escape, names))})\(({sizes})\)")
     # The machine's name says nothing of the device: without this, its CPU would be timed.
     device = "RNNBENCH_DEVICE=cuda " if "gpu" in facts else ""
-    words = ["asv", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns), f"{commit}^!"]
+    words = ["asv", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns)]
+    ours = {is_ours(history.describe(name)[0]) for name in missing}
+    if ours != {True}:  # asv.conf.json's environment has Theano's variants alone
+        words += ["--environment", "peers:3.11", *(["--environment", f"{THEANO}:3.11"] if True in ours else [])]
+    words.append(f"{commit}^!")
     return device + shlex.join(words)
 
 

@@ -14,6 +14,7 @@ from rnnbench.history import Figure
 from rnnbench.report.tables import CALLS, Report, Row
 
 AXES = ("seq", "hidden", "batch", "depth")
+_COLORS, _MARKERS = 10, "os^D"  # of matplotlib's default colors; where they begin again, so does the next marker
 # Another tool's own numbers and dates would make the same plot another file.
 _SVG = {"svg.hashsalt": "rnnbench", "svg.fonttype": "path"}
 
@@ -73,15 +74,18 @@ def _draw(panel: Any, report: Report, quantity: str, axis: str) -> None:
         panel.set_xticks([])
         return
     panel.set_title(", ".join(f"{name} {getattr(base, name)}" for name in PARAM_NAMES if name != axis))
-    for number, (name, line) in enumerate(drawn.items()):
+    # The same in each panel.
+    versions = list(dict.fromkeys(row.version for row in report.rows))
+    for name, line in drawn.items():
+        turn, number = divmod(versions.index(name), _COLORS)
         sizes = [getattr(figure.cell, axis) for figure in line]
         value, low, high = ([1e3 * one for one in spread] for spread in zip(*map(_spread, line), strict=True))
         label = f"{name}: {axis}$^{{{slope(line, axis):.2f}}}$"
-        panel.plot(sizes, value, marker="o", color=f"C{number}", label=label)
+        panel.plot(sizes, value, marker=_MARKERS[turn % len(_MARKERS)], color=f"C{number}", label=label)
         panel.plot([sizes, sizes], [low, high], color=f"C{number}", linewidth=5, alpha=0.4)
     ticks = sorted({getattr(figure.cell, axis) for line in drawn.values() for figure in line})
     panel.set_xticks(ticks, map(str, ticks))
-    panel.legend()
+    panel.legend(fontsize="x-small" if len(drawn) > _COLORS else None)
 
 
 def _spread(figure: Figure) -> tuple[float, float, float]:

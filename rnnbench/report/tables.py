@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,8 +13,10 @@ from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.floor import floor
+from rnnbench.grids import Cell
 from rnnbench.history import Figure, NotFound, Run
 from rnnbench.report import published
+from rnnbench.variants import VARIANTS, is_ours
 
 BASELINE = "scan"
 CALLS = ("train", "forward")
@@ -31,6 +34,27 @@ class Row(NamedTuple):
     against: float | None  # the other figure over this one: above 1 is better than there
 
 
+class Versus(NamedTuple):
+    """How many times as fast one is as another, by their medians, and by their quartiles at worst and at best."""
+
+    one: Row
+    other: Row
+    times: float
+    low: float | None
+    high: float | None
+
+
+class Standing(NamedTuple):
+    """How the variants of one precision stand in a cell."""
+
+    cell: Cell
+    quantity: str  # one of CALLS
+    tf32: bool
+    best: Row
+    lead: Versus  # the best against the next variant
+    ours: Versus | None  # Theano's best against the best peer; None where one of them has no time
+
+
 class Report(NamedTuple):
     """What a machine measured at a commit, in the order of the tables."""
 
@@ -41,6 +65,33 @@ class Report(NamedTuple):
     other_commit: str  # empty for the published ones
     differences: Sequence[str]  # how the other was measured otherwise, in sentences
     rows: list[Row]
+
+    @property
+    def standings(self) -> list[Standing]:
+        """How the variants stand wherever two were timed, in the order of the tables.
+
+        What isn't as accurate there as its tolerance asks doesn't stand.
+        """
+        wrong = {(row.figure.cell, row.version) for row in self.rows if _is_wrong(row.figure)}
+        found: dict[tuple[Cell, str, bool], dict[str, Row]] = defaultdict(dict)
+        for row in self.rows:
+            figure = row.figure
+            if figure.quantity in CALLS and figure.value and (figure.cell, row.version) not in wrong:
+                fastest = found[figure.cell, figure.quantity, figure.variant.endswith("tf32")]
+                fastest[figure.variant] = min(row, fastest.get(figure.variant, row), key=_seconds)
+        standings = []
+        for (cell, quantity, tf32), fastest in found.items():
+            best, *others = sorted(fastest.values(), key=_seconds)
+            if others:
+                ours, peer = (
+                    next((row for row in (best, *others) if is_ours(row.figure.variant) == wanted), None)
+                    for wanted in (True, False)
+                )
+                beside = _versus(ours, peer) if ours and peer else None
+                standings.append(Standing(cell, quantity, tf32, best, _versus(best, others[0]), beside))
+        # Sorted by what tells them apart, a cell's stay together and in place.
+        places = {cell: place for place, cell in enumerate(dict.fromkeys(one.cell for one in standings))}
+        return sorted(standings, key=lambda one: (places[one.cell], one.tf32, CALLS.index(one.quantity)))
 
 
 def make(results: Path, machine: str | None = None, commit: str | None = None, against: str | None = None) -> Report:
@@ -138,6 +189,26 @@ def _rows(figures: Sequence[Figure], others: Iterable[Figure], facts: dict[str, 
                 against = _quotient(figure, counterparts[figure.variant, figure.quantity, figure.cell])
         rows.append(Row(figure, version, speedup, of_floor, against))
     return rows
+
+
+def _is_wrong(figure: Figure) -> bool:
+    row = VARIANTS.get(figure.variant)
+    return bool(figure.quantity.startswith("error") and figure.value and row and figure.value > row.tolerance)
+
+
+def _seconds(row: Row) -> float:
+    return row.figure.value or math.inf
+
+
+def _versus(one: Row, other: Row) -> Versus:
+    mine, theirs = one.figure, other.figure
+    return Versus(
+        one,
+        other,
+        _seconds(other) / _seconds(one),
+        theirs.low / mine.high if theirs.low and mine.high else None,
+        theirs.high / mine.low if theirs.high and mine.low else None,
+    )
 
 
 def _order(figure: Figure) -> tuple:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rnnbench import threads
 from rnnbench.variants.network import Network, Unavailable
 from rnnbench.workload import Workload
 
 DEVICES = ("cpu", "cuda")
+STRICT, TF32 = 1e-5, 2e-3  # tolerances, of products in float32 and rounded to TF32
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,23 @@ class Variant:
     """
 
     module: str
+    description: str
     devices: tuple[str, ...]
-    tolerance: float  # the largest error of outputs and of each gradient, as reference.error gives it
+    tolerance: float = STRICT  # the largest error of outputs and of each gradient, as reference.error gives it
+    environment: str = "peers"  # the kind of asv's environments in which pip can install it
+    caches: bool = False  # whether compiled code is kept on disk, so that a second build is a shorter one
+    trains: bool = True  # whether it has gradients at all
     options: Mapping[str, object] = field(default_factory=dict)
+
+    def in_tf32(self) -> Variant:
+        """Return the twin whose products are rounded to TF32, which only GPUs do."""
+        return replace(
+            self,
+            description=f"{self.description}, its products rounded to TF32",
+            devices=("cuda",),
+            tolerance=TF32,
+            options={**self.options, "tf32": True},
+        )
 
     @property
     def tf32(self) -> bool:
@@ -33,13 +48,40 @@ class Variant:
         return bool(self.options.get("tf32"))
 
 
+_BOTH, _CPU, _CUDA = DEVICES, DEVICES[:1], DEVICES[1:]
+THEANO = "virtualenv"  # asv.conf.json's environment, with the NumPy that Theano wants and nobody else takes
+
 VARIANTS = {
-    "scan": Variant("rnnbench.variants.scan", ("cpu", "cuda"), tolerance=1e-5),
-    "cudnn": Variant("rnnbench.variants.cudnn", ("cuda",), tolerance=1e-5),
-    "cudnn_tf32": Variant("rnnbench.variants.cudnn", ("cuda",), tolerance=2e-3, options={"tf32": True}),
-    "torch": Variant("rnnbench.variants.torch", ("cpu", "cuda"), tolerance=1e-5),
-    "torch_tf32": Variant("rnnbench.variants.torch", ("cuda",), tolerance=2e-3, options={"tf32": True}),
+    "scan": Variant("rnnbench.variants.scan", "Theano's loop", _BOTH, environment=THEANO, caches=True),
+    "cudnn": Variant(
+        "rnnbench.variants.cudnn",
+        "Theano's RNNBlock, cuDNN's fused network",
+        _CUDA,
+        environment=THEANO,
+        caches=True,
+    ),
+    "torch": Variant("rnnbench.variants.torch", "PyTorch's nn.LSTM", _BOTH),
+    "torch_loop": Variant("rnnbench.variants.torch_loop", "A loop over PyTorch's operations", _BOTH),
+    "torch_compile": Variant("rnnbench.variants.torch_compile", "That loop under torch.compile", _BOTH, caches=True),
+    "jax_scan": Variant("rnnbench.variants.jax_scan", "JAX's lax.scan", _BOTH),
+    "jax_cudnn": Variant("rnnbench.variants.jax_cudnn", "jax.experimental.rnn, cuDNN's fused network", _CUDA),
+    "flashrnn": Variant("rnnbench.variants.flashrnn", "FlashRNN, after an input product", _CUDA, caches=True),
+    "pytensor_scan": Variant("rnnbench.variants.pytensor_scan", "PyTensor's loop", _CPU, caches=True),
+    "keras": Variant("rnnbench.variants.keras", "Keras' LSTM layer on TensorFlow", _CPU),
+    "onnxruntime": Variant("rnnbench.variants.onnxruntime", "ONNX's LSTM in ONNX Runtime", _CPU, trains=False),
 }
+_WITH_TF32 = ("cudnn", "torch", "torch_loop", "torch_compile", "jax_scan", "jax_cudnn", "flashrnn")
+VARIANTS |= {f"{name}_tf32": VARIANTS[name].in_tf32() for name in _WITH_TF32}
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a variant runs in Theano, and isn't a peer to measure beside."""
+    return name in VARIANTS and VARIANTS[name].environment == THEANO
+
+
+def class_prefix(name: str) -> str:
+    """Return what the names of a variant's benchmarks begin with: cudnn_tf32's with CudnnTF32."""
+    return "".join("TF32" if part == "tf32" else part.capitalize() for part in name.split("_"))
 
 
 def available(device: str = "cpu") -> dict[str, str | None]:
@@ -99,4 +141,4 @@ def _check(argument: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{argument}={value!r}: it must be one of {', '.join(allowed)}")
 
 
-__all__ = ["DEVICES", "VARIANTS", "Network", "Unavailable", "Variant", "available", "build"]
+__all__ = ["DEVICES", "VARIANTS", "Network", "Unavailable", "Variant", "available", "build", "class_prefix", "is_ours"]

@@ -6,12 +6,11 @@ Products in strict float32, or with `tf32` in TF32.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import Any
 
 import numpy as np
 
-from rnnbench import gpu
+from rnnbench.variants import frameworks
 from rnnbench.variants.network import Unavailable
 from rnnbench.workload import Weights, Workload
 
@@ -22,15 +21,11 @@ _SECOND_BIAS = "bias_hh_l"
 
 def unavailable(device: str) -> str | None:
     """Return None, or why PyTorch can't run on this device here, in one line; imports nothing."""
-    if importlib.util.find_spec("torch") is None:
-        return "PyTorch is missing: python -m pip install 'rnnbench[torch]'"
-    if device == "cuda" and gpu.driver() is None:
-        return f"no NVIDIA driver: {gpu.DRIVER_NAMES[0]} was not found"
-    return None
+    return frameworks.missing(device, "PyTorch", "torch", "torch")
 
 
 class Network:
-    """An nn.LSTM; the contract is variants.Network's."""
+    """An nn.LSTM; the contract is variants.Network's. PyTorch's other variants replace the private methods."""
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         self._torch = torch = importlib.import_module("torch")
@@ -41,24 +36,20 @@ class Network:
         self._depth = work.depth
         self._inputs = torch.tensor(work.inputs, device=device)
         self._targets = torch.tensor(work.targets, device=device)
-        self._module = torch.nn.LSTM(work.hidden, work.hidden, work.depth).to(device)
-        with torch.no_grad():
-            for layer, weights in enumerate(work.weights):
-                for name, theirs in _NAMES.items():
-                    self._parameter(theirs, layer).copy_(torch.tensor(weights[name].T))
-                self._parameter(_SECOND_BIAS, layer).zero_()
+        self._make(work.weights)
 
     def forward(self) -> Any:
         self._choose_precision()
         with self._torch.no_grad():
-            return self._module(self._inputs)[0]
+            return self._states(self._inputs)
 
     def train(self) -> Any:
         self._choose_precision()
-        self._module.zero_grad(set_to_none=True)
-        states = self._module(self._inputs)[0]
+        for parameter in self._parameters():
+            parameter.grad = None
+        states = self._states(self._inputs)
         self._torch.nn.functional.mse_loss(states, self._targets).backward()
-        return [parameter.grad for parameter in self._module.parameters()]
+        return [parameter.grad for parameter in self._parameters()]
 
     def synchronize(self) -> None:
         """Wait for the GPU; on the CPU PyTorch's calls return when their work is done."""
@@ -70,12 +61,25 @@ class Network:
 
     def gradients(self) -> Weights:
         self.train()
-        return [
-            {name: self._gradient(theirs, layer) for name, theirs in _NAMES.items()} for layer in range(self._depth)
-        ]
+        return [{name: self._gradient(name, layer) for name in _NAMES} for layer in range(self._depth)]
+
+    def _make(self, weights: Weights) -> None:
+        hidden = len(weights[0]["U"])
+        self._module = self._torch.nn.LSTM(hidden, hidden, len(weights)).to(self._device)
+        with self._torch.no_grad():
+            for number, layer in enumerate(weights):
+                for name, theirs in _NAMES.items():
+                    self._parameter(theirs, number).copy_(self._torch.tensor(layer[name].T))
+                self._parameter(_SECOND_BIAS, number).zero_()
+
+    def _states(self, inputs: Any) -> Any:
+        return self._module(inputs)[0]
+
+    def _parameters(self) -> list[Any]:
+        return list(self._module.parameters())
 
     def _gradient(self, name: str, layer: int) -> np.ndarray:
-        return np.array(self._parameter(name, layer).grad.cpu().numpy().T, order="C")
+        return np.array(self._parameter(_NAMES[name], layer).grad.cpu().numpy().T, order="C")
 
     def _parameter(self, name: str, layer: int) -> Any:
         return getattr(self._module, f"{name}{layer}")
@@ -83,3 +87,4 @@ class Network:
     def _choose_precision(self) -> None:
         # PyTorch has one setting for the whole process, which it reads at each call.
         self._torch.backends.cudnn.allow_tf32 = self._tf32
+        self._torch.backends.cuda.matmul.allow_tf32 = self._tf32

@@ -1,0 +1,59 @@
+"""flashrnn: the LSTM as FlashRNN's kernels, which compute the steps alone, by Pöppel et al. (2024).
+
+Added here: the input product of the whole sequence, in PyTorch, and a call for each layer. Strict
+float32 takes FlashRNN's kernels that alternate with cuBLAS; the fused ones, which keep U on chip,
+multiply float32 in TF32: `tf32`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rnnbench.variants import frameworks, torch_loop
+from rnnbench.workload import GATES
+
+
+def unavailable(device: str) -> str | None:
+    """Return None, or why FlashRNN can't run on this device here, in one line; imports nothing."""
+    toolkit = os.environ.get("CUDA_HOME") or shutil.which("nvcc") or Path("/usr/local/cuda/bin/nvcc").exists()
+    return frameworks.missing(device, "FlashRNN", "flashrnn", "flashrnn", "torch") or (
+        None
+        if toolkit
+        else "FlashRNN compiles its kernels, and there is no nvcc: install CUDA's toolkit, or set CUDA_HOME"
+    )
+
+
+class Network(torch_loop.Network):
+    """FlashRNN's kernels; the contract is variants.Network's."""
+
+    def _make_step(self) -> Any:
+        self._flashrnn = importlib.import_module("flashrnn")
+        _, batch, hidden = self._inputs.shape
+        # Its axes: T time, B batch, G gates, H heads, which is one, D hidden, P hidden a step before, S states.
+        return self._flashrnn.FlashRNNConfig(
+            backend="cuda_fused" if self._tf32 else "cuda",
+            function="lstm",
+            dtype="float32",
+            batch_size=batch,
+            num_heads=1,
+            head_dim=hidden,
+            input_shape="TBGHD",
+            recurrent_shape="HPGD",
+            bias_shape="GHD",
+            output_shape="STBHD",
+        )
+
+    def _layer(self, weights: dict[str, Any], inputs: Any) -> Any:
+        seq, batch, hidden = inputs.shape
+        products = inputs.flatten(0, 1) @ weights["W"]
+        states, _ = self._flashrnn.flashrnn(
+            products.view(seq, batch, GATES, 1, hidden),
+            weights["U"].view(1, hidden, GATES, hidden),
+            weights["b"].view(GATES, 1, hidden),
+            config=self._step,
+        )
+        return states[0].squeeze(2)  # of the states and the cells

@@ -1,0 +1,101 @@
+"""jax_scan: the LSTM as JAX's lax.scan, compiled by XLA.
+
+The input product of the whole sequence is one product outside the loop; in the loop there is one
+product, of the hidden states with all four gates' weights. Products in strict float32, or with
+`tf32` in TF32.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rnnbench.variants import frameworks
+from rnnbench.variants.network import Unavailable
+from rnnbench.workload import GATES, Weights, Workload
+
+
+def unavailable(device: str) -> str | None:
+    """Return None, or why JAX can't run on this device here, in one line; imports nothing."""
+    return frameworks.missing(device, "JAX", "jax", "jax", "jaxlib")
+
+
+class Network:
+    """A lax.scan; the contract is variants.Network's. jax_cudnn replaces the private methods."""
+
+    def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
+        # JAX would take most of the GPU's memory at once, and hide how much a network needs.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        self._jax = jax = importlib.import_module("jax")
+        try:
+            self._device = jax.devices(device)[0]
+        except RuntimeError as problem:
+            line = str(problem).partition("\n")[0]
+            raise Unavailable(f"JAX {jax.__version__} can't use the {device}: {line}") from problem
+        self._precision = "high" if tf32 else "highest"
+        self._sizes = [work.hidden] * (work.depth + 1)
+        self._pending: list[Any] = []
+        self._arguments = jax.device_put(self._prepare(work), self._device)
+
+    @cached_property
+    def forward(self) -> Callable[[], Any]:
+        return self._compiled(lambda parameters, inputs, targets: self._states(parameters, inputs))
+
+    @cached_property
+    def train(self) -> Callable[[], Any]:
+        def loss(parameters: Any, inputs: Any, targets: Any) -> Any:
+            return ((self._states(parameters, inputs) - targets) ** 2).mean()
+
+        return self._compiled(self._jax.value_and_grad(loss))
+
+    def synchronize(self) -> None:
+        """Wait for all that was called; JAX's calls return before their work is done, on the CPU too."""
+        self._jax.block_until_ready(self._pending)
+        self._pending.clear()
+
+    def outputs(self) -> np.ndarray:
+        return np.array(self.forward())
+
+    def gradients(self) -> Weights:
+        _, gradients = self.train()
+        return [{name: np.array(array) for name, array in layer.items()} for layer in gradients]
+
+    def _prepare(self, work: Workload) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return the parameters, the inputs and the targets as JAX is to have them."""
+        return work.weights, work.inputs, work.targets
+
+    def _states(self, parameters: Any, inputs: Any) -> Any:
+        """Return the last layer's hidden states, laid out as the targets."""
+        for layer in parameters:
+            inputs = self._layer(layer, inputs)
+        return inputs
+
+    def _layer(self, weights: dict[str, Any], inputs: Any) -> Any:
+        jax, numpy = self._jax, self._jax.numpy
+
+        def step(carried: tuple[Any, Any], product: Any) -> tuple[tuple[Any, Any], Any]:
+            state, cell = carried
+            gates = product + numpy.matmul(state, weights["U"], precision=self._precision)
+            i, f, g, o = numpy.split(gates, GATES, axis=1)
+            cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * numpy.tanh(g)
+            state = jax.nn.sigmoid(o) * numpy.tanh(cell)
+            return (state, cell), state
+
+        products = numpy.matmul(inputs, weights["W"], precision=self._precision) + weights["b"]
+        zeros = numpy.zeros_like(inputs[0])
+        return jax.lax.scan(step, (zeros, zeros), products)[1]
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[[], Any]:
+        compiled = self._jax.jit(function).lower(*self._arguments).compile()
+
+        def call() -> Any:
+            result = compiled(*self._arguments)
+            self._pending.append(result)
+            return result
+
+        return call

@@ -1,0 +1,81 @@
+"""onnxruntime: the LSTM as ONNX's LSTM operation in ONNX Runtime, which computes no gradients."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rnnbench.variants import frameworks
+from rnnbench.variants.network import Unavailable
+from rnnbench.workload import GATES, Weights, Workload
+
+# ONNX has the gates in the order i, o, f, g.
+_ORDER = [0, 3, 1, 2]
+_OPSET = 14
+
+
+def unavailable(device: str) -> str | None:
+    """Return None, or why ONNX Runtime can't run on this device here, in one line; imports nothing."""
+    return frameworks.missing(device, "ONNX Runtime with ONNX", "onnxruntime", "onnxruntime", "onnx")
+
+
+class Network:
+    """An ONNX model; the contract is variants.Network's, but for its gradients."""
+
+    def __init__(self, work: Workload, device: str) -> None:
+        onnxruntime = importlib.import_module("onnxruntime")
+        model = _model(work).SerializeToString()
+        self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self._feed = {"x": work.inputs}
+
+    def forward(self) -> Any:
+        return self._session.run(["y"], self._feed)[0]
+
+    @property
+    def train(self) -> Callable[[], Any]:
+        raise Unavailable("ONNX Runtime can't train: it runs networks that were trained elsewhere")
+
+    def synchronize(self) -> None:
+        """ONNX Runtime's calls return when their work is done."""
+
+    def outputs(self) -> np.ndarray:
+        return self.forward()
+
+    def gradients(self) -> Weights:
+        return self.train()
+
+
+def _model(work: Workload) -> Any:
+    """Return the ONNX model: of x, its last layer's states y, both (seq, batch, hidden)."""
+    onnx = importlib.import_module("onnx")
+    helper, array = onnx.helper, onnx.numpy_helper.from_array
+    nodes, constants = [], [array(np.array([1]), "direction")]
+    states = "x"
+    for number, weights in enumerate(work.weights):
+        names = [f"{name}{number}" for name in ("W", "U", "b")]
+        arrays = [_reordered(weights[name]) for name in ("W", "U", "b")]
+        arrays[2] = np.concatenate([arrays[2], np.zeros_like(arrays[2])])  # it has two biases
+        constants += [array(one[np.newaxis], name) for one, name in zip(arrays, names, strict=True)]
+        # Its states are of (seq, directions, batch, hidden).
+        following = "y" if number == work.depth - 1 else f"y{number}"
+        nodes.append(helper.make_node("LSTM", [states, *names], [f"Y{number}"], hidden_size=work.hidden))
+        nodes.append(helper.make_node("Squeeze", [f"Y{number}", "direction"], [following]))
+        states = following
+    shape = work.inputs.shape
+    graph = helper.make_graph(
+        nodes,
+        "LSTM",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
+
+
+def _reordered(array: np.ndarray) -> np.ndarray:
+    """Return W, U or b with its gates first and in ONNX's order: (4·hidden, …)."""
+    gates = array.T.reshape(GATES, -1, *array.shape[:-1])
+    return np.concatenate(list(gates[_ORDER]))
