@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
-import re
 import sys
+import time
+import types
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any
 
 from rnnbench import Network, Unavailable, Workload, build, failures, hardware, state, variants
 from rnnbench.clock import DeviceClock
@@ -27,6 +28,11 @@ def _tell(kind: type[BaseException], problem: BaseException, trace: TracebackTyp
 sys.excepthook = _tell
 
 DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
+
+# Seconds: a processor or GPU has then risen to its clock.
+_WARM_UP, _WARM_UP_AT_MOST = 0.2, 1.0
+# Calls: on an H100 cuDNN's first six each found other addresses, or recorded a graph.
+_SETTLED = 8
 
 
 @functools.cache
@@ -47,6 +53,23 @@ def network(variant: str, *sizes: int) -> Network:
 def clock(variant: str, *sizes: int) -> DeviceClock:
     """Return a clock for a network, which takes no time for true that its device couldn't do."""
     return DeviceClock(network(variant, *sizes), hardware.limit(DEVICE, tf32=variants.VARIANTS[variant].tf32))
+
+
+# asv's own warm-up would be over with the first call, and its limit on time as well, where that compiles.
+@functools.cache
+def warm(variant: str, function: str, *sizes: int) -> None:
+    """Compile a network's function and call it until its times have settled; asv shows n/a where there is none."""
+    made = network(variant, *sizes)
+    with _shown_as_not_available():
+        call = getattr(made, function)
+    start = time.perf_counter()
+    for calls in itertools.count(1):
+        call()
+        made.synchronize()
+        seconds = time.perf_counter() - start
+        if seconds > _WARM_UP and (calls >= _SETTLED or seconds > _WARM_UP_AT_MOST):
+            break
+    watch(*sizes)
 
 
 # Once a process: what is seen belongs to all that it times.
@@ -82,34 +105,28 @@ class Sizes:
 
 
 def of_each_variant(base: type, among: Callable[[variants.Variant], bool] = lambda _: True) -> dict[str, type]:
-    """Return classes made of a base, one for each variant, by their names: of _LSTM cudnn_tf32's is CudnnTF32LSTM.
-
-    What needs gradients shows as n/a, with the reason, for a variant that has none.
-    """
+    """Return classes made of a base, one for each variant, by their names: of _LSTM cudnn_tf32's is CudnnTF32LSTM."""
     found = {}
     for variant, row in variants.VARIANTS.items():
         if among(row):
             name = variants.class_prefix(variant) + base.__name__.removeprefix("_")
             content = {"__module__": base.__module__, "__doc__": f"{row.description}.", "variant": variant}
-            if not row.trains:
-                content |= {method: _refused(base, method, variant) for method in dir(base) if _NEEDS_GRADIENTS(method)}
-            found[name] = type(name, (base,), content)
+            found[name] = type(name, (base,), content | _prepared(base, variant))
     return found
 
 
-_NEEDS_GRADIENTS = re.compile(r"(time|timeraw|track)_(train|gradients)").fullmatch
+def _prepared(base: type, variant: str) -> dict[str, types.FunctionType]:
+    """Return those of a base's methods that time calls, or need gradients that a variant hasn't, to be warmed first.
 
-
-def _refused(base: type, method: str, variant: str) -> Any:
-    """Return a method which asv prepares by asking for the network's train, and by being refused it."""
-
-    def setup(*sizes: int) -> None:
-        with _shown_as_not_available():
-            _ = network(variant, *sizes).train
-
-    @functools.wraps(getattr(base, method))
-    def refused(self: Any, *sizes: int) -> Any:
-        return getattr(base, method)(self, *sizes)
-
-    refused.setup = setup  # type: ignore[attr-defined]
-    return refused
+    asv calls a benchmark's own setup after its class's: one that times finds its function warm, and one
+    that can't run is shown as n/a.
+    """
+    found = {}
+    for name in dir(base):
+        kind, _, subject = name.partition("_")
+        function = {"forward": "forward", "train": "train", "gradients": "train"}.get(subject)
+        if kind == "time" or (function == "train" and not variants.VARIANTS[variant].trains):
+            method = getattr(base, name)
+            found[name] = types.FunctionType(method.__code__, method.__globals__, name)
+            found[name].setup = functools.partial(warm, variant, function)  # type: ignore[attr-defined]
+    return found

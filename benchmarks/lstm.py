@@ -1,6 +1,6 @@
 """The time of a call on a whole batch, in seconds: forward, and train (forward, loss, backward)."""
 
-from .common import Sizes, clock, network, of_each_variant, watch, workload
+from .common import Sizes, clock, network, of_each_variant, workload
 
 
 class _LSTM(Sizes):
@@ -11,13 +11,10 @@ class _LSTM(Sizes):
     number = 1
     rounds = 2
     repeat = (7, 20, 2.0)
-    warmup_time = 0.2
+    warmup_time = 0
 
     def setup(self, *sizes):
         self.network = network(self.variant, *sizes)
-        # Not before the first call, which is no sample and may compile for minutes.
-        if hasattr(self, "timer"):
-            watch(*sizes)
         self.timer = clock(self.variant, *sizes)
         self.forward_flops = workload(*sizes).forward_flops
         self.train_flops = workload(*sizes).train_flops
