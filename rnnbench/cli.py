@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rnnbench import __version__, grids, history, machine, theano_runtime, variants
+from rnnbench import __version__, failures, grids, history, machine, theano_runtime, variants
 
 _FORMATS = ("text", "markdown", "csv", "json")
 
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _examine(options.device)
     elif options.command == "machine":
         machine.save(options.name, options.device)
+    elif options.command == "verify":
+        return _reading(_verify, options)
     elif options.command == "report":
         return _reading(_report, options)
     elif options.command == "history":
@@ -55,6 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     description.add_argument("name", help="its name in results/")
     description.add_argument("--device", choices=variants.DEVICES, default="cpu", help="cuda adds the GPU's facts")
 
+    verifying = commands.add_parser("verify", help="check every variant's outputs and gradients against the reference")
+    verifying.add_argument("--device", choices=variants.DEVICES, default="cpu")
+    verifying.add_argument("--grid", choices=tuple(grids.GRIDS), default="quick", help="check these cells")
+    verifying.add_argument(
+        "--shapes", type=_integer, default=8, metavar="N", help="and so many odd ones, drawn at random"
+    )
+    verifying.add_argument("--seed", type=_integer, help="draw these and all data from it, as an earlier run did")
+
     report = commands.add_parser("report", help="show what a machine measured at a commit")
     shown = report.add_mutually_exclusive_group()
     shown.add_argument("--format", choices=_FORMATS, default="text")
@@ -76,20 +87,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _integer(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text}: it must be an integer from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def _image(name: str) -> Path:
     if not name.endswith((".png", ".svg")):
         raise argparse.ArgumentTypeError(f"{name}: its name must end with .png or .svg")
     return Path(name)
 
 
-def _reading(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Run a command that reads results; what is wrong with them is said in a line each."""
+def _reading(command: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
+    """Run a command that reads results, or shows some; what is wrong with them is said in a line each."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", history.ResultsWarning)
         warnings.showwarning = _show
         try:
-            command(options)
+            status = command(options)
             sys.stdout.flush()
+            return status or 0
         except BrokenPipeError:
             # Whoever reads has seen enough; at its end Python would write there once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -148,6 +166,39 @@ def _list_variants(device: str) -> None:
     width = max(map(len, found))
     for name, reason in found.items():
         print(f"{name:{width}}  {reason or f'runs on {device}'}")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Print the errors of each variant that can run, up to the first that is wrong, and return 1 if one is."""
+    from rnnbench import verify
+
+    device, grid, shapes = options.device, options.grid, options.shapes
+    seed = random.randrange(10**6) if options.seed is None else options.seed
+    cells = [*grids.GRIDS[grid], *verify.draw(shapes, seed)]
+    print(f"The {grid} grid and {shapes} odd shapes on {device}; for the same ones again: --seed {seed}")
+    found = variants.available(device)
+    for name, reason in found.items():
+        if reason:
+            print(f"{name} can't run: {reason}")
+    names = [name for name, reason in found.items() if not reason]
+    checks: list[verify.Check] = []
+    problem = None
+    try:
+        for check in verify.checks(names, cells, seed, device):
+            checks.append(check)
+            if check.reason:
+                print(f"{check.variant} can't run a cell: {check.reason}")
+            if problem := check.fault:
+                break
+    except Exception as failure:
+        problem = failures.sentence(failure)
+        if problem is None:
+            raise
+    if any(check.errors for check in checks):
+        print(verify.table(checks))
+    else:
+        problem = problem or f"nothing could be checked on {device}"
+    return _complain(problem) if problem else 0
 
 
 def _examine(device: str | None) -> int:
