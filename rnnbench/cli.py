@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine.save(options.name, options.device)
     elif options.command == "verify":
         return _reading(_verify, options)
+    elif options.command == "selftest":
+        return _reading(_selftest, options)
     elif options.command == "report":
         return _reading(_report, options)
     elif options.command == "history":
@@ -66,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     verifying.add_argument("--seed", type=_integer, help="draw these and all data from it, as an earlier run did")
 
+    testing = commands.add_parser("selftest", help="measure from which change on this machine's figures show it")
+    testing.add_argument("--machine", required=True, metavar="NAME", help="its name in the results")
+    testing.add_argument("--grid", choices=tuple(grids.GRIDS), default="quick", help="time these cells")
+
     report = commands.add_parser("report", help="show what a machine measured at a commit")
     shown = report.add_mutually_exclusive_group()
     shown.add_argument("--format", choices=_FORMATS, default="text")
@@ -82,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (report, listed):
         command.add_argument("--machine", help="a name in the results")
         command.add_argument("--commit", help="a hash or its beginning; the newest with results unless named")
-    for command in (report, listed, readme):
+    for command in (report, listed, readme, testing):
         command.add_argument("--results", type=Path, default="results", metavar="FOLDER", help="asv's results_dir")
     return parser
 
@@ -199,6 +205,22 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         problem = problem or f"nothing could be checked on {device}"
     return _complain(problem) if problem else 0
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    """Time the same code and slowed copies of it, and print and store what asv finds."""
+    from rnnbench import selftest
+
+    device = os.environ.get("RNNBENCH_DEVICE", "cpu")
+    machine.save(options.machine, device)
+    try:
+        verdicts = selftest.measure(options.machine, options.grid, device, tell=lambda line: print(line, flush=True))
+    except selftest.Failed as reason:
+        return _complain(reason)
+    print(selftest.table(verdicts))
+    print(selftest.sentence(verdicts))
+    selftest.save(verdicts, options.results / options.machine)
+    return 0
 
 
 def _examine(device: str | None) -> int:

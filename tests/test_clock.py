@@ -9,7 +9,7 @@ from asv_runner.benchmarks.time import TimeBenchmark
 
 from benchmarks import lstm
 from rnnbench import variants
-from rnnbench.clock import DeviceClock, ImpossibleTime
+from rnnbench.clock import DeviceClock, ImpossibleTime, SlowedClock
 from rnnbench.variants import Variant
 
 # So many that a busy machine leaves one of them alone.
@@ -143,3 +143,16 @@ def test_asvs_samples_are_of_the_known_time(method, seconds, monkeypatch):
     samples = benchmark.do_run()["samples"]
     assert len(samples) == TRIES
     assert seconds <= min(samples) < 1.02 * seconds
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_a_slowed_call_takes_longer_by_the_share(share):
+    device = spinning.Device()
+    clock = SlowedClock(device, limit=1e9, share=share)
+
+    def call():
+        device.start(0.01)
+        clock.started(1)
+
+    slowed = min(timed(clock, call) for _ in range(TRIES))
+    assert slowed == pytest.approx((1 + share) * 0.01, rel=0.01)
