@@ -1,7 +1,6 @@
 """rnnbench selftest: it finds what was slowed, judges as asv compare does, and report shows what it stored."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,17 +9,19 @@ from pathlib import Path
 
 import asv
 import pytest
+import spinning
 import synthetic
 from asv.results import iter_results_paths
 
-from benchmarks import common
-from rnnbench import selftest
+from rnnbench import selftest, variants
 from rnnbench.cli import main
 from rnnbench.grids import GRIDS, Cell
 from rnnbench.history import ResultsWarning
 from rnnbench.report import page
 from rnnbench.selftest import Verdict
+from rnnbench.variants import Variant
 
+ROOT = Path(__file__).parent.parent
 CELL = "32, 30, 128, 1"
 FIGURE = "lstm.ScanLSTM.time_train"
 
@@ -34,22 +35,32 @@ def verdicts(*changed):
     ]
 
 
-@pytest.mark.skipif(common.DEVICE != "cpu", reason=f"RNNBENCH_DEVICE is {common.DEVICE}")
 def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys):
-    """By asv itself; slowed to a third of the speed, since the machine's noise is what it is."""
-    monkeypatch.setattr(selftest, "_RUNS", (0.0, 2.0))
+    """By asv, in the benchmarks, with a variant of known times; to a tenth of the speed, for a busy machine."""
+    monkeypatch.setattr(selftest, "_RUNS", (0.0, 9.0))
     monkeypatch.setitem(GRIDS, "quick", (Cell(32, 30, 128, 1),))
-    # A home of its own, so that asv's list of machines stays as it is, which shares the compile cache.
-    cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    flags = [f"base_compiledir={Path.home() / '.theano'}", os.environ.get("THEANO_FLAGS")]
-    settings = {"XDG_CACHE_HOME": cache, "THEANO_FLAGS": ",".join(filter(None, flags)), "HOME": str(tmp_path)}
-    for name, value in {**settings, "OPENBLAS_NUM_THREADS": "1"}.items():
-        monkeypatch.setenv(name, value)
-    assert main(["selftest", "--machine", "test", "--results", str(tmp_path)]) == 0
-    found = [one for one in selftest.read(tmp_path / "test") if one.factor == 1.1 and one.slowdown]
-    assert {one.benchmark for one in found} >= {FIGURE, "lstm.ScanLSTM.time_forward"}
+    monkeypatch.setattr(variants, "VARIANTS", {"spinning": Variant("spinning", ("cpu",), tolerance=1e-5)})
+    copied = tmp_path / "benchmarks"
+    shutil.copytree(ROOT / "benchmarks", copied, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(spinning.__file__, copied)
+    with (copied / "__init__.py").open("a") as file:
+        row = 'variants.Variant("benchmarks.spinning", ("cpu",), tolerance=1e-5)'
+        file.write(f'from rnnbench import variants\n\nvariants.VARIANTS["spinning"] = {row}\n')
+    with (copied / "lstm.py").open("a") as file:
+        file.write('\n\nclass SpinningLSTM(_LSTM):\n    variant = "spinning"\n')
+    monkeypatch.setenv("HOME", str(tmp_path))  # asv's list of machines stays as it is
+    monkeypatch.setenv("RNNBENCH_DEVICE", "cpu")
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    selftest._commit(tmp_path, "Add a variant")
+
+    assert main(["selftest", "--machine", "test"]) == 0
+    found = [one for one in selftest.read(Path("results/test")) if one.factor == 1.1 and one.slowdown]
+    names = {"lstm.SpinningLSTM.time_forward", "lstm.SpinningLSTM.time_train"}
+    assert {one.benchmark for one in found} == names
     assert all((one.cell, one.compared, one.changed) == (CELL, 1, 1) for one in found)
-    assert FIGURE in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert all(name in output for name in names)
 
 
 @pytest.mark.parametrize("slowdown", [0.0, 0.2])
@@ -68,17 +79,18 @@ def test_it_judges_as_asv_compare_does(slowdown, tmp_path, monkeypatch):
     (tmp_path / "asv.conf.json").write_text(json.dumps(configuration))
 
     judged = selftest._judge(results, "north", commits, "0123abcd")
+    command = [
+        sys.executable,
+        "-m",
+        "asv",
+        "compare",
+        "--config",
+        tmp_path / "asv.conf.json",
+        "--only-changed",
+        *commits,
+    ]
     for factor in selftest._FACTORS:
-        command = [
-            "compare",
-            "--config",
-            tmp_path / "asv.conf.json",
-            "--factor",
-            str(factor),
-            "--only-changed",
-            *commits,
-        ]
-        shown = subprocess.run([sys.executable, "-m", "asv", *command], capture_output=True, text=True, check=True)
+        shown = subprocess.run([*command, f"--factor={factor}"], capture_output=True, text=True, check=True)
         lines = [line for line in shown.stdout.splitlines() if f"({CELL})" in line]
         # Of a slowed run only what is slower is found.
         expected = {name for name in names for line in lines if name in line and (not slowdown or "| +" in line)}
