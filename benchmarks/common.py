@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from rnnbench import Network, Unavailable, Workload, build, failures, hardware, state, variants
-from rnnbench.clock import DeviceClock
+from rnnbench.clock import DeviceClock, SlowedClock
 from rnnbench.grids import PARAM_NAMES, PARAMS, Cell
 
 
@@ -28,6 +28,8 @@ def _tell(kind: type[BaseException], problem: BaseException, trace: TracebackTyp
 sys.excepthook = _tell
 
 DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
+# By which share each timed call is slowed: `rnnbench selftest` sets it, to see from which on asv finds it.
+SLOWDOWN = float(os.environ.get("RNNBENCH_SLOWDOWN", 0))
 
 # Seconds: a processor or GPU has then risen to its clock.
 _WARM_UP, _WARM_UP_AT_MOST = 0.2, 1.0
@@ -52,7 +54,8 @@ def network(variant: str, *sizes: int) -> Network:
 @functools.cache
 def clock(variant: str, *sizes: int) -> DeviceClock:
     """Return a clock for a network, which takes no time for true that its device couldn't do."""
-    return DeviceClock(network(variant, *sizes), hardware.limit(DEVICE, tf32=variants.VARIANTS[variant].tf32))
+    made, limit = network(variant, *sizes), hardware.limit(DEVICE, tf32=variants.VARIANTS[variant].tf32)
+    return SlowedClock(made, limit, SLOWDOWN) if SLOWDOWN else DeviceClock(made, limit)
 
 
 # asv's own warm-up would be over with the first call, and its limit on time as well, where that compiles.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rnnbench import __version__, grids, history, interleave, machine, state, theano_runtime, variants
+from rnnbench import __version__, failures, grids, history, interleave, machine, state, theano_runtime, variants
 
 _FORMATS = ("text", "markdown", "csv", "json")
 
@@ -29,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return interleave.run(options.grid, options.machine, options.environment, options.device)
         except variants.Unavailable as reason:
             return _complain(reason)
+    elif options.command == "verify":
+        return _reading(_verify, options)
+    elif options.command == "selftest":
+        return _reading(_selftest, options)
     elif options.command == "report":
         return _reading(_report, options)
     elif options.command == "history":
@@ -76,6 +81,18 @@ def _parser() -> argparse.ArgumentParser:
     description.add_argument("--device", choices=variants.DEVICES, default="cpu", help="cuda adds the GPU's facts")
     description.add_argument("--strict", action="store_true", help="refuse a machine that is busy or throttled now")
 
+    verifying = commands.add_parser("verify", help="check every variant's outputs and gradients against the reference")
+    verifying.add_argument("--device", choices=variants.DEVICES, default="cpu")
+    verifying.add_argument("--grid", choices=tuple(grids.GRIDS), default="quick", help="check these cells")
+    verifying.add_argument(
+        "--shapes", type=_integer, default=8, metavar="N", help="and so many odd ones, drawn at random"
+    )
+    verifying.add_argument("--seed", type=_integer, help="draw these and all data from it, as an earlier run did")
+
+    testing = commands.add_parser("selftest", help="measure from which change on this machine's figures show it")
+    testing.add_argument("--machine", required=True, metavar="NAME", help="its name in the results")
+    testing.add_argument("--grid", choices=tuple(grids.GRIDS), default="quick", help="time these cells")
+
     report = commands.add_parser("report", help="show what a machine measured at a commit")
     shown = report.add_mutually_exclusive_group()
     shown.add_argument("--format", choices=_FORMATS, default="text")
@@ -93,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (report, listed):
         command.add_argument("--machine", help="a name in the results")
         command.add_argument("--commit", help="a hash or its beginning; the newest with results unless named")
-    for command in (report, listed, readme):
+    for command in (report, listed, readme, testing):
         command.add_argument("--results", type=Path, default="results", metavar="FOLDER", help="asv's results_dir")
     return parser
 
@@ -111,20 +128,27 @@ def _environment(name: str) -> str:
     return name
 
 
+def _integer(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text}: it must be an integer from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def _image(name: str) -> Path:
     if not name.endswith((".png", ".svg")):
         raise argparse.ArgumentTypeError(f"{name}: its name must end with .png or .svg")
     return Path(name)
 
 
-def _reading(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Run a command that reads results; what is wrong with them is said in a line each."""
+def _reading(command: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
+    """Run a command that reads results, or shows some; what is wrong with them is said in a line each."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", history.ResultsWarning)
         warnings.showwarning = _show
         try:
-            command(options)
+            status = command(options)
             sys.stdout.flush()
+            return status or 0
         except BrokenPipeError:
             # Whoever reads has seen enough; at its end Python would write there once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -199,6 +223,55 @@ def _list_variants(device: str) -> None:
     width = max(map(len, found))
     for name, reason in found.items():
         print(f"{name:{width}}  {reason or f'runs on {device}'}")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Print the errors of each variant that can run, up to the first that is wrong, and return 1 if one is."""
+    from rnnbench import verify
+
+    device, grid, shapes = options.device, options.grid, options.shapes
+    seed = random.randrange(10**6) if options.seed is None else options.seed
+    cells = [*grids.GRIDS[grid], *verify.draw(shapes, seed)]
+    print(f"The {grid} grid and {shapes} odd shapes on {device}; for the same ones again: --seed {seed}")
+    found = variants.available(device)
+    for name, reason in found.items():
+        if reason:
+            print(f"{name} can't run: {reason}")
+    names = [name for name, reason in found.items() if not reason]
+    checks: list[verify.Check] = []
+    problem = None
+    try:
+        for check in verify.checks(names, cells, seed, device):
+            checks.append(check)
+            if check.reason:
+                print(f"{check.variant} can't run a cell: {check.reason}")
+            if problem := check.fault:
+                break
+    except Exception as failure:
+        problem = failures.sentence(failure)
+        if problem is None:
+            raise
+    if any(check.errors for check in checks):
+        print(verify.table(checks))
+    else:
+        problem = problem or f"nothing could be checked on {device}"
+    return _complain(problem) if problem else 0
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    """Time the same code and slowed copies of it, and print and store what asv finds."""
+    from rnnbench import selftest
+
+    device = os.environ.get("RNNBENCH_DEVICE", "cpu")
+    machine.save(options.machine, device)
+    try:
+        verdicts = selftest.measure(options.machine, options.grid, device, tell=lambda line: print(line, flush=True))
+    except selftest.Failed as reason:
+        return _complain(reason)
+    print(selftest.table(verdicts))
+    print(selftest.sentence(verdicts))
+    selftest.save(verdicts, options.results / options.machine)
+    return 0
 
 
 def _examine(device: str | None) -> int:

@@ -45,3 +45,20 @@ class DeviceClock:
                 f"{self._limit:.3g} a second, so the clock didn't wait for all of its work"
             )
         return now
+
+
+class SlowedClock(DeviceClock):
+    """A clock that holds up each call for a share of its own time: the slower copy that a selftest has to find."""
+
+    def __init__(self, network: Network, limit: float, share: float) -> None:
+        super().__init__(network, limit)
+        self._share = share
+
+    def __call__(self) -> float:
+        if self._flops:  # a call was started since the last reading
+            self._network.synchronize()
+            now = self._now()
+            end = now + self._share * (now - self._last)
+            while self._now() < end:
+                pass
+        return super().__call__()

@@ -4,8 +4,16 @@ import threading
 import time
 
 import pytest
+import spinning
+from asv_runner.benchmarks.time import TimeBenchmark
 
-from rnnbench.clock import DeviceClock, ImpossibleTime
+from benchmarks import lstm
+from rnnbench import variants
+from rnnbench.clock import DeviceClock, ImpossibleTime, SlowedClock
+from rnnbench.variants import Variant
+
+# So many that a busy machine leaves one of them alone.
+TRIES = 100
 
 
 class SimulatedDevice:
@@ -95,3 +103,56 @@ def test_seconds_are_real_seconds():
     device = ThreadedDevice()
     # The upper bound is for a busy machine.
     assert 0.05 <= timed(DeviceClock(device), device.start) < 0.5
+
+
+@pytest.mark.parametrize("seconds", [0.002, 0.01])
+def test_a_known_time_is_measured(seconds):
+    device = spinning.Device()
+    clock = DeviceClock(device)
+    measured = [timed(clock, lambda: device.start(seconds)) for _ in range(TRIES)]
+    assert seconds <= min(measured) < 1.02 * seconds
+
+
+def test_calls_timed_together_take_the_sum_of_their_times():
+    device = spinning.Device()
+    clock = DeviceClock(device)
+    seconds = [0.002, 0.003, 0.005]
+
+    def all_of_them():
+        for each in seconds:
+            device.start(each)
+
+    together = min(timed(clock, all_of_them) for _ in range(TRIES))
+    alone = sum(min(timed(clock, lambda each=each: device.start(each)) for _ in range(TRIES)) for each in seconds)
+    assert together == pytest.approx(alone, rel=0.02)
+
+
+@pytest.mark.parametrize(("method", "seconds"), [("forward", spinning.SECONDS), ("train", 3 * spinning.SECONDS)])
+def test_asvs_samples_are_of_the_known_time(method, seconds, monkeypatch):
+    """Through a benchmark's setup, its timer and asv's loop."""
+    monkeypatch.setitem(variants.VARIANTS, "spinning", Variant("spinning", "It spins", variants.DEVICES))
+
+    class SpinningLSTM(lstm._LSTM):
+        variant = "spinning"
+        repeat = TRIES
+
+    instance = SpinningLSTM()
+    benchmark = TimeBenchmark("spinning", getattr(instance, f"time_{method}"), [instance])
+    benchmark.set_param_idx(0)
+    benchmark.do_setup()
+    samples = benchmark.do_run()["samples"]
+    assert len(samples) == TRIES
+    assert seconds <= min(samples) < 1.02 * seconds
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_a_slowed_call_takes_longer_by_the_share(share):
+    device = spinning.Device()
+    clock = SlowedClock(device, limit=1e9, share=share)
+
+    def call():
+        device.start(0.01)
+        clock.started(1)
+
+    slowed = min(timed(clock, call) for _ in range(TRIES))
+    assert slowed == pytest.approx((1 + share) * 0.01, rel=0.01)

@@ -1,6 +1,9 @@
 """On a GPU: each variant computes what the reference does, at its own precision, and stays on the device."""
 
+import contextlib
 import ctypes
+import importlib
+import statistics
 import subprocess
 import sys
 import time
@@ -124,6 +127,71 @@ def test_a_call_that_comes_again_is_started_as_a_whole(network):
         made.synchronize()
         shares.append((started - start) / (time.perf_counter() - start))
     assert min(shares) < 0.8
+
+
+class Event:
+    """A mark on the GPU's own time line, of the driver's NULL stream: every stream's work before it is done by then."""
+
+    def __init__(self, context):
+        self._context, self._event = context, ctypes.c_void_p()
+        self._call("cuEventCreate", ctypes.byref(self._event), 0)
+
+    def record(self):
+        self._call("cuEventRecord", self._event, None)
+
+    def seconds_since(self, earlier):
+        milliseconds = ctypes.c_float()
+        self._call("cuEventElapsedTime", ctypes.byref(milliseconds), earlier._event, self._event)
+        return milliseconds.value / 1000
+
+    def _call(self, name, *arguments):
+        with self._context:
+            assert getattr(gpu.driver(), name)(*arguments) == 0
+
+
+def context_of(name):
+    """Return what makes the variant's context current: PyTorch leaves its own so."""
+    if name in THEANOS:
+        return importlib.import_module("theano.gpuarray.type").get_context(None)
+    return contextlib.nullcontext()
+
+
+@every_variant
+def test_the_clock_agrees_with_the_gpus_events(network, name):
+    made = network(name, *LONG)
+    made.train()
+    clock, start, end = DeviceClock(made), Event(context_of(name)), Event(context_of(name))
+    quotients = []
+    for _ in range(10):
+        before = clock()
+        start.record()
+        made.train()
+        end.record()
+        quotients.append((clock() - before) / end.seconds_since(start))
+    assert statistics.median(quotients) == pytest.approx(1, abs=0.02)
+
+
+@every_variant
+def test_calls_timed_together_take_the_sum_of_their_times(network, name):
+    made = network(name, *LONG)
+    clock = DeviceClock(made)
+
+    def fastest(calls):
+        """Return the seconds of so many calls, and those until the host has asked for them."""
+        found = []
+        for _ in range(10):
+            start = clock()
+            for _ in range(calls):
+                made.train()
+            asked = time.perf_counter()
+            found.append((clock() - start, asked - start))
+        return min(found)
+
+    fastest(1)
+    alone, launch = fastest(1)
+    if launch > alone / 2:
+        pytest.skip(f"asking for it takes {launch:.2g} of its {alone:.2g} s: calls that follow each other overlap")
+    assert fastest(5)[0] == pytest.approx(5 * alone, rel=0.02)
 
 
 def test_a_clock_that_waits_for_one_stream_only_is_found_out(network):

@@ -96,6 +96,7 @@ def as_json(report: Report) -> str:
         "date": report.date.isoformat(),
         "against": report.other,
         "differences": list(report.differences),
+        "precision": report.precision,
         "figures": _records(report),
         "standings": [_standing(one) for one in report.standings],
     }
@@ -317,6 +318,8 @@ def _notes(report: Report) -> Sequence[str]:
     if report.other:
         where = f"at {report.other_commit[:8]}" if report.other_commit else "as published"
         notes.append(f"vs {report.other}: the figure there, {where}, over the one here; below 1 is worse here.")
+    if report.precision:
+        notes.append(report.precision)
     return [*notes, *(f"*: {doubt}" for doubt in doubts(report)), *report.differences]
 
 

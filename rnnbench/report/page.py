@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from rnnbench import history
+from rnnbench import history, selftest
 from rnnbench.floor import Floor, floor
 from rnnbench.grids import GRIDS
 from rnnbench.report import absence, published
@@ -55,7 +55,9 @@ def write(results: Path, html: Path) -> None:
     for run in history.runs(results):
         runs.setdefault((run.machine, run.commit), []).append(run)
     variants: dict[str, set[str]] = {machine: set() for machine in machines}
+    folders: dict[str, Path] = {}
     for (machine, commit), of_commit in runs.items():
+        folders[machine] = of_commit[0].path.parent
         series = _series(of_commit)
         # A machine's name may hold what a file's can't.
         _save(folder / f"{numbers[machine]}-{commit}.json", series)
@@ -67,7 +69,7 @@ def write(results: Path, html: Path) -> None:
             "machines": [
                 {
                     "name": machine,
-                    "facts": facts,
+                    "facts": facts | _precision(folders.get(machine)),
                     "commits": commits[machine],
                     "floors": {variant: _floors(variant, facts) for variant in sorted(variants[machine])},
                     "reasons": {
@@ -108,6 +110,12 @@ def _series(runs: Iterable[history.Run]) -> list[dict[str, Any]]:
         # An environment that can't run a variant says nothing where another can.
         if quantities or variant not in measured
     ]
+
+
+def _precision(folder: Path | None) -> dict[str, str]:
+    """Return what a selftest found of a machine, as a fact; nothing where it had none."""
+    verdicts = selftest.read(folder) if folder else []
+    return {"selftest": selftest.sentence(verdicts)} if verdicts else {}
 
 
 def _floors(variant: str, facts: Mapping[str, str]) -> dict[str, list[Floor | None]]:

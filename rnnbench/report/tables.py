@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnbench import history
+from rnnbench import history, selftest
 from rnnbench.floor import floor
 from rnnbench.grids import Cell
 from rnnbench.history import Figure, NotFound, Run
@@ -64,6 +64,7 @@ class Report(NamedTuple):
     other: str | None  # what `Row.against` compares with: a machine, a commit, or the published figures
     other_commit: str  # empty for the published ones
     differences: Sequence[str]  # how the other was measured otherwise, in sentences
+    precision: str | None  # from which change on the machine's figures show it, in a sentence; None: unmeasured
     rows: list[Row]
 
     @property
@@ -133,6 +134,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
     if others:
         other = others[0].machine if others[0].machine != machine else others[0].commit[:8]
 
+    verdicts = selftest.read(of_machine[0].path.parent)
     return Report(
         facts[machine],
         figures[0].commit,
@@ -140,6 +142,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         other,
         others[0].commit if others else "",
         published.SOURCES[published.DEFAULT].differences if against == published.TITAN_X else (),
+        selftest.sentence(verdicts) if verdicts else None,
         _rows(figures, others, facts[machine]),
     )
 

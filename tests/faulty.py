@@ -1,0 +1,38 @@
+"""A variant that is the reference in float32, and wrong in a way of one's choice."""
+
+import numpy as np
+
+from rnnbench import reference
+
+
+def unavailable(device):
+    return None
+
+
+class Network:
+    def __init__(self, work, device, fault=None):
+        self._work = work
+        self._fault = fault
+
+    def outputs(self):
+        if self._fault == "out of memory":
+            raise MemoryError
+        outputs = reference.outputs(self._work).astype("float32")
+        if self._fault == "swapped steps":
+            outputs[[-2, -1]] = outputs[[-1, -2]]
+        if self._fault == "Inf":
+            outputs[-1, -1, -1] = np.inf
+        return outputs[:-1] if self._fault == "missing step" else outputs
+
+    def gradients(self):
+        layers = [
+            {name: array.astype("float32") for name, array in layer.items()}
+            for layer in reference.gradients(self._work)
+        ]
+        if self._fault == "1e-4 off":
+            layers[-1]["U"] *= np.float32(1 + 1e-4)
+        if self._fault == "NaN":
+            layers[-1]["b"][0] = np.nan
+        if self._fault == "swapped gates":
+            layers[0]["W"] = np.roll(layers[0]["W"], self._work.hidden, axis=1)
+        return layers[:-1] if self._fault == "missing layer" else layers

@@ -1,0 +1,34 @@
+"""A device whose work takes a known time and goes on beside the host, and a variant that runs on it."""
+
+import time
+
+SECONDS = 0.005
+
+
+class Device:
+    """Its work is done at deadlines of the system's clock; the host spins until the last: a sleep may last longer."""
+
+    def __init__(self):
+        self._idle_at = 0.0
+
+    def start(self, seconds):
+        self._idle_at = max(time.perf_counter(), self._idle_at) + seconds
+
+    def synchronize(self):
+        while time.perf_counter() < self._idle_at:
+            pass
+
+
+def unavailable(device):
+    return None
+
+
+class Network(Device):
+    def __init__(self, work, device):
+        super().__init__()
+
+    def forward(self):
+        self.start(SECONDS)
+
+    def train(self):
+        self.start(3 * SECONDS)

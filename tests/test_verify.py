@@ -1,0 +1,143 @@
+"""rnnbench verify: every variant agrees with the reference, on whatever sizes; and one that doesn't is caught."""
+
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rnnbench import variants, verify
+from rnnbench.grids import GRIDS, Cell
+from rnnbench.variants import Variant
+
+RUNNING = [name for name, reason in variants.available("cpu").items() if reason is None]
+
+
+def rows(output):
+    """Return the table's rows of figures, as words."""
+    return [line.split() for line in output.splitlines() if re.match(r" +\d+ +\d+ × \d+ ", line)]
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Return a function that makes one wrong variant the only one that there is."""
+
+    def only(fault, tolerance=1e-5):
+        variant = Variant("faulty", "It errs", ("cpu",), tolerance, options={"fault": fault})
+        monkeypatch.setattr(variants, "VARIANTS", {"faulty": variant})
+
+    return only
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_a_variant_agrees_with_the_reference_whatever_the_sizes(name):
+    # With a hidden size of 1 or 2 gradients can cancel so far that float32 hasn't the digits: that one is chosen.
+    @settings(deadline=None, max_examples=5, database=None)
+    @example(Cell(1, 1, 1, 1))
+    @given(st.builds(Cell, st.integers(1, 40), st.integers(1, 20), st.integers(3, 72), st.integers(1, 2)))
+    def agrees(cell):
+        (check,) = verify.checks([name], [cell], seed=0, device="cpu")
+        assert check.fault is None
+
+    agrees()
+
+
+def test_every_variant_that_can_run_has_a_row_for_each_cell(run):
+    status, output, errors = run(["verify", "--shapes", "1", "--seed", "7"])
+    assert (status, errors) == (0, "")
+    cells = [*GRIDS["quick"], *verify.draw(1, seed=7)]
+    expected = [
+        [str(depth), str(batch), "×", str(seq), str(hidden), name]
+        for batch, seq, hidden, depth in cells
+        for name in RUNNING
+    ]
+    assert [row[:6] for row in rows(output)] == expected
+    for row in rows(output):
+        assert all(0 <= float(error) <= float(row[-1]) for error in row[6:-1])
+    for name, reason in variants.available("cpu").items():
+        assert reason is None or f"{name} can't run: {reason}\n" in output
+
+
+@pytest.mark.parametrize(
+    ("fault", "parameter", "error"),
+    [
+        ("1e-4 off", "the gradient of U in layer 1", r"1\.00e-04"),
+        ("swapped gates", "the gradient of W in layer 1", r"\S+"),
+        ("swapped steps", "its outputs", r"\S+"),
+        ("missing step", "its outputs", "inf"),
+        ("missing layer", "the gradient of W in layer 1", "inf"),
+        ("NaN", "the gradient of b in layer 1", "nan"),
+        ("Inf", "its outputs", "inf"),
+    ],
+)
+def test_a_wrong_variant_is_named_and_fails(fault, parameter, error, register, run):
+    register(fault)
+    status, output, errors = run(["verify", "--shapes", "0"])
+    assert status == 1
+    cell = "batch=32, seq=30, hidden=128, depth=1"
+    pattern = f"rnnbench: faulty is wrong at {cell}: {parameter} has the error {error}, over 1e-05\n"
+    assert re.fullmatch(pattern, errors)
+    assert len(rows(output)) == 1  # it stops there
+
+
+def test_a_tolerance_is_a_variants_own(register):
+    for tolerance, found in ((9e-5, "over 9e-05"), (1.1e-4, None)):
+        register("1e-4 off", tolerance)
+        (check,) = verify.checks(["faulty"], [Cell(5, 3, 7, 2)], seed=0, device="cpu")
+        assert check.fault is None if found is None else check.fault.endswith(found)
+
+
+def test_a_fault_of_a_later_layer_is_found(register):
+    register("1e-4 off")
+    (check,) = verify.checks(["faulty"], [Cell(5, 3, 7, 3)], seed=0, device="cpu")
+    assert "the gradient of U in layer 3 has the error 1.00e-04" in check.fault
+    assert check.largest("U") == pytest.approx(1e-4, rel=1e-2)
+
+
+def test_a_right_variant_passes_and_its_seed_repeats_the_run(register, run):
+    register(None)
+    status, output, errors = run(["verify", "--shapes", "4"])
+    assert (status, errors) == (0, "")
+    seed = int(re.search(r"--seed (\d+)", output)[1])
+    drawn = list(verify.checks(["faulty"], verify.draw(4, seed), seed, "cpu"))
+    assert output.endswith("\n".join(verify.table(drawn).splitlines()[2:]) + "\n")
+    assert verify.draw(4, seed) != verify.draw(4, seed + 1)
+
+
+def test_drawn_cells_reach_both_ends():
+    cells = verify.draw(2000, seed=0)
+    assert Cell(*map(min, zip(*cells, strict=True))) == (1, 1, 8, 1)
+    assert Cell(*map(max, zip(*cells, strict=True))) == (40, 20, 72, 3)
+
+
+def test_a_cell_beyond_the_memory_is_left_out_with_its_reason(register):
+    register(None)
+    too_large, small = Cell(10**6, 10**4, 1024, 1), Cell(2, 3, 4, 1)
+    left_out, checked = verify.checks(["faulty"], [too_large, small], seed=0, device="cpu")
+    assert "choose smaller sizes" in left_out.reason
+    assert not left_out.errors
+    assert checked.reason is None
+    assert len(verify.table([left_out, checked]).splitlines()) == len(verify.table([checked]).splitlines()) == 3
+
+
+def test_nothing_checked_is_no_success(monkeypatch, run):
+    monkeypatch.setattr(variants, "VARIANTS", {"cudnn": variants.VARIANTS["cudnn"]})
+    status, output, errors = run(["verify"])
+    assert (status, errors) == (1, "rnnbench: nothing could be checked on cpu\n")
+    assert "cudnn can't run: it is made for cuda\n" in output
+
+
+def test_running_out_of_memory_is_said_in_a_sentence(register, run):
+    register("out of memory")
+    status, _, errors = run(["verify"])
+    assert status == 1
+    assert re.fullmatch("rnnbench: the device is out of memory: .*\n", errors)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--seed", "-1"], ["--seed", "4294967296"], ["--shapes", "-1"], ["--shapes", "x"]]
+)
+def test_a_wrong_number_is_refused(arguments, run):
+    status, _, errors = run(["verify", *arguments])
+    assert status == 2
+    assert f"argument {arguments[0]}: {arguments[1]}: it must be an integer from 0 to 4294967295" in errors
