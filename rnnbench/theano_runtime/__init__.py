@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from rnnbench.theano_runtime import cuda, pieces
+from rnnbench.theano_runtime import cuda, cut_off, pieces
 from rnnbench.theano_runtime.pieces import Piece
 from rnnbench.variants.network import Unavailable
 
@@ -106,6 +106,7 @@ def _prepare(device: str) -> ModuleType:
     own_blas = _users_setting("blas.ldflags") is None
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
     folder = _include_folder(flags)
+    cut_off.remove(Path(_users_setting("base_compiledir") or "~/.theano").expanduser())
     defaults = _DEFAULTS | (cuda.prepare(_cache()) if device == "cuda" else {})
     _device = device
     with _settings(defaults, [f"-I{folder}", "-include", str(folder / _HEADER), *flags]), warnings.catch_warnings():
@@ -190,7 +191,9 @@ def _include_folder(flags: list[str]) -> Path:
     cache = _cache()
     folder = cache / f"include-{digest}"
     if folder.is_dir():
-        return folder
+        if cut_off.is_as_made(folder):
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
     cache.mkdir(parents=True, exist_ok=True)
     # Made aside and renamed into place: another process sees all of it or nothing.
     with tempfile.TemporaryDirectory(dir=cache) as aside:
@@ -204,6 +207,7 @@ def _include_folder(flags: list[str]) -> Path:
         header = made / _HEADER
         command = ["g++", "-x", "c++-header", *flags, *theanos, *includes, str(header), "-o", f"{header}.gch"]
         subprocess.run(command, check=True)
+        cut_off.note_sizes(made)
         try:
             made.rename(folder)
         except OSError:
