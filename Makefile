@@ -33,12 +33,12 @@ bench: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. A first run compiles for some minutes."
 	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)'
 	@pattern=$$($(BIN)/rnnbench filter '$(GRID)') && status=0 && \
-	{ $(ASV) run --machine '$(MACHINE)' $(ROUNDS) --record-samples --show-stderr --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
+	{ $(BIN)/rnnbench run --machine '$(MACHINE)' $(ROUNDS) --record-samples --show-stderr --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(MAKE) --no-print-directory publish && exit $$status
 
 publish: $(VENV)/bench
 	@echo '==> Writing the dashboard from results/.'
-	@$(ASV) publish
+	@$(BIN)/rnnbench publish
 	@echo "==> The dashboard is in $(CURDIR)/html. To look at it: make preview"
 
 preview: $(VENV)/bench

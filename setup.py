@@ -33,7 +33,7 @@ setup(
         # Any: a GPU machine's own is the peer to measure beside.
         "torch": ["torch"],
         # asv builds an environment of its own with virtualenv.
-        "bench": ["asv==0.6.6", "virtualenv==21.15.8"],
+        "bench": ["asv==0.6.6", "fastjsonschema==2.22.3", "virtualenv==21.15.8"],
         # Tables, which asv's own tabulate draws too, and plots.
         "report": ["matplotlib==3.10.9", "tabulate==0.10.0"],
         "test": [

@@ -4,32 +4,67 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rnnbench import __version__, grids, history, machine, theano_runtime, variants
+from rnnbench import __version__, asv_files, files, grids, history, machine, theano_runtime, variants
 
 _FORMATS = ("text", "markdown", "csv", "json")
+_OPTIONAL = ("asv", "fastjsonschema", "matplotlib", "tabulate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status; wrong arguments exit with 2 and say what is allowed."""
-    options = _parser().parse_args(arguments)
+    """Run a command and return its exit status; what is wrong with its input is said in a line each.
+
+    Wrong arguments exit with 2 and say what is allowed.
+    """
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    if options.command in ("run", "publish"):
+        options.arguments = others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", history.ResultsWarning)
+        warnings.showwarning = _show
+        try:
+            status = _do(options)
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:
+            # Whoever reads has seen enough; at its end Python would write there once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            return 128 + signal.SIGINT
+        except (history.NotFound, variants.Unavailable, UnicodeError, OSError) as reason:
+            return _complain(reason)
+        except ModuleNotFoundError as missing:
+            if missing.name not in _OPTIONAL:
+                raise
+            return _complain(f"{missing.name} is missing: pip install {missing.name}")
+
+
+def _do(options: argparse.Namespace) -> int:
+    if options.command == "doctor":
+        return _examine(options.device)
+    if options.command in ("run", "publish"):
+        return _asv(options.command, options.arguments)
     if options.command == "variants":
         _list_variants(options.device)
-    elif options.command == "doctor":
-        return _examine(options.device)
     elif options.command == "machine":
         machine.save(options.name, options.device)
     elif options.command == "report":
-        return _reading(_report, options)
+        _report(options)
     elif options.command == "history":
-        return _reading(_show_history, options)
+        _show_history(options)
     elif options.command == "readme":
-        return _reading(_rewrite, options)
+        _rewrite(options)
     else:
         print(grids.asv_filter(options.grid))
     return 0
@@ -52,8 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     pattern.add_argument("grid", choices=tuple(grids.GRIDS))
 
     description = commands.add_parser("machine", help="tell asv what machine this is")
-    description.add_argument("name", help="its name in results/")
+    description.add_argument("name", type=_machine, help="its name in results/")
     description.add_argument("--device", choices=variants.DEVICES, default="cpu", help="cuda adds the GPU's facts")
+
+    for name in ("run", "publish"):
+        # asv's own parser takes their arguments, and has the help on them.
+        commands.add_parser(name, add_help=False, help=f"asv {name}, whose arguments it takes, made safe")
 
     report = commands.add_parser("report", help="show what a machine measured at a commit")
     shown = report.add_mutually_exclusive_group()
@@ -76,30 +115,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _machine(name: str) -> str:
+    if not asv_files.is_machine(name):
+        raise argparse.ArgumentTypeError(f"{name!r} can't be a machine's name: it must do for a folder's")
+    return name
+
+
 def _image(name: str) -> Path:
     if not name.endswith((".png", ".svg")):
         raise argparse.ArgumentTypeError(f"{name}: its name must end with .png or .svg")
     return Path(name)
 
 
-def _reading(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Run a command that reads results; what is wrong with them is said in a line each."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", history.ResultsWarning)
-        warnings.showwarning = _show
-        try:
-            command(options)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever reads has seen enough; at its end Python would write there once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (history.NotFound, OSError) as reason:
-            return _complain(reason)
-        except ModuleNotFoundError as missing:
-            if missing.name not in ("matplotlib", "tabulate"):
-                raise
-            return _complain(f"{missing.name} is missing: pip install {missing.name}")
-    return 0
+def _asv(command: str, arguments: Sequence[str]) -> int:
+    from rnnbench import asv_commands
+
+    try:
+        return asv_commands.COMMANDS[command](arguments)
+    except asv_commands.Failed as reason:
+        return _complain(reason)
+    except asv_commands.Ended as ended:
+        _complain(f"ended by {ended.signal.name}: what was recorded before is as it was")
+        return 128 + ended.signal
 
 
 def _show(
@@ -114,7 +151,7 @@ def _show(
 
 
 def _complain(reason: object) -> int:
-    print(f"rnnbench: {reason}", file=sys.stderr)
+    print(f"rnnbench: {history.printable(str(reason))}", file=sys.stderr)
     return 1
 
 
@@ -140,7 +177,7 @@ def _rewrite(options: argparse.Namespace) -> None:
     from rnnbench.report import readme
 
     text = options.file.read_text(encoding="utf-8")
-    options.file.write_text(readme.rewrite(text, options.results), encoding="utf-8")
+    files.write(options.file, readme.rewrite(text, options.results).encode())
 
 
 def _list_variants(device: str) -> None:

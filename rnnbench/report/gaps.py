@@ -130,7 +130,7 @@ def _command(machine: str, commit: str, missing: Mapping[str, list[Cell]], facts
         patterns.append(rf"^({'|'.join(map(re.escape, names))})\(({sizes})\)")
     # The machine's name says nothing of the device: without this, its CPU would be timed.
     device = "RNNBENCH_DEVICE=cuda " if "gpu" in facts else ""
-    words = ["asv", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns), f"{commit}^!"]
+    words = ["rnnbench", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns), f"{commit}^!"]
     return device + shlex.join(words)
 
 
