@@ -42,7 +42,7 @@ publish: $(VENV)/bench
 	@echo "==> The dashboard is in $(CURDIR)/html. To look at it: make preview"
 
 preview: $(VENV)/bench
-	@$(ASV) preview --port 8080
+	@$(BIN)/rnnbench preview
 
 compare: $(VENV)/bench
 	@[ -n '$(A)' ] && [ -n '$(B)' ] || { echo 'Which commits? make compare A=<commit> B=<commit>' >&2; exit 2; }

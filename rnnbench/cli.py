@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import http.server
 import os
 import signal
 import sys
@@ -65,6 +67,8 @@ def _do(options: argparse.Namespace) -> int:
         _show_history(options)
     elif options.command == "readme":
         _rewrite(options)
+    elif options.command == "preview":
+        _serve(options.html, options.port)
     else:
         print(grids.asv_filter(options.grid))
     return 0
@@ -104,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     listed = commands.add_parser("history", help="list what has results, and what is missing from a grid")
     listed.add_argument("--grid", choices=tuple(grids.GRIDS), help="say what is missing, and how to measure it")
 
+    preview = commands.add_parser("preview", help="serve the dashboard to this machine alone")
+    preview.add_argument("--html", type=Path, default="html", metavar="FOLDER", help="asv's html_dir")
+    preview.add_argument("--port", type=_port, default=8080)
+
     readme = commands.add_parser("readme", help="write a README's marked tables from the results")
     readme.add_argument("file", type=Path)
 
@@ -119,6 +127,12 @@ def _machine(name: str) -> str:
     if not asv_files.is_machine(name):
         raise argparse.ArgumentTypeError(f"{name!r} can't be a machine's name: it must do for a folder's")
     return name
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
+    return int(text)
 
 
 def _image(name: str) -> Path:
@@ -178,6 +192,16 @@ def _rewrite(options: argparse.Namespace) -> None:
 
     text = options.file.read_text(encoding="utf-8")
     files.write(options.file, readme.rewrite(text, options.results).encode())
+
+
+def _serve(folder: Path, port: int) -> None:
+    """Serve a folder on the loopback, where no other machine reaches it, until the process is interrupted."""
+    if not (folder / "index.html").is_file():
+        raise history.NotFound(f"there is no dashboard in {folder}: make publish writes it")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        print(f"The dashboard is at http://127.0.0.1:{port}, for this machine alone; Ctrl-C ends it.", flush=True)
+        server.serve_forever()
 
 
 def _list_variants(device: str) -> None:
