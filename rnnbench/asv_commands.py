@@ -25,7 +25,8 @@ from typing import Any
 from rnnbench import asv_files, files, variants
 from rnnbench.history import printable
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+_PATIENCE = 5  # seconds
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         raise Failed(f"RNNBENCH_DEVICE={device}: it must be one of {', '.join(variants.DEVICES)}")
     config, options = _configured("run", arguments)
     results = Path(config.results_dir)
-    with _signals_raise(), _alone("run", config) as folder:
+    with _signals_raise() as received, _alone("run", config) as folder:
         _check_writable(results, results / (options.machine or Machine.get_unique_machine_name()))
         for leftover in results.rglob(f"*{files.PARTIAL}"):
             leftover.unlink()
@@ -65,11 +66,16 @@ def run(arguments: Sequence[str]) -> int:
         config.results_dir = str(private)
         status = _asv(Run, config, options, _machine_file=str(machines))
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # it takes milliseconds, and is not to stop halfway
+            signal.signal(number, signal.SIG_IGN)  # what follows takes milliseconds, and is not to stop halfway
+        if received:
+            raise Ended(received[0])
         # A run's results come last: they are nothing without their machine.
         written = [path for path in private.rglob("*.json") if path.stat().st_mtime_ns != before.get(path)]
         for path in sorted(written, key=lambda path: (path.name != "machine.json", path.name != "benchmarks.json")):
-            _put_in_place(path, results / path.relative_to(private), known=path in copied)
+            target = results / path.relative_to(private)
+            if path in copied and path.name not in ("machine.json", "benchmarks.json"):
+                _keep_figures(path, target)
+            _put_in_place(path, target, known=path in copied)
     return status
 
 
@@ -164,19 +170,29 @@ def _alone(command: str, config: Any) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let signals raise Ended, so that what was begun is undone, and let what is started end with this process."""
+def _signals_raise() -> Iterator[list[int]]:
+    """Let signals raise Ended, so that what was begun is undone, and let what is started end with this process.
+
+    Yields the list of the signals that came.
+    """
+    received: list[int] = []
 
     def end(number: int, frame: object) -> None:
-        raise Ended(number)
+        received.append(number)
+        # Where Python runs some callbacks it passes over what is raised: it is raised again.
+        signal.alarm(_PATIENCE)
+        raise Ended(received[0])
 
     libc = ctypes.CDLL(None)
     # asv starts its programs with a function to call in the child, which is when Python calls this one.
     os.register_at_fork(after_in_child=lambda: libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL))
-    handlers = {number: signal.signal(number, end) for number in _SIGNALS}
+    # What nohup has started outlives its terminal.
+    heeded = [number for number in _SIGNALS if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN)]
+    handlers = {number: signal.signal(number, end) for number in heeded}
     try:
-        yield
+        yield received
     finally:
+        signal.alarm(0)
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -227,6 +243,30 @@ def _escape_code(path: Path) -> None:
             if isinstance(benchmark, dict):
                 benchmark["code"] = html.escape(benchmark["code"])
         path.write_text(json.dumps(benchmarks))
+
+
+def _keep_figures(path: Path, recorded: Path) -> None:
+    """Give each cell that failed in this run the figure on record, if there is one: the fault may be the machine's."""
+    content, earlier = (json.loads(file.read_bytes()) for file in (path, recorded))
+    for name, row in content["results"].items():
+        old = earlier["results"].get(name, [None])
+        # Of the same parameters and version.
+        if old[0] is None or old[1:3] != row[1:3]:
+            continue
+        values = row[0] or [None] * len(old[0])
+        failed = [cell for cell, now in enumerate(values) if now is None and isinstance(old[0][cell], (int, float))]
+        kept = [cell for cell in failed if old[0][cell] == old[0][cell]]  # NaN is n/a
+        if not kept:
+            continue
+        _say(f"{name} failed where it has figures on record, which are kept: {len(kept)}")
+        row += [None] * (len(old) - len(row))
+        # The result, and after the columns on the whole benchmark its statistics and samples.
+        for column in (0, *range(5, len(old))):
+            if old[column] is not None:
+                row[column] = row[column] or [None] * len(values)
+                for cell in kept:
+                    row[column][cell] = old[column][cell]
+    path.write_text(json.dumps(content))
 
 
 def _put_in_place(source: Path, target: Path, known: bool) -> None:
