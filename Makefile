@@ -37,7 +37,7 @@ bench: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. A first run compiles for some minutes."
 	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(if $(STRICT),--strict)
 	@pattern=$$($(BIN)/rnnbench filter '$(GRID)' scan cudnn cudnn_tf32) && status=0 && \
-	{ $(ASV) run --machine '$(MACHINE)' $(ROUNDS) --record-samples --show-stderr --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
+	{ $(BIN)/rnnbench run --machine '$(MACHINE)' $(ROUNDS) --record-samples --show-stderr --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(MAKE) --no-print-directory publish && exit $$status
 	@$(if $(STRICT),$(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
 
@@ -51,11 +51,11 @@ bench-peers: $(VENV)/bench
 
 publish: $(VENV)/bench
 	@echo '==> Writing the dashboard from results/.'
-	@$(ASV) publish
+	@$(BIN)/rnnbench publish
 	@echo "==> The dashboard is in $(CURDIR)/html. To look at it: make preview"
 
 preview: $(VENV)/bench
-	@$(ASV) preview --port 8080
+	@$(BIN)/rnnbench preview
 
 compare: $(VENV)/bench
 	@[ -n '$(A)' ] && [ -n '$(B)' ] || { echo 'Which commits? make compare A=<commit> B=<commit>' >&2; exit 2; }

@@ -47,7 +47,7 @@ setup(
         "flashrnn": ["flashrnn"],
         "peers": [requirement for peer in PEERS.values() for requirement in peer],
         # asv builds an environment of its own with virtualenv; orjson writes our tab's data.
-        "bench": ["asv==0.6.6", JITER, "orjson==3.13.0", "virtualenv==21.15.8"],
+        "bench": ["asv==0.6.6", "fastjsonschema==2.22.3", JITER, "orjson==3.13.0", "virtualenv==21.15.8"],
         # Tables, which asv's own tabulate draws too, and plots.
         "report": [JITER, "matplotlib==3.10.9", "tabulate==0.10.0"],
         "test": [

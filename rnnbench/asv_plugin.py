@@ -23,7 +23,7 @@ from asv.plugins.virtualenv import Virtualenv
 from asv.publishing import OutputPublisher
 from asv.results import Results
 
-from rnnbench import state
+from rnnbench import files, state
 from rnnbench.history import ResultsWarning
 from rnnbench.report import libraries, page
 
@@ -79,9 +79,7 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         path = Path(result_dir, self._filename)
         content = json.loads(path.read_bytes())
         version = content.pop("version")
-        stated = path.with_name(f"{path.name}.partial")
-        stated.write_text(json.dumps({**content, "state": self._states, "version": version}))
-        stated.replace(path)
+        files.write(path, json.dumps({**content, "state": self._states, "version": version}).encode())
 
 
 @functools.cache

@@ -3,43 +3,91 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import http.server
 import os
 import random
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rnnbench import __version__, failures, grids, history, interleave, machine, state, theano_runtime, variants
+from rnnbench import (
+    __version__,
+    asv_files,
+    failures,
+    files,
+    grids,
+    history,
+    interleave,
+    machine,
+    state,
+    theano_runtime,
+    variants,
+)
 
 _FORMATS = ("text", "markdown", "csv", "json")
+_OPTIONAL = ("asv", "fastjsonschema", "jiter", "matplotlib", "orjson", "tabulate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status; wrong arguments exit with 2 and say what is allowed."""
-    options = _parser().parse_args(arguments)
+    """Run a command and return its exit status; what is wrong with its input is said in a line each.
+
+    Wrong arguments exit with 2 and say what is allowed.
+    """
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    if options.command in ("run", "publish"):
+        options.arguments = others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", history.ResultsWarning)
+        warnings.showwarning = _show
+        try:
+            status = _do(options)
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:
+            # Whoever reads has seen enough; at its end Python would write there once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            return 128 + signal.SIGINT
+        except (history.NotFound, state.Doubtful, variants.Unavailable, UnicodeError, OSError) as reason:
+            return _complain(reason)
+        except ModuleNotFoundError as missing:
+            if missing.name not in _OPTIONAL:
+                raise
+            return _complain(f"{missing.name} is missing: pip install {missing.name}")
+
+
+def _do(options: argparse.Namespace) -> int:
+    if options.command == "doctor":
+        return _examine(options.device)
+    if options.command in ("run", "publish"):
+        return _asv(options.command, options.arguments)
+    if options.command == "machine":
+        return _describe(options)
+    if options.command == "interleave":
+        return interleave.run(options.grid, options.machine, options.environment, options.device)
+    if options.command == "verify":
+        return _verify(options)
+    if options.command == "selftest":
+        return _selftest(options)
     if options.command == "variants":
         _list_variants(options.device)
-    elif options.command == "doctor":
-        return _examine(options.device)
-    elif options.command == "machine":
-        return _describe(options)
-    elif options.command == "interleave":
-        try:
-            return interleave.run(options.grid, options.machine, options.environment, options.device)
-        except variants.Unavailable as reason:
-            return _complain(reason)
-    elif options.command == "verify":
-        return _reading(_verify, options)
-    elif options.command == "selftest":
-        return _reading(_selftest, options)
     elif options.command == "report":
-        return _reading(_report, options)
+        _report(options)
     elif options.command == "history":
-        return _reading(_show_history, options)
+        _show_history(options)
     elif options.command == "readme":
-        return _reading(_rewrite, options)
+        _rewrite(options)
+    elif options.command == "preview":
+        _serve(options.html, options.port)
     else:
         print(grids.asv_filter(options.grid, options.variants))
     return 0
@@ -64,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
     turns = commands.add_parser("interleave", help="time a grid at HEAD in several environments in turn")
     turns.add_argument("grid", choices=tuple(grids.GRIDS))
-    turns.add_argument("--machine", required=True, metavar="NAME", help="its name in results/")
+    turns.add_argument("--machine", required=True, type=_machine, metavar="NAME", help="its name in results/")
     turns.add_argument("--device", choices=variants.DEVICES, default="cpu")
     turns.add_argument(
         "--environment",
@@ -77,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     description = commands.add_parser("machine", help="tell asv what machine this is")
-    description.add_argument("name", help="its name in results/")
+    description.add_argument("name", type=_machine, help="its name in results/")
     description.add_argument("--device", choices=variants.DEVICES, default="cpu", help="cuda adds the GPU's facts")
     description.add_argument("--strict", action="store_true", help="refuse a machine that is busy or throttled now")
 
@@ -90,8 +138,12 @@ def _parser() -> argparse.ArgumentParser:
     verifying.add_argument("--seed", type=_integer, help="draw these and all data from it, as an earlier run did")
 
     testing = commands.add_parser("selftest", help="measure from which change on this machine's figures show it")
-    testing.add_argument("--machine", required=True, metavar="NAME", help="its name in the results")
+    testing.add_argument("--machine", required=True, type=_machine, metavar="NAME", help="its name in the results")
     testing.add_argument("--grid", choices=tuple(grids.GRIDS), default="quick", help="time these cells")
+
+    for name in ("run", "publish"):
+        # asv's own parser takes their arguments, and has the help on them.
+        commands.add_parser(name, add_help=False, help=f"asv {name}, whose arguments it takes, made safe")
 
     report = commands.add_parser("report", help="show what a machine measured at a commit")
     shown = report.add_mutually_exclusive_group()
@@ -103,6 +155,10 @@ def _parser() -> argparse.ArgumentParser:
 
     listed = commands.add_parser("history", help="list what has results, and what is missing from a grid")
     listed.add_argument("--grid", choices=tuple(grids.GRIDS), help="say what is missing, and how to measure it")
+
+    preview = commands.add_parser("preview", help="serve the dashboard to this machine alone")
+    preview.add_argument("--html", type=Path, default="html", metavar="FOLDER", help="asv's html_dir")
+    preview.add_argument("--port", type=_port, default=8080)
 
     readme = commands.add_parser("readme", help="write a README's marked tables from the results")
     readme.add_argument("file", type=Path)
@@ -134,31 +190,34 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+def _machine(name: str) -> str:
+    if not asv_files.is_machine(name):
+        raise argparse.ArgumentTypeError(f"{name!r} can't be a machine's name: it must do for a folder's")
+    return name
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
+    return int(text)
+
+
 def _image(name: str) -> Path:
     if not name.endswith((".png", ".svg")):
         raise argparse.ArgumentTypeError(f"{name}: its name must end with .png or .svg")
     return Path(name)
 
 
-def _reading(command: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
-    """Run a command that reads results, or shows some; what is wrong with them is said in a line each."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", history.ResultsWarning)
-        warnings.showwarning = _show
-        try:
-            status = command(options)
-            sys.stdout.flush()
-            return status or 0
-        except BrokenPipeError:
-            # Whoever reads has seen enough; at its end Python would write there once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (history.NotFound, state.Doubtful, OSError) as reason:
-            return _complain(reason)
-        except ModuleNotFoundError as missing:
-            if missing.name not in ("jiter", "matplotlib", "tabulate"):
-                raise
-            return _complain(f"{missing.name} is missing: pip install {missing.name}")
-    return 0
+def _asv(command: str, arguments: Sequence[str]) -> int:
+    from rnnbench import asv_commands
+
+    try:
+        return asv_commands.COMMANDS[command](arguments)
+    except asv_commands.Failed as reason:
+        return _complain(reason)
+    except asv_commands.Ended as ended:
+        _complain(f"ended by {ended.signal.name}: what was recorded before is as it was")
+        return 128 + ended.signal
 
 
 def _show(
@@ -173,16 +232,13 @@ def _show(
 
 
 def _complain(reason: object) -> int:
-    print(f"rnnbench: {reason}", file=sys.stderr)
+    print(f"rnnbench: {history.printable(str(reason))}", file=sys.stderr)
     return 1
 
 
 def _describe(options: argparse.Namespace) -> int:
     """Tell asv what machine this is, and say what makes its figures doubtful; return 1 if that is refused."""
-    try:
-        doubts = state.judge(state.now(options.device)).values()
-    except variants.Unavailable as reason:
-        return _complain(reason)
+    doubts = state.judge(state.now(options.device)).values()
     for sentence in doubts:
         _complain(sentence)
     if doubts and options.strict:
@@ -215,7 +271,17 @@ def _rewrite(options: argparse.Namespace) -> None:
     from rnnbench.report import readme
 
     text = options.file.read_text(encoding="utf-8")
-    options.file.write_text(readme.rewrite(text, options.results), encoding="utf-8")
+    files.write(options.file, readme.rewrite(text, options.results).encode())
+
+
+def _serve(folder: Path, port: int) -> None:
+    """Serve a folder on the loopback, where no other machine reaches it, until the process is interrupted."""
+    if not (folder / "index.html").is_file():
+        raise history.NotFound(f"there is no dashboard in {folder}: make publish writes it")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        print(f"The dashboard is at http://127.0.0.1:{port}, for this machine alone; Ctrl-C ends it.", flush=True)
+        server.serve_forever()
 
 
 def _list_variants(device: str) -> None:

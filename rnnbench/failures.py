@@ -19,6 +19,8 @@ def sentence(problem: BaseException) -> str | None:
         return line
     if isinstance(problem, MemoryError) or _OUT_OF_MEMORY.search(text):
         return f"the device is out of memory: end what else runs on it, or choose smaller sizes ({line})"
+    if isinstance(problem, OSError) and problem.filename:
+        return f"a file can't be used: {line}"
     if _CUDNN.search(line):
         return f"cuDNN failed: `rnnbench doctor --device cuda` shows which one is used ({line})"
     return None

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from rnnbench import variants
 from rnnbench.grids import asv_filters
@@ -48,10 +47,9 @@ def commands(grid: str, machine: str, environments: dict[str, Sequence[str]]) ->
 
 
 def _asv_run(machine: str, environment: str) -> list[str]:
-    asv = str(Path(sys.executable).with_name("asv"))
     options = ["--machine", machine, "--environment", environment, "--attribute", "rounds=1", "--show-stderr"]
     commit = ["--set-commit-hash", "HEAD"] if environment.startswith("existing:") else ["HEAD^!"]
-    return [asv, "run", *commit, *options]
+    return [sys.executable, "-m", "rnnbench", "run", *commit, *options]
 
 
 def _variants(environment: str, device: str) -> list[str]:

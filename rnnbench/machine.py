@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
-from rnnbench import gpu, hardware, theano_runtime
+from rnnbench import asv_files, files, gpu, hardware, theano_runtime
 
 _CPU_PEAKS = ("float32_flops", "memory_bandwidth")
 
@@ -23,8 +26,8 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
     facts: dict[str, str] = {**Machine.get_defaults(), "machine": name}
     if device == "cuda":
         versions = {piece.name: piece.version or "" for piece in theano_runtime.find(device)}
-        facts["gpu"] = _gpu()
         facts["float32_flops"] = f"{gpu.peak_flops():.3g}"
+        facts["gpu"] = _gpu()
         facts["tf32_flops"] = f"{gpu.peak_flops(tf32=True):.3g}"
         facts["memory_bandwidth"] = f"{gpu.peak_bandwidth():.3g}"
         facts["driver"] = versions["driver"].partition(",")[0]
@@ -39,10 +42,29 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
 
 
 def save(name: str, device: str) -> None:
-    """Store the machine's facts where `asv run --machine` looks for them."""
+    """Store the machine's facts where `asv run --machine` looks for them: in the user's ~/.asv-machine.json.
+
+    A file that can't be used is kept aside, and said to be. Raises OSError where there is no place for it.
+    """
     from asv.machine import MachineCollection
 
-    MachineCollection.save(name, describe(name, device))
+    facts = describe(name, device)
+    path = Path(MachineCollection.get_machine_file_path())
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # Another machine's description may be on its way into the same file.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        known: dict[str, object] = {}
+        if path.exists():
+            try:
+                known = asv_files.load(path)
+            except ValueError as reason:
+                aside = path.replace(path.with_name(f"{path.name}.broken"))
+                print(f"rnnbench: {path} couldn't be used, and is kept as {aside}: {reason}", file=sys.stderr)
+        machines = {**known, name: facts, "version": MachineCollection.api_version}
+        files.write(path, json.dumps(machines, indent=4, sort_keys=True).encode())
+    finally:
+        os.close(folder)
 
 
 def _earlier_peaks(facts: dict[str, str], path: Path) -> dict[str, str]:

@@ -527,10 +527,10 @@ def gap_of(results, machine, grid):
 
 
 def asked(command):
-    """Return the machine, the pattern and the commits of an asv run command."""
+    """Return the machine, the pattern and the commits of a run command."""
     words = shlex.split(command)
-    start = words.index("asv")
-    assert words[start : start + 2] == ["asv", "run"]
+    start = words.index("rnnbench")
+    assert words[start : start + 2] == ["rnnbench", "run"]
     assert "--record-samples" in words
     return words[words.index("--machine") + 1], words[words.index("--bench") + 1], words[-1]
 
@@ -580,8 +580,8 @@ def test_the_command_names_the_environments_that_the_missing_need(measured, envi
 
 
 def test_a_gpus_command_names_its_device():
-    assert gap_of(RESULTS, "h100", "seed").command.startswith("RNNBENCH_DEVICE=cuda asv run")
-    assert gap_of(RESULTS, "epyc-2core", "seed").command.startswith("asv run")
+    assert gap_of(RESULTS, "h100", "seed").command.startswith("RNNBENCH_DEVICE=cuda rnnbench run")
+    assert gap_of(RESULTS, "epyc-2core", "seed").command.startswith("rnnbench run")
 
 
 def test_what_was_measured_in_any_environment_or_failed_is_not_missing(made):

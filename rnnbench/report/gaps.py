@@ -131,7 +131,7 @@ def _command(machine: str, commit: str, missing: Mapping[str, list[Cell]], facts
         patterns.append(rf"^({'|'.join(map(re.escape, names))})\(({sizes})\)")
     # The machine's name says nothing of the device: without this, its CPU would be timed.
     device = "RNNBENCH_DEVICE=cuda " if "gpu" in facts else ""
-    words = ["asv", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns)]
+    words = ["rnnbench", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns)]
     ours = {is_ours(history.describe(name)[0]) for name in missing}
     if ours != {True}:  # asv.conf.json's environment has Theano's variants alone
         words += ["--environment", "peers:3.11", *(["--environment", f"{THEANO}:3.11"] if True in ours else [])]

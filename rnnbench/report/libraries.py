@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnbench import files
+
 FOLDER = "libraries"
 
 # A server that doesn't answer must not hold a publish up for long.
@@ -70,7 +72,7 @@ def carry(html: Path) -> None:
     page = html / "index.html"
     text = page.read_text(encoding="utf-8")
     for library, data in libraries.items():
-        _write(html / FOLDER / library.place, data)
+        files.write(html / FOLDER / library.place, data)
         if library.address:
             address = re.escape(library.address)
             # A checksum in the page would need the server's leave for other origins.
@@ -87,7 +89,7 @@ def _load() -> dict[Library, bytes]:
     except (LibrariesMissing, OSError):
         found = _checked(_fetch(libraries))
     for library, data in found.items():
-        _write(cache / library.place, data)
+        files.write(cache / library.place, data)
     return found
 
 
@@ -125,11 +127,3 @@ def _unpack(library: Library, folder: Path) -> bytes:
         file = package.extractfile(f"package/{library.path}")
         assert file is not None, f"{library.place} is a folder"
         return file.read()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file at once or not at all: another publish may be reading it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    partial.replace(path)

@@ -114,7 +114,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
     of_machine = [run for run in runs if run.machine == machine]
     figures = _newest(_at(of_machine, commit) if commit else of_machine)
     if not figures:
-        raise NotFound(f"{results} has no figure of {machine}: time some with asv run --machine {machine}")
+        raise NotFound(f"{results} has no figure of {machine}: time some with rnnbench run --machine {machine}")
 
     others: list[Figure] = []
     if against == published.TITAN_X:

@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from rnnbench.theano_runtime import cuda, pieces
+from rnnbench.theano_runtime import cuda, cut_off, pieces
 from rnnbench.theano_runtime.pieces import Piece
 from rnnbench.variants.network import Unavailable
 
@@ -102,16 +102,21 @@ def _prepare(device: str) -> ModuleType:
     global _device
     if "theano" in sys.modules:
         raise Unavailable("Theano was imported before rnnbench could set it up: build the network first")
+    _check_users_settings()
     _load_blas()
     own_blas = _users_setting("blas.ldflags") is None
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
     folder = _include_folder(flags)
+    cut_off.remove(Path(_users_setting("base_compiledir") or "~/.theano").expanduser())
     defaults = _DEFAULTS | (cuda.prepare(_cache()) if device == "cuda" else {})
     _device = device
     with _settings(defaults, [f"-I{folder}", "-include", str(folder / _HEADER), *flags]), warnings.catch_warnings():
         # Our cudnn.h makes up for what Theano warns of.
         warnings.filterwarnings("ignore", "Your cuDNN version is more recent than")
-        theano = importlib.import_module("theano")
+        try:
+            theano = importlib.import_module("theano")
+        except ValueError as problem:
+            raise Unavailable(f"Theano refuses its settings: {_first_line(problem)}") from problem
     importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
     if device == "cuda":
         importlib.import_module("rnnbench.theano_runtime.shape_rewrite")
@@ -190,7 +195,9 @@ def _include_folder(flags: list[str]) -> Path:
     cache = _cache()
     folder = cache / f"include-{digest}"
     if folder.is_dir():
-        return folder
+        if cut_off.is_as_made(folder):
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
     cache.mkdir(parents=True, exist_ok=True)
     # Made aside and renamed into place: another process sees all of it or nothing.
     with tempfile.TemporaryDirectory(dir=cache) as aside:
@@ -204,6 +211,7 @@ def _include_folder(flags: list[str]) -> Path:
         header = made / _HEADER
         command = ["g++", "-x", "c++-header", *flags, *theanos, *includes, str(header), "-o", f"{header}.gch"]
         subprocess.run(command, check=True)
+        cut_off.note_sizes(made)
         try:
             made.rename(folder)
         except OSError:
@@ -258,6 +266,21 @@ def _users_setting(key: str) -> str | None:
     return files.get(section or "global", option, fallback=None)
 
 
+def _check_users_settings() -> None:
+    """Raise Unavailable where the user's settings can't be read, which Theano passes over or stops at."""
+    for name in filter(None, os.environ.get("THEANORC", "").split(os.pathsep)):
+        if not os.path.isfile(os.path.expanduser(name)):
+            raise Unavailable(f"{name}, which THEANORC names, is no file")
+    try:
+        _users_setting("floatX")
+    except (ValueError, configparser.Error) as problem:
+        raise Unavailable(f"THEANO_FLAGS or .theanorc can't be read: {_first_line(problem)}") from problem
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).partition("\n")[0][:300]
+
+
 def _check(theano: ModuleType, device: str) -> None:
     """Raise Unavailable if Theano would run, but not at its speed."""
     config = theano.config
@@ -275,5 +298,4 @@ def _check(theano: ModuleType, device: str) -> None:
     try:
         importlib.import_module("theano.scan_module.scan_perform_ext")
     except Exception as problem:
-        first_line = str(problem).partition("\n")[0][:300]
-        raise Unavailable(f"the C code of Theano's scan loop doesn't compile: {first_line}") from problem
+        raise Unavailable(f"the C code of Theano's scan loop doesn't compile: {_first_line(problem)}") from problem

@@ -137,6 +137,8 @@ def _find(asked: str | None, *toolkits: str | None) -> tuple[Piece, ...]:
     major = driver.cuda if driver.cuda in WHEELS else max(WHEELS)
     found = [find_nvrtc(places), find_cublas(places), find_headers(places), find_cudnn(places)]
     every = [driver]
+    if asked and not Path(asked).is_dir():
+        every.append(Piece(VARIABLE, reason=f"{asked}, which {VARIABLE} names, is no folder"))
     for piece in found:
         if piece.reason is None:
             piece = _fitting(piece, driver, found[1])

@@ -486,7 +486,9 @@ $(document).ready(function () {
         const ys = lines.flatMap((line) => line.points.map((point) => point[1]));
         const ticks = ticksBetween(Math.min(...ys), Math.max(...ys));
         const lowest = Math.min(ticks[0], ...ys), highest = Math.max(ticks[ticks.length - 1], ...ys);
-        const scale = (value, low, high, from, to) => from + (to - from) * Math.log(value / low) / Math.log(high / low);
+        // Where all are equal they stand in the middle.
+        const scale = (value, low, high, from, to) =>
+            from + (to - from) * (high > low ? Math.log(value / low) / Math.log(high / low) : 0.5);
         const x = (value) => scale(value, xs[0], xs[xs.length - 1], left + 8, width - right - 8);
         const y = (value) => scale(value, lowest, highest, height - bottom, top);
 

@@ -1,0 +1,181 @@
+"""What asv's files may hold: they come from whoever made them, and asv believes them all.
+
+asv stops with a traceback at a field of another type than it writes, and its pages take a name in
+benchmarks.json for markup. What is said here of each kind of file rules that out.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# No control characters, nothing that hides text or turns its direction, no markup.
+_UNSEEN = "\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+_TEXT = {"type": "string", "pattern": rf"\A[^<>{_UNSEEN}]*\Z", "maxLength": 1000}
+_CODE = {"type": "string", "pattern": r"\A[^{}]*\Z".format(_UNSEEN.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))}
+# A name is a file's or a folder's, and a JavaScript object's key.
+_NAMES = re.compile(rf"\A(?!\.|(?:__proto__|constructor|prototype)\Z)[^/\\<>{_UNSEEN}]{{1,200}}\Z")
+_NAME = {"type": "string", "pattern": _NAMES.pattern}
+_BENCHMARK = {"type": "string", "pattern": r"\A(?!__)[A-Za-z0-9_.]+\Z", "maxLength": 200}
+_MACHINE_NAME = {**_NAME, "format": "line"}
+# A fact and its name make a folder's name on the dashboard, and all of them its path.
+_FACT_NAME = {**_NAME, "format": "short"}
+_FACT_TEXT = {**_TEXT, "format": "line"}
+_BYTES = {"short": 40, "line": 150}
+_FACT = {"anyOf": [_FACT_TEXT, {"type": "null"}]}
+_FACTS = {"type": "object", "propertyNames": _FACT_NAME, "maxProperties": 20, "additionalProperties": _FACT}
+
+# NaN, which is n/a, is neither more nor less; an interval's ends may be infinite.
+_LARGEST = 1e300
+_MEASURED = {"anyOf": [{"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}, {"type": "null"}]}
+_STATISTIC = {"type": ["number", "null"]}
+_MOMENT = {"type": "integer", "minimum": 0, "maximum": 253402300799999}  # ms since 1970, to the year 9999
+_PARAMETERS = {"type": "array", "maxItems": 10, "items": {"type": "array", "maxItems": 1000, "items": _TEXT}}
+
+
+def _column(item: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "array", "items": item}, {"type": "null"}]}
+
+
+_COLUMNS = {
+    "result": _column(_MEASURED),
+    "params": _PARAMETERS,
+    "version": _FACT,
+    "started_at": {"anyOf": [_MOMENT, {"type": "null"}]},
+    "duration": _STATISTIC,
+    **{f"stats_{name}": _column(_STATISTIC) for name in ("ci_99_a", "ci_99_b", "q_25", "q_75", "number", "repeat")},
+    "samples": _column({"anyOf": [{"type": "array", "items": _MEASURED}, {"type": "null"}]}),
+    # A profile would be unpickled by who looks at it.
+    "profile": {"type": "null"},
+}
+
+_RESULTS = {
+    "commit_hash": {"type": "string", "pattern": r"\A[0-9a-f]{40,64}\Z"},
+    "date": _MOMENT,
+    "durations": {"type": "object", "additionalProperties": _STATISTIC},
+    "env_name": _NAME,
+    "env_vars": _FACTS,
+    "params": {**_FACTS, "properties": {"machine": _MACHINE_NAME}, "required": ["machine"]},
+    "python": _TEXT,
+    "requirements": _FACTS,
+    "result_columns": {"const": list(_COLUMNS)},
+    "results": {
+        "type": "object",
+        "propertyNames": _BENCHMARK,
+        "additionalProperties": {"type": "array", "items": list(_COLUMNS.values()), "additionalItems": False},
+    },
+    "version": {"const": 2},
+}
+# Of each process that timed a cell; what else it holds is for whoever reads it.
+_STATES = {"type": "array", "items": {"type": "object"}}
+_STATE = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _STATES}}
+_MACHINE = {
+    "type": "object",
+    "required": ["machine"],
+    "propertyNames": _FACT_NAME,
+    "maxProperties": 20,
+    "properties": {"machine": _MACHINE_NAME, "version": {"const": 1}},
+    "additionalProperties": _FACT_TEXT,
+}
+_DESCRIPTION = {
+    "name": _BENCHMARK,
+    "code": _CODE,
+    "param_names": {"type": "array", "items": _NAME},
+    "params": _PARAMETERS,
+    "type": _NAME,
+    "unit": _NAME,
+    "version": _TEXT,
+}
+_WORD = {"type": "string", "pattern": r"\A[^\x00]+\Z"}
+_LINE = {"type": "string", "pattern": r"\A[^\x00]*\Z"}
+_LINES = {"type": "array", "items": _LINE}
+_ANY_WORD = {"anyOf": [_WORD, {"type": "null"}]}
+_COMMANDS = {"anyOf": [_LINE, _LINES, {"type": "null"}]}
+_SECONDS = {"type": "number", "exclusiveMinimum": 0}
+_OBJECT = {"type": "object"}
+_OBJECTS = {"type": "array", "items": _OBJECT}
+_CONFIGURATION = {
+    **dict.fromkeys(("project", "repo", "env_dir", "benchmark_dir", "results_dir", "html_dir"), _WORD),
+    **dict.fromkeys(("project_url", "repo_subdir", "show_commit_url"), _LINE),
+    **dict.fromkeys(("pythons", "plugins", "conda_channels"), _LINES),
+    **dict.fromkeys(("build_command", "install_command", "uninstall_command"), _COMMANDS),
+    **dict.fromkeys(("environment_type", "dvcs", "conda_environment_file", "launch_method"), _ANY_WORD),
+    **dict.fromkeys(("install_timeout", "default_benchmark_timeout"), _SECONDS),
+    **dict.fromkeys(("matrix", "regressions_first_commits", "regressions_thresholds"), _OBJECT),
+    **dict.fromkeys(("exclude", "include"), _OBJECTS),
+    "branches": {"type": "array", "items": _ANY_WORD},
+    "build_cache_size": {"type": "integer", "minimum": 0},
+    "hash_length": {"type": "integer", "minimum": 1, "maximum": 64},
+}
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    # A setting that is misspelled would be passed over.
+    "asv.conf.json": {"type": "object", "properties": _CONFIGURATION, "additionalProperties": False},
+    "machine.json": {**_MACHINE, "required": ["machine", "version"]},
+    "benchmarks.json": {
+        "type": "object",
+        "required": ["version"],
+        "propertyNames": _BENCHMARK,
+        "properties": {"version": {"const": 2}},
+        "additionalProperties": {
+            "type": "object",
+            "required": list(_DESCRIPTION),
+            "properties": _DESCRIPTION,
+            "additionalProperties": {"anyOf": [_TEXT, _STATISTIC, {"type": "array", "items": _STATISTIC}]},
+        },
+    },
+    ".asv-machine.json": {
+        "type": "object",
+        "required": ["version"],
+        "propertyNames": _NAME,
+        "properties": {"version": {"const": 1}},
+        "additionalProperties": _MACHINE,
+    },
+    "results": {"type": "object", "required": list(_RESULTS), "properties": {**_RESULTS, "state": _STATE}},
+}
+
+
+def is_machine(name: str) -> bool:
+    """Return whether a machine may have this name: it is a folder's, too, and stands beside "version" in a file."""
+    return bool(_NAMES.match(name)) and _at_most(_BYTES["line"])(name) and name != "version"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return what a file of asv's holds: a machine.json, a benchmarks.json, a user's .asv-machine.json, or results.
+
+    Raises ValueError, with what is wrong, for a file that can't be used.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"it can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it isn't JSON, or was cut off: {error}") from error
+    check(path.name if path.name in _SCHEMAS else "results", content)
+    return content
+
+
+def check(kind: str, content: Any) -> None:
+    """Raise ValueError, with what is wrong, where a file of this name can't hold this content."""
+    import fastjsonschema
+
+    try:
+        _checker(kind)(content)
+    except fastjsonschema.JsonSchemaValueException as error:
+        place = str(error.name).removeprefix("data").lstrip(".")
+        raise ValueError(f"{f'its {place}' if place else 'it'} isn't as asv writes it") from error
+
+
+@functools.cache
+def _checker(kind: str) -> Callable[[Any], object]:
+    import fastjsonschema
+
+    formats = {name: _at_most(most) for name, most in _BYTES.items()}
+    return fastjsonschema.compile(_SCHEMAS[kind], formats=formats)
+
+
+def _at_most(most: int) -> Callable[[str], bool]:
+    return lambda text: len(text.encode(errors="replace")) <= most

@@ -1,0 +1,109 @@
+"""A compile cache that is shared, cut off, or left by a process that was killed: the next process repairs it alone."""
+
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rnnbench import theano_runtime
+
+SEED = int(os.environ.get("RNNBENCH_TEST_SEED", secrets.randbelow(10**6)))
+
+# A few small modules of their own, and the ones that every process loads.
+PROGRAM = """
+import numpy as np
+from rnnbench import theano_runtime
+tensor = theano_runtime.prepare().tensor
+x = tensor.fmatrix()
+function = tensor.basic.theano.function([x], [tensor.tanh(x) * 2 + 1, tensor.dot(x, x.T)])
+value = np.arange(6, dtype="float32").reshape(2, 3)
+for found, expected in zip(function(value), (np.tanh(value) * 2 + 1, value @ value.T)):
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+"""
+
+
+@pytest.fixture
+def draw():
+    """A random generator; its seed is shown where a test fails."""
+    print(f"RNNBENCH_TEST_SEED={SEED}")
+    return random.Random(SEED)
+
+
+@pytest.fixture(scope="module")
+def headers(tmp_path_factory):
+    """A cache of the compiler's headers, apart from the user's."""
+    theano_runtime.prepare()
+    folder = tmp_path_factory.mktemp("headers")
+    shutil.copytree(theano_runtime._cache(), folder / "rnnbench")
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, compile_cache):
+    """A cache with the modules that take long, and no others."""
+    for name in ("cutils_ext", "lazylinker_ext", "scan_perform"):
+        for folder in Path(compile_cache).glob(f"compiledir_*/{name}"):
+            shutil.copytree(folder, tmp_path / folder.parent.name / name)
+    return tmp_path
+
+
+@pytest.fixture
+def start(cache, headers, environment):
+    def start(**options):
+        flags = {"THEANO_FLAGS": f"base_compiledir={cache},compile.wait=1", "XDG_CACHE_HOME": str(headers)}
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", PROGRAM]
+        return subprocess.Popen(command, env=environment | flags, stdout=pipe, stderr=pipe, text=True, **options)
+
+    return start
+
+
+def succeed(*processes):
+    """Wait for each; return what they said."""
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "".join(said)
+    return "".join(said)
+
+
+def test_processes_fill_a_cache_together(start):
+    succeed(start(), start())
+
+
+def test_what_was_cut_off_is_compiled_again(start, cache, draw):
+    succeed(start())
+    modules = [path for path in cache.rglob("*.so") if "scan_perform" not in path.parts]
+    keys = list(cache.rglob("key.pkl"))
+    versions = list(cache.rglob("lazylinker_ext/__init__.py"))
+    assert modules
+    assert keys
+    assert versions
+    for kind in (modules, keys, versions):
+        path = draw.choice(kind)
+        size = draw.randrange(path.stat().st_size)
+        os.truncate(path, size)
+        said = succeed(start())
+        assert path.suffix != ".so" or f"{path} was cut off: it is compiled again" in said, size
+
+
+def test_a_header_that_was_cut_off_is_compiled_again(start, headers, cache, draw):
+    for header in headers.rglob("*.gch"):
+        os.truncate(header, draw.randrange(header.stat().st_size))
+    succeed(start())
+
+
+def test_a_process_that_was_killed_leaves_a_cache_that_works(start, cache, draw):
+    for _ in range(2):
+        process = start(start_new_session=True)
+        time.sleep(draw.uniform(1, 6))
+        os.killpg(process.pid, signal.SIGKILL)  # the compiler too
+        process.communicate()
+        succeed(start())
+        for module in cache.glob("compiledir_*/tmp*"):
+            shutil.rmtree(module)
