@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import fcntl
 import html
+import itertools
 import json
 import os
 import shutil
@@ -183,16 +184,22 @@ def _signals_raise() -> Iterator[list[int]]:
         signal.alarm(_PATIENCE)
         raise Ended(received[0])
 
+    def pass_over(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, Ended):
+            sys.__unraisablehook__(unraisable)
+
     libc = ctypes.CDLL(None)
     # asv starts its programs with a function to call in the child, which is when Python calls this one.
     os.register_at_fork(after_in_child=lambda: libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL))
     # What nohup has started outlives its terminal.
     heeded = [number for number in _SIGNALS if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN)]
     handlers = {number: signal.signal(number, end) for number in heeded}
+    hook, sys.unraisablehook = sys.unraisablehook, pass_over
     try:
         yield received
     finally:
         signal.alarm(0)
+        sys.unraisablehook = hook
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -260,6 +267,11 @@ def _keep_figures(path: Path, recorded: Path) -> None:
             continue
         _say(f"{name} failed where it has figures on record, which are kept: {len(kept)}")
         row += [None] * (len(old) - len(row))
+        cells = [", ".join(sizes) for sizes in itertools.product(*row[1])]
+        states = earlier.get("state", {}).get(name, {})
+        kept_states = {cells[cell]: states[cells[cell]] for cell in kept if cells[cell] in states}
+        if kept_states:
+            content.setdefault("state", {}).setdefault(name, {}).update(kept_states)
         # The result, and after the columns on the whole benchmark its statistics and samples.
         for column in (0, *range(5, len(old))):
             if old[column] is not None:

@@ -26,14 +26,14 @@ FACTOR = "1.5"
 class Clone:
     """A clone of this repository with a home of its own, which shares the test run's compile cache."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, environment):
         self.path = folder / "rnnbench"
         home = folder / "home"
         home.mkdir()
         cache = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
         flags = [os.environ.get("THEANO_FLAGS", ""), f"base_compiledir={Path.home() / '.theano'}"]
         self.environment = {
-            **os.environ,
+            **environment,
             "HOME": str(home),
             "XDG_CACHE_HOME": str(cache),
             "THEANO_FLAGS": ",".join(filter(None, reversed(flags))),
@@ -90,8 +90,8 @@ class Clone:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    return Clone(tmp_path_factory.mktemp("asv"))
+def clone(tmp_path_factory, environment):
+    return Clone(tmp_path_factory.mktemp("asv"), environment)
 
 
 @pytest.fixture(scope="module")

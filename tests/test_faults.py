@@ -39,8 +39,8 @@ def draw():
 class Checkout(Clone):
     """A clone whose runs use this interpreter, with figures of every benchmark on record at the head's commit."""
 
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, folder, environment):
+        super().__init__(folder, environment)
         self.results = self.path / "results"
         self.head = self.git("rev-parse", "HEAD")
         assert self.finish(self.start())[0] == 0
@@ -82,12 +82,14 @@ class Checkout(Clone):
     def changed(self, before):
         """Return the benchmarks whose figures are others now; nothing else may be."""
         after = self.recorded()
-        old, new = before[self.file]["results"], after[self.file]["results"]
-        benchmarks = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+        changed = set()
+        for part in ("results", "state"):
+            old, new = before[self.file].get(part, {}), after[self.file].get(part, {})
+            changed |= {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
         for content in (before, after):
-            content[self.file] = {**content[self.file], "results": None, "durations": None}
+            content[self.file] = {**content[self.file], "results": None, "durations": None, "state": None}
         assert after == before
-        return benchmarks
+        return changed
 
     def processes(self):
         """Yield the number and the command of each process that works on this checkout."""
@@ -125,8 +127,8 @@ class Checkout(Clone):
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    return Checkout(tmp_path_factory.mktemp("faults"))
+def checkout(tmp_path_factory, environment):
+    return Checkout(tmp_path_factory.mktemp("faults"), environment)
 
 
 def test_a_run_that_is_ended_at_any_moment_loses_nothing(checkout, draw):
@@ -344,7 +346,7 @@ def campaign(runs, seed):
     """End runs at random moments; print each, and how many lost something, which ends the campaign."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
-        checkout = Checkout(Path(folder))
+        checkout = Checkout(Path(folder), dict(os.environ))
         seconds = checkout.seconds_of_one()
         print(f"seed {seed}: {runs} runs of {seconds:.1f} s", flush=True)
         tally = {}
