@@ -7,11 +7,12 @@ benchmarks.json for markup. What is said here of each kind of file rules that ou
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from rnnbench import history
 
 # No control characters, nothing that hides text or turns its direction, no markup.
 _UNSEEN = "\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
@@ -148,12 +149,7 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises ValueError, with what is wrong, for a file that can't be used.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"it can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it isn't JSON, or was cut off: {error}") from error
+    content = history.parse(path)
     check(path.name if path.name in _SCHEMAS else "results", content)
     return content
 

@@ -7,6 +7,7 @@ peers have an environment.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import json
 import os
@@ -99,9 +100,12 @@ class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no ty
         """Add to what asv has written so far."""
         html = Path(conf.html_dir)
         _fill_summaries(html, benchmarks)
+        # The millions of figures that come and go make Python look for garbage among all that asv holds.
+        gc.disable()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default", ResultsWarning)
             page.write(Path(conf.results_dir), html)
+        gc.enable()
         for warning in caught:
             log.warning(str(warning.message))
         try:
