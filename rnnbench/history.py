@@ -286,7 +286,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 high,
                 samples,
                 version,
-                _marks(states.get(", ".join(map(str, cell)))) if outcome == "ok" else None,
+                _marks(states.get(", ".join(map(str, cell)))) if states and outcome == "ok" else None,
             )
         )
     return measured

@@ -25,19 +25,26 @@ from rnnbench import Workload
 from rnnbench.grids import GRIDS, PARAMS, Cell
 from rnnbench.report import absence
 from rnnbench.report import page as dashboard
+from rnnbench.state import MARKS
+from rnnbench.variants import VARIANTS
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MACHINES = {path.parent.name: path for path in recorded.RESULTS.glob(f"*/{recorded.COMMIT}-*.json")}
 CELLS = list(itertools.product(*PARAMS))
 FAILED = (128, 30, 512, 1)
+TORCH = "lstm.TorchLSTM.time_train"
+DOUBTFUL = {(32, 30, 128, 1): ["busy"], (32, 30, 512, 1): ["busy", "throttled"], (128, 30, 128, 1): []}
 FLOPS, BANDWIDTH = 6.7e13, 3.35e12
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (on Debian: apt-get install chromium)")
 
 
 class History:
-    """A copy of what was recorded with more in it: an older commit of the H100, half as fast, where a cell failed."""
+    """A copy of what was recorded with more in it: an older commit of the H100, half as fast, where a cell failed.
+
+    torch trains there in 0.8 times cudnn's time, on a machine that was busy now and then.
+    """
 
     def __init__(self, folder):
         self.folder = folder
@@ -55,8 +62,15 @@ class History:
                 values = row[columns.index(column)]
                 row[columns.index(column)] = [value and 2 * value for value in values]
         failing = content["results"]["lstm.CudnnLSTM.time_train"]
+        content["results"][TORCH] = [
+            [value and 0.8 * value for value in values] if name in ("result", "stats_q_25", "stats_q_75") else values
+            for name, values in zip(columns, failing, strict=False)
+        ]
+        seen = {", ".join(map(str, cell)): [{"marks": marks}] for cell, marks in DOUBTFUL.items()}
+        content["state"] = {TORCH: seen}
         failing[columns.index("result")][CELLS.index(FAILED)] = None
-        (self.results / "h100" / f"{self.older[:8]}-{content['env_name']}.json").write_text(json.dumps(content))
+        self.path = newer.with_name(f"{self.older[:8]}-{content['env_name']}.json")
+        self.path.write_text(json.dumps(content))
 
         facts = json.loads((self.results / "h100" / "machine.json").read_text())
         facts |= {"float32_flops": f"{FLOPS:g}", "memory_bandwidth": f"{BANDWIDTH:g}"}
@@ -286,15 +300,13 @@ def test_build_time_memory_and_accuracy_are_those_in_results(site):
 
 def test_the_selectors_change_what_is_shown(site, history):
     tab = site(dashboard.NAME)
-    older = next((history.results / "h100").glob(f"{history.older[:8]}-*.json"))
-
     tab.select_option("#rn-machine", "h100")
     tab.wait_for_selector("text=Shown: h100 at")
     assert figures_are_shown(rows(tab, "#rn-times"), MACHINES["h100"], GRIDS["seed"]) == 40
 
     tab.select_option("#rn-commit", history.older)
     tab.wait_for_selector(f"text=h100 at {history.older[:8]}")
-    assert figures_are_shown(rows(tab, "#rn-times"), older, GRIDS["seed"]) == 39
+    assert figures_are_shown(rows(tab, "#rn-times"), history.path, GRIDS["seed"]) == 39
 
     tab.select_option("#rn-grid", "quick")
     tab.wait_for_selector("text=the quick grid")
@@ -389,6 +401,40 @@ def test_the_speed_up_over_scan(site, history):
     assert all(same(text.rstrip("×"), ratio) for text, ratio in zip(shown, expected, strict=True))
 
 
+def test_the_best_of_each_cell(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.older, grid="full")
+    shown = rows(tab, "#rn-ranking")
+    times = {name: stored(history.path, f"lstm.{name}LSTM.time_train") for name in ("Scan", "Cudnn", "Torch")}
+    assert {cell for cell, call in shown if call == "train"} == set(times["Torch"])
+    for cell, torch in times["Torch"].items():
+        best, lead, of_floor, theano = shown[cell, "train"]
+        name, other = ("scan", times["Scan"]) if cell == FAILED else ("cudnn", times["Cudnn"])
+        ratios = [other[cell][0] / torch[0], other[cell][1] / torch[2], other[cell][2] / torch[1]]
+        assert (best, lead.split()[-1]) == ("torch", name)
+        assert (theano.split()[0], theano.split()[-1]) == (name, "torch")
+        inverse = [1 / ratios[0], 1 / ratios[2], 1 / ratios[1]]
+        for text, ratio in zip(numbers(lead) + numbers(theano), ratios + inverse, strict=True):
+            assert same(text, ratio)
+        work = Workload(*cell)
+        least = max(work.train_flops / FLOPS, work.train_bytes / BANDWIDTH)
+        assert same(of_floor.rstrip("%"), 100 * least / torch[0])
+
+
+def test_where_one_variant_was_timed_none_is_the_best(site):
+    assert not site(dashboard.NAME, machine="epyc-2core").get_by_text("The best of each cell").is_visible()
+
+
+def test_what_the_machines_state_makes_doubtful_is_marked_and_explained(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.older)
+    shown = rows(tab, "#rn-times")
+    starred = {(cell, version) for (cell, version), texts in shown.items() if texts[0].endswith("*")}
+    assert starred == {(cell, "torch") for cell, marks in DOUBTFUL.items() if marks}
+    assert tab.locator("#rn-times p").all_text_contents() == [
+        f"*: {count}, {mark}: {MARKS[mark]}." for count, mark in (("2 figures", "busy"), ("1 figure", "throttled"))
+    ]
+    assert "*" not in site(dashboard.NAME, machine="h100", commit=history.newest).locator("main").text_content()
+
+
 def test_the_share_of_the_floor(site, history):
     tab = site(dashboard.NAME, machine="h100", commit=history.newest)
     shown = heat(tab, "#rn-floor")
@@ -418,6 +464,24 @@ def test_the_slope_of_a_line(site, history):
     assert f"cudnn, train: slope {slope}" in figure.text_content()
     row = tab.locator("#rn-slopes tbody tr", has_text="cudnn, train")
     assert row.locator("td").nth(1).text_content() == slope
+
+
+def test_no_two_lines_look_the_same(tab, html, serve, tmp_path):
+    data = shutil.copytree(html, tmp_path / "html") / dashboard.NAME
+    index = json.loads((data / "index.json").read_text())
+    number, machine = next(pair for pair in enumerate(index["machines"]) if pair[1]["name"] == "h100")
+    machine |= {"floors": {variant: {} for variant in VARIANTS}, "reasons": {variant: [] for variant in VARIANTS}}
+    (data / "index.json").write_text(json.dumps(index))
+    path = data / f"{number}-{machine['commits'][0][0]}.json"
+    content = json.loads(path.read_text())
+    content["series"] = [{**content["series"][0], "variant": variant} for variant in VARIANTS]
+    path.write_text(json.dumps(content))
+
+    opener(tab, serve(tmp_path / "html"))(dashboard.NAME, machine="h100")
+    look = """lines => lines.map(line => [...line.querySelectorAll('svg *')].map(part => [
+        part.outerHTML, ...['color', 'fill', 'strokeDasharray'].map(name => getComputedStyle(part)[name])]).join())"""
+    looks = tab.locator("figure.growth >> nth=0 >> li").evaluate_all(look)
+    assert len(looks) == len(set(looks)) == 2 * len(VARIANTS)
 
 
 def test_the_published_figures_and_the_ratio_to_them(site, history):
@@ -475,14 +539,16 @@ def test_text_from_results_is_never_markup(tab, html, serve, tmp_path):
     }
     (data / "index.json").write_text(json.dumps(index))
     file = data / f"0-{index['machines'][0]['commits'][0][0]}.json"
-    series = [one | {"variant": hostile, "environment": hostile} for one in json.loads(file.read_text())]
-    file.write_text(json.dumps(series))
+    series = [one | {"variant": hostile, "environment": hostile} for one in json.loads(file.read_text())["series"]]
+    ranking = ["", [hostile], [["1", "32 × 30", "128", hostile, hostile]]]
+    file.write_text(json.dumps({"series": series, "ranking": ranking}))
 
     opener(tab, serve(tmp_path / "html"))(dashboard.NAME)
     assert tab.locator(f"#{dashboard.NAME} img").count() == 0
     assert tab.locator("#rn-facts dd").first.text_content() == hostile
     assert hostile in tab.locator("#rn-machine").text_content()
     assert hostile in tab.locator("#rn-times").text_content()
+    assert hostile in tab.locator("#rn-ranking").text_content()
 
 
 def test_no_results_at_all(tab, html, serve, tmp_path):

@@ -399,7 +399,7 @@ def test_a_mark_can_name_its_variants():
 def test_the_standings_are_of_each_cell_and_precision(made):
     times = {"Scan": 4e-3, "Cudnn": 2e-3, "Torch": 1.6e-3, "JaxScan": 3e-3, "CudnnTF32": 1e-3}
     synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(**times))
-    (one,) = tables.make(made, "north").standings  # of TF32 there is one alone
+    (one,) = tables.standings(tables.make(made, "north").rows)  # of TF32 there is one alone
     assert (one.cell, one.quantity, one.tf32) == (CELL, "train", False)
     assert (one.best.figure.variant, one.lead.other.figure.variant) == ("torch", "cudnn")
     assert one.lead.times == pytest.approx(2 / 1.6)
@@ -414,7 +414,7 @@ def test_a_variant_of_two_environments_stands_once_by_its_faster_one(made):
     for environment, factor in (("slow", 2), ("fast", 1)):
         content = timed(Scan=factor * 1e-3, Cudnn=factor * 4e-3)
         synthetic.write_run(made, "north", synthetic.commit_hash(0), content, environment=environment)
-    (one,) = tables.make(made, "north").standings
+    (one,) = tables.standings(tables.make(made, "north").rows)
     assert (one.best.version, one.lead.other.version) == ("scan (fast)", "cudnn (fast)")
     assert one.lead.times == pytest.approx(4)
     assert one.ours is None  # there is no peer
@@ -425,7 +425,7 @@ def test_what_is_wrong_does_not_stand(error, best, made):
     content = timed(Scan=4e-3, Cudnn=3e-3, Torch=1e-3)
     content["accuracy.TorchAccuracy.track_gradients"] = synthetic.tracked([error, *[NAN] * 35])
     synthetic.write_run(made, "north", synthetic.commit_hash(0), content)
-    (one,) = tables.make(made, "north").standings
+    (one,) = tables.standings(tables.make(made, "north").rows)
     assert one.best.figure.variant == best
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rnnbench.history import Figure
 from rnnbench.report import absence, plot
-from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus
+from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, standings
 from rnnbench.state import MARKS
 
 UNITS = {
@@ -44,7 +44,7 @@ def tables(report: Report) -> list[Table]:
     rest = {"memory": "Memory, MB", "error_outputs": "Error, outputs", "error_gradients": "Error, gradients"}
     drawn = [
         _times(report),
-        _standings(report),
+        ranking(standings(report.rows)),
         _table("From a started Python to the first result", builds, report),
         _table("Memory of a train step, and error against float64", rest, report),
         _slopes(report),
@@ -69,6 +69,37 @@ def markdown_times(report: Report) -> str:
     if notes := doubts(calls):
         lines += ["", *(f"- {_escape(f'*: {note}')}" for note in notes)]
     return "\n".join(lines)
+
+
+def ranking(ranked: Sequence[Standing]) -> Table:
+    """Return the table of how the variants stand; its rows begin with the depth, batch × seq and hidden."""
+    of_floor = any(one.best.of_floor for one in ranked)
+    return Table(
+        "The best of each cell, and Theano's best beside the best peer",
+        [
+            "depth",
+            "batch × seq",
+            "hidden",
+            "call",
+            "best",
+            "vs the next",
+            *(["of floor"] if of_floor else []),
+            "Theano vs peer",
+        ],
+        [
+            [
+                str(one.cell.depth),
+                f"{one.cell.batch} × {one.cell.seq}",
+                str(one.cell.hidden),
+                f"{one.quantity}{', TF32' if one.tf32 else ''}",
+                one.best.version,
+                f"{_times_as_fast(one.lead)} {one.lead.other.version}",
+                *([_shown(one.best, "of_floor")] if of_floor else []),
+                f"{one.ours.one.version} {_times_as_fast(one.ours)} {one.ours.other.version}" if one.ours else "",
+            ]
+            for one in ranked
+        ],
+    )
 
 
 def doubts(report: Report) -> list[str]:
@@ -98,7 +129,7 @@ def as_json(report: Report) -> str:
         "differences": list(report.differences),
         "precision": report.precision,
         "figures": _records(report),
-        "standings": [_standing(one) for one in report.standings],
+        "standings": [_standing(one) for one in standings(report.rows)],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -172,36 +203,6 @@ def _standing(one: Standing) -> dict[str, object]:
 
 def _comparison(versus: Versus) -> dict[str, object]:
     return {**versus._asdict(), "one": versus.one.version, "other": versus.other.version}
-
-
-def _standings(report: Report) -> Table:
-    of_floor = any(one.best.of_floor for one in report.standings)
-    return Table(
-        "The best of each cell, and Theano's best beside the best peer",
-        [
-            "depth",
-            "batch × seq",
-            "hidden",
-            "call",
-            "best",
-            "vs the next",
-            *(["of floor"] if of_floor else []),
-            "Theano vs peer",
-        ],
-        [
-            [
-                str(one.cell.depth),
-                f"{one.cell.batch} × {one.cell.seq}",
-                str(one.cell.hidden),
-                f"{one.quantity}{', TF32' if one.tf32 else ''}",
-                one.best.version,
-                f"{_times_as_fast(one.lead)} {one.lead.other.version}",
-                *([_shown(one.best, "of_floor")] if of_floor else []),
-                f"{one.ours.one.version} {_times_as_fast(one.ours)} {one.ours.other.version}" if one.ours else "",
-            ]
-            for one in report.standings
-        ],
-    )
 
 
 def _times_as_fast(versus: Versus) -> str:
@@ -310,7 +311,7 @@ def _notes(report: Report) -> Sequence[str]:
         notes.append(f"vs {BASELINE}: how many times as fast as {BASELINE}, by the medians.")
     if any(row.of_floor for row in rows):
         notes.append("of floor: 100% is the least time that the hardware's peak rates allow.")
-    if report.standings:
+    if standings(rows):
         notes.append("vs the next, vs peer: how many times as fast, and by the quartiles at worst and at best.")
     if any(row.figure.state == "failed" for row in rows):
         notes.append(f"failed: {absence.FAILED}.")

@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from rnnbench import history, selftest
+from rnnbench import history, selftest, state
 from rnnbench.floor import Floor, floor
 from rnnbench.grids import GRIDS
-from rnnbench.report import absence, published
-from rnnbench.report.tables import BASELINE, CALLS
+from rnnbench.report import absence, formats, published
+from rnnbench.report.tables import BASELINE, CALLS, compare, is_wrong, standings
 
 NAME = "recurrent-networks"  # in the page's address, and the name of its files and its folder
 TITLE = "Recurrent networks"
@@ -58,11 +58,11 @@ def write(results: Path, html: Path) -> None:
     folders: dict[str, Path] = {}
     for (machine, commit), of_commit in runs.items():
         folders[machine] = of_commit[0].path.parent
-        series = _series(of_commit)
+        content = _content(of_commit, machines[machine])
         # A machine's name may hold what a file's can't.
-        _save(folder / f"{numbers[machine]}-{commit}.json", series)
+        _save(folder / f"{numbers[machine]}-{commit}.json", content)
         commits[machine].append([commit, of_commit[0].date])
-        variants[machine].update(one["variant"] for one in series)
+        variants[machine].update(one["variant"] for one in content["series"])
     _save(
         folder / "index.json",
         {
@@ -84,25 +84,33 @@ def write(results: Path, html: Path) -> None:
             "published": _published(),
             "baseline": BASELINE,
             "failed": absence.FAILED,
+            "marks": state.MARKS,
         },
     )
 
 
-def _series(runs: Iterable[history.Run]) -> list[dict[str, Any]]:
+def _content(runs: Iterable[history.Run], facts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a machine's file of a commit has: its figures, and the report's table of the best of each cell."""
+    figures = [figure for run in runs for figure in history.read(run, unavailable=True)]
+    # The few that a ranking needs.
+    ranked = [figure for figure in figures if figure.value and (figure.quantity in CALLS or is_wrong(figure))]
+    return {"series": _series(figures), "ranking": formats.ranking(standings(compare(ranked, (), facts)))}
+
+
+def _series(figures: Iterable[history.Figure]) -> list[dict[str, Any]]:
     """Return the figures of a machine and commit: a series for each variant and environment.
 
-    A figure is its cell's position, its value, its quartiles, and the number of samples. What is n/a
-    isn't listed; a variant that is n/a throughout has a series without figures.
+    A figure is its cell's position, its value, its quartiles, the number of samples, and its marks if it
+    has any. What is n/a isn't listed; a variant that is n/a throughout has a series without figures.
     """
     series: dict[tuple[str, str], dict[str, list[list[Any]]]] = {}
-    for run in runs:
-        for figure in history.read(run, unavailable=True):
-            quantities = series.setdefault((figure.variant, figure.environment), {})
-            # The parameters may have been others once: the tab shows the grid of today.
-            position = _POSITIONS.get(figure.cell)
-            if figure.state != "n/a" and position is not None:
-                row = [position, figure.value, figure.low, figure.high, figure.samples]
-                quantities.setdefault(figure.quantity, []).append(row)
+    for figure in figures:
+        quantities = series.setdefault((figure.variant, figure.environment), {})
+        # The parameters may have been others once: the tab shows the grid of today.
+        position = _POSITIONS.get(figure.cell)
+        if figure.state != "n/a" and position is not None:
+            row = [position, figure.value, figure.low, figure.high, figure.samples]
+            quantities.setdefault(figure.quantity, []).append([*row, figure.marks] if figure.marks else row)
     measured = {variant for (variant, _), quantities in series.items() if quantities}
     return [
         {"variant": variant, "environment": environment, "figures": quantities}

@@ -47,7 +47,7 @@ SOURCES = {
             "back end.",
             "Their network gave its last hidden state alone; ours gives every step's.",
             "Their Train included an SGD update; ours has none.",
-            "Torch and TensorFlow, which they timed too, have no counterpart here.",
+            "Their Torch, which was Lua's, and their TensorFlow are compared with none of today's peers.",
         ),
     ),
 }

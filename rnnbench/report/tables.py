@@ -7,7 +7,7 @@ import itertools
 import math
 import platform
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,33 +67,6 @@ class Report(NamedTuple):
     precision: str | None  # from which change on the machine's figures show it, in a sentence; None: unmeasured
     rows: list[Row]
 
-    @property
-    def standings(self) -> list[Standing]:
-        """How the variants stand wherever two were timed, in the order of the tables.
-
-        What isn't as accurate there as its tolerance asks doesn't stand.
-        """
-        wrong = {(row.figure.cell, row.version) for row in self.rows if _is_wrong(row.figure)}
-        found: dict[tuple[Cell, str, bool], dict[str, Row]] = defaultdict(dict)
-        for row in self.rows:
-            figure = row.figure
-            if figure.quantity in CALLS and figure.value and (figure.cell, row.version) not in wrong:
-                fastest = found[figure.cell, figure.quantity, figure.variant.endswith("tf32")]
-                fastest[figure.variant] = min(row, fastest.get(figure.variant, row), key=_seconds)
-        standings = []
-        for (cell, quantity, tf32), fastest in found.items():
-            best, *others = sorted(fastest.values(), key=_seconds)
-            if others:
-                ours, peer = (
-                    next((row for row in (best, *others) if is_ours(row.figure.variant) == wanted), None)
-                    for wanted in (True, False)
-                )
-                beside = _versus(ours, peer) if ours and peer else None
-                standings.append(Standing(cell, quantity, tf32, best, _versus(best, others[0]), beside))
-        # Sorted by what tells them apart, a cell's stay together and in place.
-        places = {cell: place for place, cell in enumerate(dict.fromkeys(one.cell for one in standings))}
-        return sorted(standings, key=lambda one: (places[one.cell], one.tf32, CALLS.index(one.quantity)))
-
 
 def make(results: Path, machine: str | None = None, commit: str | None = None, against: str | None = None) -> Report:
     """Return what a machine measured at a commit.
@@ -143,8 +116,35 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         others[0].commit if others else "",
         published.SOURCES[published.DEFAULT].differences if against == published.TITAN_X else (),
         selftest.sentence(verdicts) if verdicts else None,
-        _rows(figures, others, facts[machine]),
+        compare(figures, others, facts[machine]),
     )
+
+
+def standings(rows: Sequence[Row]) -> list[Standing]:
+    """Return how the variants stand wherever two were timed, in the order of the rows.
+
+    What isn't as accurate there as its tolerance asks doesn't stand.
+    """
+    wrong = {(row.figure.cell, row.version) for row in rows if is_wrong(row.figure)}
+    found: dict[tuple[Cell, str, bool], dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        figure = row.figure
+        if figure.quantity in CALLS and figure.value and (figure.cell, row.version) not in wrong:
+            fastest = found[figure.cell, figure.quantity, figure.variant.endswith("tf32")]
+            fastest[figure.variant] = min(row, fastest.get(figure.variant, row), key=_seconds)
+    ranked = []
+    for (cell, quantity, tf32), fastest in found.items():
+        best, *others = sorted(fastest.values(), key=_seconds)
+        if others:
+            ours, peer = (
+                next((row for row in (best, *others) if is_ours(row.figure.variant) == wanted), None)
+                for wanted in (True, False)
+            )
+            beside = _versus(ours, peer) if ours and peer else None
+            ranked.append(Standing(cell, quantity, tf32, best, _versus(best, others[0]), beside))
+    # Sorted by what tells them apart, a cell's stay together and in place.
+    places = {cell: place for place, cell in enumerate(dict.fromkeys(one.cell for one in ranked))}
+    return sorted(ranked, key=lambda one: (places[one.cell], one.tf32, CALLS.index(one.quantity)))
 
 
 def day(milliseconds: int) -> datetime.date:
@@ -171,11 +171,13 @@ def _newest(runs: Iterable[Run]) -> list[Figure]:
     return []
 
 
-def _rows(figures: Sequence[Figure], others: Iterable[Figure], facts: dict[str, str]) -> list[Row]:
+def compare(figures: Sequence[Figure], others: Iterable[Figure], facts: Mapping[str, str]) -> list[Row]:
+    """Return a machine's figures beside others and its floors, in the order of the tables."""
     environments: dict[str, set[str]] = defaultdict(set)
     for figure in figures:
         environments[figure.variant].add(figure.environment)
-    baselines, counterparts = _by_key(figures), _by_key(others)
+    baselines = _by_key(figure for figure in figures if figure.variant == BASELINE)
+    counterparts = _by_key(others)
 
     rows = []
     for figure in sorted(figures, key=_order):
@@ -187,16 +189,19 @@ def _rows(figures: Sequence[Figure], others: Iterable[Figure], facts: dict[str, 
                 least = floor(figure.cell, figure.quantity, figure.variant, facts)
                 of_floor = least and least.seconds / figure.value
                 if figure.variant != BASELINE:
-                    speedup = _quotient(figure, baselines[BASELINE, figure.quantity, figure.cell])
-            if figure.quantity in _COMPARED:
-                against = _quotient(figure, counterparts[figure.variant, figure.quantity, figure.cell])
+                    speedup = _quotient(figure, baselines.get((BASELINE, figure.quantity, figure.cell), ()))
+            if counterparts and figure.quantity in _COMPARED:
+                against = _quotient(figure, counterparts.get((figure.variant, figure.quantity, figure.cell), ()))
         rows.append(Row(figure, version, speedup, of_floor, against))
     return rows
 
 
-def _is_wrong(figure: Figure) -> bool:
+def is_wrong(figure: Figure) -> bool:
+    """Return whether a figure is an error larger than its variant's tolerance."""
+    if not figure.quantity.startswith("error") or not figure.value:
+        return False
     row = VARIANTS.get(figure.variant)
-    return bool(figure.quantity.startswith("error") and figure.value and row and figure.value > row.tolerance)
+    return row is not None and figure.value > row.tolerance
 
 
 def _seconds(row: Row) -> float:

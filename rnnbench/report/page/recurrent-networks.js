@@ -7,7 +7,7 @@ $(document).ready(function () {
     const DEFAULT_GRID = 'seed';
     const SIZES = ['batch', 'seq', 'hidden', 'depth'];
     const TIMES = ['train', 'forward'];
-    const STYLES = 6;  // colours and markers of lines
+    const LOOKS = 6;  // colours of lines, and as many markers
     // Where a heat map's colours change, from the lightest to the darkest.
     const SPEEDUP_STEPS = [1, 1.5, 2, 3, 5, 8];
     const FLOOR_STEPS = [0, 5, 10, 20, 40, 70];
@@ -49,7 +49,7 @@ $(document).ready(function () {
             return render(params);
         }).catch(function (error) {
             element('rn-results').hidden = true;
-            say('This page’s data can’t be read (' + error.message + '). Run asv publish again, or reload the page.');
+            say('This page’s data can’t be read (' + error.message + '). Run make publish again, or reload the page.');
         });
     }
 
@@ -92,11 +92,11 @@ $(document).ready(function () {
         fill(choices.commit, machine.commits.map((one) => [one[0], abbreviated(one[0]) + ', ' + day(one[1])]), commit[0]);
         fill(choices.grid, Object.keys(index.grids).map((one) => [one, one + ' (' + index.grids[one].length + ' cells)']), grid);
 
-        const series = await load(index.machines.indexOf(machine) + '-' + commit[0] + '.json');
+        const { series, ranking } = await load(index.machines.indexOf(machine) + '-' + commit[0] + '.json');
         if (current !== request) {
             return;  // another choice was made meanwhile
         }
-        draw(machine, named(series, machine), index.grids[grid]);
+        draw(machine, named(series, machine), ranking, index.grids[grid]);
         element('rn-results').hidden = false;
         say('Shown: ' + machine.name + ' at ' + abbreviated(commit[0]) + ', the ' + grid + ' grid.');
     }
@@ -114,7 +114,7 @@ $(document).ready(function () {
         }));
     }
 
-    function draw(machine, series, grid) {
+    function draw(machine, series, ranking, grid) {
         const shown = series.filter((one) => Object.keys(one.figures).length);
         const absent = series.filter((one) => !Object.keys(one.figures).length);
         drawFacts(machine, shown);
@@ -123,6 +123,7 @@ $(document).ready(function () {
         const cells = grid.slice().sort((one, other) => one[3] - other[3] || one[1] - other[1] ||
             one[0] - other[0] || one[2] - other[2]);
         drawSpeedup(shown, cells);
+        drawRanking(ranking, cells);
         drawTimes(shown, cells);
         drawFloor(shown, cells, machine);
         drawGrowth(shown, cells);
@@ -154,10 +155,10 @@ $(document).ready(function () {
             const figures = {};
             for (const quantity of Object.keys(one.figures)) {
                 figures[quantity] = new Map(one.figures[quantity].map(function (row) {
-                    const [position, value, low, high, samples] = row;
+                    const [position, value, low, high, samples, marks = []] = row;
                     const floors = machine.floors[one.variant][quantity];
                     const [floor, bound] = floors && floors[position] || [null, null];
-                    return [String(index.cells[position]), { value, low, high, samples, floor, bound }];
+                    return [String(index.cells[position]), { value, low, high, samples, marks, floor, bound }];
                 }));
             }
             const label = count[one.variant] > 1 ? one.variant + ' (' + one.environment + ')' : one.variant;
@@ -241,6 +242,21 @@ $(document).ready(function () {
         return label + ' ' + verb + ' ' + range + ' as fast, in ' + counted(ratios.length, 'cell') + '. ';
     }
 
+    /* How the variants stand, in the words of rnnbench report, which leaves out the cells where one was timed. */
+    function drawRanking([caption, headings, lines], cells) {
+        const rows = [];
+        for (const cell of cells) {
+            const known = lines.filter((line) => String(line.slice(0, 3)) === String(sizes(cell)));
+            known.forEach(([, , , call, ...texts], position) => rows.push([
+                ...(position ? [] : cellHeaders(cell, known.length)),
+                make('th', { scope: 'row' }, call),
+                ...texts.map((text) => make('td', {}, text))
+            ]));
+        }
+        element('rn-ranking').replaceChildren(...(rows.length ? [table(caption, headings, rows)] : []));
+        element('rn-ranking').parentElement.hidden = !rows.length;
+    }
+
     function drawTimes(shown, cells) {
         const timed = shown.filter((one) => TIMES.some((quantity) => one.figures[quantity]));
         const rows = [];
@@ -261,8 +277,8 @@ $(document).ready(function () {
         }
         const perExample = (value) => short(value / batch * 1e6);
         const spread = found.low === null ? '' : ' (' + perExample(found.low) + '–' + perExample(found.high) + ')';
-        return make('td', { class: 'number', title: counted(found.samples, 'sample') },
-            perExample(found.value), make('span', { class: 'spread' }, spread));
+        return doubted(found, make('td', { class: 'number', title: counted(found.samples, 'sample') },
+            perExample(found.value), make('span', { class: 'spread' }, spread)));
     }
 
     function drawFloor(shown, cells, machine) {
@@ -323,8 +339,9 @@ $(document).ready(function () {
         for (const group of groups.values()) {
             const lines = shown.flatMap((one, position) => TIMES.map((quantity) => ({
                 label: one.label + ', ' + quantity,
-                style: position % STYLES,
-                kind: 'line-' + position % STYLES + ' ' + quantity,
+                // No two series share both, and neighbours share neither.
+                shape: (position + Math.floor(position / LOOKS)) % LOOKS,
+                kind: 'line-' + position % LOOKS + ' ' + quantity,
                 points: group.map((cell) => [cell[axis], measured(one, quantity, cell)])
                     .filter((point) => point[1]).map((point) => [point[0], point[1].value])
                     .sort((a, b) => a[0] - b[0])
@@ -347,7 +364,7 @@ $(document).ready(function () {
             make('figcaption', {}, make('strong', {}, title), ' at ' + fixed.join(', ')),
             plot(title, SIZES[axis], found.lines),
             make('ul', {}, ...found.lines.map((line) => make('li', { class: line.kind },
-                key(line.style), line.label + ': slope ' + line.slope.toFixed(2)))));
+                key(line.shape), line.label + ': slope ' + line.slope.toFixed(2)))));
     }
 
     function drawPublished(shown, cells) {
@@ -376,7 +393,7 @@ $(document).ready(function () {
         if (!found || found.value === null) {
             return [published, absence(found), absence(found)];
         }
-        return [published, number(short(found.value / batch * 1e6)), number(times(then / found.value))];
+        return [published, doubted(found, number(short(found.value / batch * 1e6))), number(times(then / found.value))];
     }
 
     function drawCosts(shown, cells) {
@@ -389,7 +406,7 @@ $(document).ready(function () {
                 make('th', { scope: 'row' }, one.label),
                 ...columns.map(function (cost) {
                     const found = figure(one, cost[0], cell);
-                    return found && found.value !== null ? number(cost[2](found.value)) : absence(found);
+                    return found && found.value !== null ? doubted(found, number(cost[2](found.value))) : absence(found);
                 })
             ]));
         }
@@ -403,10 +420,27 @@ $(document).ready(function () {
     /* Pieces of tables */
 
     function table(caption, headers, rows) {
-        return scrollable(caption, make('table', { class: 'figures' },
+        const drawn = make('table', { class: 'figures' },
             make('caption', { class: 'sr-only' }, caption),
             make('thead', {}, make('tr', {}, ...headers.map((header) => make('th', { scope: 'col' }, header)))),
-            make('tbody', {}, ...rows.map((row) => make('tr', row.length === headers.length ? { class: 'first' } : {}, ...row)))));
+            make('tbody', {}, ...rows.map((row) => make('tr', row.length === headers.length ? { class: 'first' } : {}, ...row))));
+        return make('div', {}, scrollable(caption, drawn), ...doubts(rows));
+    }
+
+    /* A figure's cell, marked where the machine's state makes it doubtful. */
+    function doubted(found, cell) {
+        if (found.marks.length) {
+            cell.dataset.marks = found.marks.join(' ');
+            (cell.lastElementChild || cell).append('*');
+        }
+        return cell;
+    }
+
+    /* A sentence for each way in which the machine's state makes figures of these rows doubtful. */
+    function doubts(rows) {
+        const marks = rows.flat().flatMap((cell) => (cell.dataset.marks || '').split(' '));
+        return Object.keys(index.marks).filter((mark) => marks.includes(mark)).map((mark) => make('p', {}, '*: ' +
+            counted(marks.filter((one) => one === mark).length, 'figure') + ', ' + mark + ': ' + index.marks[mark] + '.'));
     }
 
     function scrollable(label, content) {
@@ -414,8 +448,11 @@ $(document).ready(function () {
     }
 
     function cellHeaders(cell, rows) {
-        const [batch, seq, hidden, depth] = cell;
-        return [depth, batch + ' × ' + seq, hidden].map((text) => make('th', { scope: 'rowgroup', rowspan: rows }, text));
+        return sizes(cell).map((text) => make('th', { scope: 'rowgroup', rowspan: rows }, text));
+    }
+
+    function sizes([batch, seq, hidden, depth]) {
+        return [depth, batch + ' × ' + seq, hidden];
     }
 
     /* A table over the grid: depth and batch × seq down, times and hidden across. */
@@ -508,15 +545,15 @@ $(document).ready(function () {
         for (const line of lines) {
             const group = svg('g', { class: line.kind });
             group.append(svg('polyline', { points: line.points.map((point) => x(point[0]) + ',' + y(point[1])).join(' ') }));
-            line.points.forEach((point) => group.append(marker(line.style, x(point[0]), y(point[1]))));
+            line.points.forEach((point) => group.append(marker(line.shape, x(point[0]), y(point[1]))));
             drawing.append(group);
         }
         return drawing;
     }
 
     /* A shape for each series, so that no one depends on colours. */
-    function marker(style, x, y) {
-        switch (style) {
+    function marker(shape, x, y) {
+        switch (shape) {
         case 0: return svg('circle', { cx: x, cy: y, r: 4 });
         case 1: return svg('rect', { x: x - 4, y: y - 4, width: 8, height: 8 });
         case 2: return svg('path', { d: `M${x},${y - 5}l5,9h-10z` });
@@ -526,9 +563,9 @@ $(document).ready(function () {
         }
     }
 
-    function key(style) {
+    function key(shape) {
         const drawing = svg('svg', { viewBox: '0 0 28 12', class: 'mark', 'aria-hidden': 'true' });
-        drawing.append(svg('polyline', { points: '0,6 28,6' }), marker(style, 14, 6));
+        drawing.append(svg('polyline', { points: '0,6 28,6' }), marker(shape, 14, 6));
         return drawing;
     }
 
