@@ -24,22 +24,22 @@ def floor(cell: Cell, quantity: str, variant: str, facts: Mapping[str, str]) -> 
     The facts are machine.json's: "float32_flops" and "tf32_flops" in operations a second, of which a
     variant whose name ends with tf32 takes the second, and "memory_bandwidth" in bytes a second.
     """
-    operations, moved = _work(cell, quantity)
-    peak = _rate(facts.get("tf32_flops" if variant.endswith("tf32") else "float32_flops"))
-    bandwidth = _rate(facts.get("memory_bandwidth"))
-    if peak is None or bandwidth is None:
-        return None
-    return max(Floor(operations / peak, "compute"), Floor(moved / bandwidth, "memory"))
+    peak = facts.get("tf32_flops" if variant.endswith("tf32") else "float32_flops")
+    return _floor(cell, quantity, peak, facts.get("memory_bandwidth"))
 
 
+# A history asks for the same few again and again.
 @functools.cache
-def _work(cell: Cell, quantity: str) -> tuple[int, int]:
-    """Return the operations and the bytes of a call."""
+def _floor(cell: Cell, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
     work = Workload(*cell)
-    return {
+    operations, moved = {
         "forward": (work.forward_flops, work.forward_bytes),
         "train": (work.train_flops, work.train_bytes),
     }[quantity]
+    peak, bandwidth = _rate(flops), _rate(bytes_a_second)
+    if peak is None or bandwidth is None:
+        return None
+    return max(Floor(operations / peak, "compute"), Floor(moved / bandwidth, "memory"))
 
 
 def _rate(text: str | None) -> float | None:
