@@ -9,7 +9,9 @@ from pathlib import Path
 HISTORY = Path(__file__).parent.parent / "results"
 COMMIT = "fcae1cdc"
 # The rest is the newest commit's: these benchmarks and facts came later.
-LATER = re.compile(r"\.(Torch|CudnnTF32(Memory|WarmBuild|ColdBuild))|_flops$|_bandwidth$")
+LATER = re.compile(
+    r"\.(Torch|Jax|Flashrnn|Pytensor|Keras|Onnxruntime|CudnnTF32(Memory|WarmBuild|ColdBuild))|_flops$|_bandwidth$"
+)
 
 _folder = tempfile.TemporaryDirectory(prefix="rnnbench-")
 RESULTS = Path(_folder.name) / "results"
