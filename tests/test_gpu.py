@@ -77,13 +77,29 @@ def test_only_a_tf32_variant_rounds_to_tf32(network, name):
     assert min(found) > 5e-5 if variants.VARIANTS[name].tf32 else max(found) < 1e-5
 
 
+def arrays(results):
+    """Yield the arrays of what a function returns: lists, tuples and dictionaries of them."""
+    if isinstance(results, list | tuple | dict):
+        for part in results.values() if isinstance(results, dict) else results:
+            yield from arrays(part)
+    else:
+        yield results
+
+
+def on_the_gpu(array):
+    """Return whether it is one of libgpuarray's arrays, or one of PyTorch's or JAX's there."""
+    if hasattr(array, "is_cuda"):
+        return array.is_cuda
+    return type(array).__name__ == "GpuArray" or {device.platform for device in array.devices()} == {"gpu"}
+
+
 @every_variant
 def test_results_stay_on_the_device(network, name):
     made = network(name, *CELLS[-1])
     for function in (made.forward, made.train):
         results = function()
-        for result in results if isinstance(results, list) else [results]:
-            assert type(result).__name__ == "GpuArray" or result.is_cuda
+        for result in arrays(results):
+            assert on_the_gpu(result)
         if name in THEANOS:
             nodes = [type(node.op).__name__ for node in function.maker.fgraph.toposort()]
             assert not {"HostFromGpu", "GpuFromHost"} & set(nodes)
