@@ -130,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     description.add_argument("--strict", action="store_true", help="refuse a machine that is busy or throttled now")
 
     verifying = commands.add_parser("verify", help="check every variant's outputs and gradients against the reference")
+    verifying.add_argument("variants", nargs="*", type=_variant, metavar="variant", help="check these alone")
     verifying.add_argument("--device", choices=variants.DEVICES, default="cpu")
     verifying.add_argument("--grid", choices=tuple(grids.GRIDS), default="quick", help="check these cells")
     verifying.add_argument(
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     verifying.add_argument("--seed", type=_integer, help="draw these and all data from it, as an earlier run did")
 
     testing = commands.add_parser("selftest", help="measure from which change on this machine's figures show it")
+    testing.add_argument("variants", nargs="*", type=_variant, metavar="variant", help="time these alone")
     testing.add_argument("--machine", required=True, type=_machine, metavar="NAME", help="its name in the results")
     testing.add_argument("--grid", choices=tuple(grids.GRIDS), default="quick", help="time these cells")
 
@@ -299,7 +301,8 @@ def _verify(options: argparse.Namespace) -> int:
     seed = random.randrange(10**6) if options.seed is None else options.seed
     cells = [*grids.GRIDS[grid], *verify.draw(shapes, seed)]
     print(f"The {grid} grid and {shapes} odd shapes on {device}; for the same ones again: --seed {seed}")
-    found = variants.available(device)
+    wanted = options.variants or variants.VARIANTS
+    found = {name: reason for name, reason in variants.available(device).items() if name in wanted}
     for name, reason in found.items():
         if reason:
             print(f"{name} can't run: {reason}")
@@ -331,7 +334,9 @@ def _selftest(options: argparse.Namespace) -> int:
     device = os.environ.get("RNNBENCH_DEVICE", "cpu")
     machine.save(options.machine, device)
     try:
-        verdicts = selftest.measure(options.machine, options.grid, device, tell=lambda line: print(line, flush=True))
+        verdicts = selftest.measure(
+            options.machine, options.grid, options.variants, device, tell=lambda line: print(line, flush=True)
+        )
     except selftest.Failed as reason:
         return _complain(reason)
     print(selftest.table(verdicts))

@@ -55,15 +55,18 @@ class Failed(Exception):
     """A run didn't come to its end; the message says what asv said."""
 
 
-def measure(machine: str, grid: str, device: str, tell: Callable[[str], None]) -> list[Verdict]:
+def measure(machine: str, grid: str, names: Iterable[str], device: str, tell: Callable[[str], None]) -> list[Verdict]:
     """Time a grid's calls once for each of the runs, and return what asv makes of them; takes minutes.
+
+    Of these variants, or without names of all that can run here.
 
     Runs in a checkout, with the interpreter of this process; asv must know the machine. Raises Failed.
     """
     commit = _git(Path(), "rev-parse", "--short=8", "HEAD")
-    names = [name.replace("_", "") for name, reason in variants.available(device).items() if reason is None]
+    names = names or [name for name, reason in variants.available(device).items() if reason is None]
+    prefixes = "|".join(map(variants.class_prefix, names))
     cells = "|".join(", ".join(map(str, cell)) for cell in GRIDS[grid])
-    pattern = rf"(?i)^lstm\.({'|'.join(names)})LSTM\..*\(({cells})\)$"
+    pattern = rf"^lstm\.({prefixes})LSTM\..*\(({cells})\)$"
     with tempfile.TemporaryDirectory(prefix="rnnbench-selftest-") as folder:
         scratch = Path(folder)
         _git(scratch, "init", "--quiet")

@@ -54,7 +54,7 @@ def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys):
     subprocess.run(["git", "init", "--quiet"], check=True)
     selftest._commit(tmp_path, "Add a variant")
 
-    assert main(["selftest", "--machine", "test"]) == 0
+    assert main(["selftest", "--machine", "test", "spinning"]) == 0
     found = [one for one in selftest.read(Path("results/test")) if one.factor == 1.1 and one.slowdown]
     names = {"lstm.SpinningLSTM.time_forward", "lstm.SpinningLSTM.time_train"}
     assert {one.benchmark for one in found} == names
