@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from rnnbench import Network, Unavailable, Workload, build, failures, hardware, state, variants
+from rnnbench import Network, Unavailable, Workload, build, cudnn_log, failures, hardware, state, variants
 from rnnbench.clock import DeviceClock, SlowedClock
 from rnnbench.grids import PARAM_NAMES, PARAMS, Cell
 
@@ -66,20 +66,23 @@ def warm(variant: str, function: str, *sizes: int) -> None:
     with _shown_as_not_available():
         call = getattr(made, function)
     start = time.perf_counter()
-    for calls in itertools.count(1):
+    with cudnn_log.listening() as heard:
+        call()
+        made.synchronize()
+    for calls in itertools.count(2):
         call()
         made.synchronize()
         seconds = time.perf_counter() - start
         if seconds > _WARM_UP and (calls >= _SETTLED or seconds > _WARM_UP_AT_MOST):
             break
-    watch(*sizes)
+    watch(variant, *sizes, cudnn=heard.choice())
 
 
-# Once a process: what is seen belongs to all that it times.
+# Once a process: what is seen belongs to all that it times. asv calls a benchmark's setup again and again.
 @functools.cache
-def watch(*sizes: int) -> None:
-    """Have the machine's state from now to the end of this process stored with its times."""
-    state.watch(DEVICE, Cell(*sizes))
+def watch(variant: str, *sizes: int, cudnn: cudnn_log.Choice | None = None) -> None:
+    """Have the machine's state from now to the end of this process stored with its times, and what computed."""
+    state.watch(DEVICE, Cell(*sizes), libraries=variants.versions(variant), cudnn=cudnn)
 
 
 def require(variant: str, *sizes: int) -> None:

@@ -38,7 +38,7 @@ class _Build(Sizes):
 
     def setup(self, *sizes):
         require(self.variant, *sizes)
-        watch(*sizes)
+        watch(self.variant, *sizes)
 
     def timeraw_forward(self, *sizes):
         return self._code("forward", sizes)

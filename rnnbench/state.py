@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench import gpu, threads
+from rnnbench import cudnn_log, gpu, threads
 from rnnbench.grids import Cell
 
 # What makes a figure doubtful, and what to do about it.
@@ -139,11 +139,17 @@ def now(device: str) -> dict[str, Any]:
     return between(first, look(device))
 
 
-def watch(device: str, cell: Cell) -> None:
-    """At the end of this process, leave in the folder that NOTES names in what state the machine was since now."""
+def watch(
+    device: str, cell: Cell, libraries: Mapping[str, str] | None = None, cudnn: cudnn_log.Choice | None = None
+) -> None:
+    """At the end of this process, leave in the folder that NOTES names in what state the machine was since now.
+
+    With it go the versions of the libraries that computed, and how cuDNN did, under these names.
+    """
     if folder := os.environ.get(NOTES):
+        computed = {"libraries": libraries or {}, "cudnn": cudnn._asdict() if cudnn else None}
         first = look(device)
-        atexit.register(lambda: _leave(Path(folder), cell, between(first, look(device))))
+        atexit.register(lambda: _leave(Path(folder), cell, between(first, look(device)) | computed))
 
 
 def collect(folder: Path) -> Iterator[tuple[Cell, dict[str, Any]]]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench import gpu
+from rnnbench import cudnn_log, gpu
 from rnnbench.theano_runtime import pieces
 from rnnbench.theano_runtime.pieces import Piece
 from rnnbench.variants.network import Unavailable
@@ -230,11 +230,8 @@ def find_cudnn(places: Iterable[Place]) -> Piece:
     """cuDNN: a library that can be loaded, and the header of the same version beside it."""
 
     def version(library: ctypes.CDLL) -> tuple[str, int]:
-        number = library.cudnnGetVersion()
-        major, rest = divmod(number, 10000 if number >= 90000 else 1000)
         library.cudnnGetCudartVersion.restype = ctypes.c_size_t
-        cuda = library.cudnnGetCudartVersion() // 1000
-        return f"{major}.{rest // 100}.{rest % 100}", cuda
+        return cudnn_log.version(library), library.cudnnGetCudartVersion() // 1000
 
     reason = None
     for place in places:

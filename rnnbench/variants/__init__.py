@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.metadata
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +28,7 @@ class Variant:
     module: str
     description: str
     devices: tuple[str, ...]
+    libraries: tuple[str, ...] = ()  # the distributions whose versions are stored with its figures
     tolerance: float = STRICT  # the largest error of outputs and of each gradient, as reference.error gives it
     environment: str = "peers"  # the kind of asv's environments in which pip can install it
     caches: bool = False  # whether compiled code is kept on disk, so that a second build is a shorter one
@@ -49,26 +52,38 @@ class Variant:
 
 
 _BOTH, _CPU, _CUDA = DEVICES, DEVICES[:1], DEVICES[1:]
+_THEANO, _TORCH, _JAX = ("Theano",), ("torch",), ("jax", "jaxlib")
 THEANO = "virtualenv"  # asv.conf.json's environment, with the NumPy that Theano wants and nobody else takes
 
 VARIANTS = {
-    "scan": Variant("rnnbench.variants.scan", "Theano's loop", _BOTH, environment=THEANO, caches=True),
+    "scan": Variant("rnnbench.variants.scan", "Theano's loop", _BOTH, _THEANO, environment=THEANO, caches=True),
     "cudnn": Variant(
         "rnnbench.variants.cudnn",
         "Theano's RNNBlock, cuDNN's fused network",
         _CUDA,
+        _THEANO,
         environment=THEANO,
         caches=True,
     ),
-    "torch": Variant("rnnbench.variants.torch", "PyTorch's nn.LSTM", _BOTH),
-    "torch_loop": Variant("rnnbench.variants.torch_loop", "A loop over PyTorch's operations", _BOTH),
-    "torch_compile": Variant("rnnbench.variants.torch_compile", "That loop under torch.compile", _BOTH, caches=True),
-    "jax_scan": Variant("rnnbench.variants.jax_scan", "JAX's lax.scan", _BOTH),
-    "jax_cudnn": Variant("rnnbench.variants.jax_cudnn", "jax.experimental.rnn, cuDNN's fused network", _CUDA),
-    "flashrnn": Variant("rnnbench.variants.flashrnn", "FlashRNN, after an input product", _CUDA, caches=True),
-    "pytensor_scan": Variant("rnnbench.variants.pytensor_scan", "PyTensor's loop", _CPU, caches=True),
-    "keras": Variant("rnnbench.variants.keras", "Keras' LSTM layer on TensorFlow", _CPU),
-    "onnxruntime": Variant("rnnbench.variants.onnxruntime", "ONNX's LSTM in ONNX Runtime", _CPU, trains=False),
+    "torch": Variant("rnnbench.variants.torch", "PyTorch's nn.LSTM", _BOTH, _TORCH),
+    "torch_loop": Variant("rnnbench.variants.torch_loop", "A loop over PyTorch's operations", _BOTH, _TORCH),
+    "torch_compile": Variant(
+        "rnnbench.variants.torch_compile", "That loop under torch.compile", _BOTH, ("torch", "triton"), caches=True
+    ),
+    "jax_scan": Variant("rnnbench.variants.jax_scan", "JAX's lax.scan", _BOTH, _JAX),
+    "jax_cudnn": Variant("rnnbench.variants.jax_cudnn", "jax.experimental.rnn, cuDNN's fused network", _CUDA, _JAX),
+    "flashrnn": Variant(
+        "rnnbench.variants.flashrnn", "FlashRNN, after an input product", _CUDA, ("flashrnn", "torch"), caches=True
+    ),
+    "pytensor_scan": Variant(
+        "rnnbench.variants.pytensor_scan", "PyTensor's loop", _CPU, ("pytensor", "numba"), caches=True
+    ),
+    "keras": Variant(
+        "rnnbench.variants.keras", "Keras' LSTM layer on TensorFlow", _CPU, ("keras", "tensorflow", "tensorflow-cpu")
+    ),
+    "onnxruntime": Variant(
+        "rnnbench.variants.onnxruntime", "ONNX's LSTM in ONNX Runtime", _CPU, ("onnxruntime",), trains=False
+    ),
 }
 _WITH_TF32 = ("cudnn", "torch", "torch_loop", "torch_compile", "jax_scan", "jax_cudnn", "flashrnn")
 VARIANTS |= {f"{name}_tf32": VARIANTS[name].in_tf32() for name in _WITH_TF32}
@@ -116,6 +131,15 @@ def require(name: str, work: Workload, device: str = "cpu") -> None:
         raise Unavailable(f"{reason}: choose smaller sizes")
 
 
+def versions(name: str) -> dict[str, str]:
+    """Return the versions of a variant's libraries that are installed here, by their names on PyPI."""
+    found = {}
+    for library in VARIANTS[name].libraries:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[library] = importlib.metadata.version(library)
+    return found
+
+
 def made_for_another(name: str, device: str) -> str | None:
     """Return a reason in one line if the variant isn't made for the device."""
     devices = VARIANTS[name].devices
@@ -141,4 +165,15 @@ def _check(argument: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{argument}={value!r}: it must be one of {', '.join(allowed)}")
 
 
-__all__ = ["DEVICES", "VARIANTS", "Network", "Unavailable", "Variant", "available", "build", "class_prefix", "is_ours"]
+__all__ = [
+    "DEVICES",
+    "VARIANTS",
+    "Network",
+    "Unavailable",
+    "Variant",
+    "available",
+    "build",
+    "class_prefix",
+    "is_ours",
+    "versions",
+]

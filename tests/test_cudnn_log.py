@@ -1,0 +1,57 @@
+"""What is heard of cuDNN, from messages as cuDNN 9.19 wrote them on an H100."""
+
+import pytest
+
+from rnnbench import cudnn_log, variants
+from rnnbench.cudnn_log import Choice, Heard, listening
+
+DESCRIPTION = b"""CuDNN (v91900 56) function cudnnSetRNNDescriptor_v8() called:
+    algo: type=cudnnRNNAlgo_t; val=CUDNN_RNN_ALGO_%s (1);
+    cellMode: type=cudnnRNNMode_t; val=CUDNN_LSTM (2);
+    mathPrec: type=cudnnDataType_t; val=CUDNN_DATA_FLOAT (0);
+    mathType: type=cudnnMathType_t; val=CUDNN_%s_MATH (3);
+    hiddenSize: type=int; val=128;
+Time: 2026-11-22T20:39:29.775082 (0d+0h+0m+0s since start)"""
+CALL = (
+    b"CuDNN (v91900 56) function %s() called:\n    fwdMode: type=cudnnForwardMode_t; val=CUDNN_FWD_MODE_TRAINING (1);"
+)
+
+
+def heard(*messages):
+    found = Heard("9.19.0")
+    for message in messages:
+        found.note(message)
+    return found.choice()
+
+
+def test_a_network_that_computes_is_the_one_described_last():
+    size, network = DESCRIPTION % (b"STANDARD", b"FMA"), DESCRIPTION % (b"PERSIST_STATIC_SMALL_H", b"FMA")
+    found = heard(size, CALL % b"cudnnGetRNNWeightSpaceSize", network, CALL % b"cudnnRNNForward")
+    assert found == Choice("9.19.0", "PERSIST_STATIC_SMALL_H", "FMA")
+
+
+def test_passes_that_compute_otherwise_are_all_named():
+    forward, backward = DESCRIPTION % (b"STANDARD", b"FMA"), DESCRIPTION % (b"PERSIST_STATIC", b"TENSOR_OP")
+    found = heard(forward, CALL % b"cudnnRNNForward", backward, CALL % b"cudnnRNNBackwardData_v8")
+    assert found == Choice("9.19.0", "PERSIST_STATIC, STANDARD", "FMA, TENSOR_OP")
+
+
+def test_a_network_that_is_only_described_computes_nothing():
+    assert heard(DESCRIPTION % (b"STANDARD", b"DEFAULT"), CALL % b"cudnnGetRNNTempSpaceSizes") is None
+
+
+def test_nothing_is_heard_where_no_cudnn_is_loaded(monkeypatch):
+    monkeypatch.setattr(cudnn_log, "_loaded", list)
+    with listening() as found:
+        pass
+    assert found.choice() is None
+
+
+@pytest.mark.parametrize("name", variants.VARIANTS)
+def test_each_variant_names_its_libraries(name):
+    assert variants.VARIANTS[name].libraries
+    assert variants.versions(name).keys() <= set(variants.VARIANTS[name].libraries)
+
+
+def test_theanos_version_is_that_which_is_installed():
+    assert variants.versions("scan") == {"Theano": "1.0.5"}
