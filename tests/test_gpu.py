@@ -235,22 +235,21 @@ def test_calls_timed_together_take_the_sum_of_their_times(network, name):
     made = network(name, *LONG)
     clock = DeviceClock(made)
 
-    def fastest(calls):
+    def seconds(calls):
         """Return the seconds of so many calls, and those until the host has asked for them."""
-        found = []
-        for _ in range(10):
-            start = clock()
-            for _ in range(calls):
-                made.train()
-            asked = time.perf_counter()
-            found.append((clock() - start, asked - start))
-        return min(found)
+        start = clock()
+        for _ in range(calls):
+            made.train()
+        asked = time.perf_counter()
+        return clock() - start, asked - start
 
-    fastest(1)
-    alone, launch = fastest(1)
+    seconds(5)
+    alone, launch = min(seconds(1) for _ in range(5))
     if launch > alone / 2:
         pytest.skip(f"asking for it takes {launch:.2g} of its {alone:.2g} s: calls that follow each other overlap")
-    assert fastest(5)[0] == pytest.approx(5 * alone, rel=0.02)
+    # In turns, since a GPU that has just rested is faster for a while.
+    quotients = [seconds(5)[0] / sum(seconds(1)[0] for _ in range(5)) for _ in range(10)]
+    assert statistics.median(quotients) == pytest.approx(1, abs=0.02)
 
 
 def test_a_clock_that_waits_for_one_stream_only_is_found_out(network):

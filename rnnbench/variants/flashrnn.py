@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.variants import frameworks, torch_loop
+from rnnbench.variants.network import Unavailable
 from rnnbench.workload import GATES
 
 
@@ -31,6 +32,11 @@ class Network(torch_loop.Network):
     """FlashRNN's kernels; the contract is variants.Network's."""
 
     def _make_step(self) -> Any:
+        if self._tf32 and int(self._torch.version.cuda.partition(".")[0]) >= 13:
+            raise Unavailable(
+                "FlashRNN's fused kernels don't compile with CUDA 13, which dropped cudaDeviceProp.clockRate: "
+                "install a PyTorch that is built for CUDA 12"
+            )
         self._flashrnn = importlib.import_module("flashrnn")
         _, batch, hidden = self._inputs.shape
         # Its axes: T time, B batch, G gates, H heads, which is one, D hidden, P hidden a step before, S states.
