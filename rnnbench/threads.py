@@ -8,8 +8,10 @@ import re
 from rnnbench.variants.network import Unavailable
 
 _STANDARD = "OMP_NUM_THREADS"
-# OpenBLAS and MKL heed their own before the standard one.
-_OWN = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# OpenBLAS and MKL heed their own before the standard one, and TensorFlow its own alone.
+_OWN = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+# XLA's, JAX's compiler; other programs set it for other ends, so it may say anything.
+_XLA = "NPROC"
 
 
 def number() -> int:
@@ -33,4 +35,4 @@ def number() -> int:
 
 def pin() -> None:
     """Make each library that this process loads from now on, and its children's, compute with `number` threads."""
-    os.environ.update(dict.fromkeys((_STANDARD, *_OWN), str(number())))
+    os.environ.update(dict.fromkeys((_STANDARD, *_OWN, _XLA), str(number())))

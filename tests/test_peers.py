@@ -71,6 +71,30 @@ def test_it_needs_no_theano(name):
     assert "theano" not in sys.modules
 
 
+THREADS = """
+import sys, time
+from rnnbench import Workload, build, state
+network = build(sys.argv[1], Workload(128, 30, 256, 1))
+call = getattr(network, sys.argv[2])
+call()
+network.synchronize()
+first, end = state.look("cpu"), time.perf_counter() + 1
+while time.perf_counter() < end:
+    call()
+    network.synchronize()
+print(state.between(first, state.look("cpu"))["used"])
+"""
+
+
+@pytest.mark.parametrize("name", [name for name in PEERS if "cpu" in variants.VARIANTS[name].devices])
+def test_it_computes_with_one_thread_if_it_is_asked_to(name, python):
+    if reason := variants.available("cpu")[name]:
+        pytest.skip(reason)
+    function = "train" if name in TRAINING else "forward"
+    run = python("-c", THREADS, name, function, OMP_NUM_THREADS="1")
+    assert float(run.stdout) < 1.1, run.stderr
+
+
 @pytest.mark.parametrize("name", [name for name in PEERS if variants.VARIANTS[name].tf32])
 def test_tf32_needs_a_gpu(name):
     assert variants.available("cpu")[name] == "it is made for cuda"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench import threads
 from rnnbench.variants import frameworks
 from rnnbench.variants.network import Unavailable
 from rnnbench.workload import GATES, Weights, Workload
@@ -28,7 +29,9 @@ class Network:
     def __init__(self, work: Workload, device: str) -> None:
         onnxruntime = importlib.import_module("onnxruntime")
         model = _model(work).SerializeToString()
-        self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads.number()
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._feed = {"x": work.inputs}
 
     def forward(self) -> Any:
