@@ -64,6 +64,15 @@ class Run(NamedTuple):
     path: Path
 
 
+class Software(NamedTuple):
+    """What computed a figure; of processes that differ all, with a slash between them."""
+
+    libraries: str  # names and versions
+    cudnn: str  # its version; this and what follows is empty where cuDNN computed no network
+    algorithm: str  # cuDNN's names, as it was heard to be told
+    math_type: str
+
+
 class Figure(NamedTuple):
     """What a benchmark measured for a cell; of a whole batch."""
 
@@ -82,6 +91,7 @@ class Figure(NamedTuple):
     samples: int
     version: str  # of the benchmark: figures of different versions measure different things
     marks: tuple[str, ...] | None  # of state.MARKS, what makes it doubtful; None where nobody looked
+    software: Software | None  # None where it wasn't stored
 
 
 def machines(results: Path) -> dict[str, dict[str, str]]:
@@ -270,6 +280,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 raise ValueError(f"{value}, with the quartiles {low} and {high}, can't be its {quantity}")
         if type(samples) is not int or not 0 <= samples < 2**63:
             raise ValueError(f"{samples} isn't how often it was sampled")
+        seen = states.get(", ".join(map(str, cell))) if states and outcome == "ok" else None
         measured.append(
             Figure(
                 run.machine,
@@ -286,7 +297,8 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 high,
                 samples,
                 version,
-                _marks(states.get(", ".join(map(str, cell)))) if states and outcome == "ok" else None,
+                _marks(seen),
+                _software(seen),
             )
         )
     return measured
@@ -300,6 +312,21 @@ def _marks(states: Any) -> tuple[str, ...] | None:
     if unknown := marks - state.MARKS.keys():
         raise ValueError(f"{sorted(map(str, unknown))} isn't a mark of a state")
     return tuple(sorted(marks))
+
+
+def _software(states: Any) -> Software | None:
+    """Return what computed in a figure's processes; those of before it was stored say nothing."""
+    told = [one for one in states or () if "libraries" in one]
+    if not told:
+        return None
+    found = set()
+    for one in told:
+        libraries = ", ".join(f"{name} {version}" for name, version in one["libraries"].items())
+        cudnn = one["cudnn"] or {}
+        found.add(Software(libraries, *(cudnn.get(key, "") for key in ("version", "algorithm", "math_type"))))
+    if not all(isinstance(text, str) for one in found for text in one):
+        raise ValueError("what computed it isn't named in words")
+    return Software(*(printable(" / ".join(sorted(set(texts)))) for texts in zip(*found, strict=True)))
 
 
 @functools.cache

@@ -39,6 +39,13 @@ FLOPS, BANDWIDTH = 6.7e13, 3.35e12
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (on Debian: apt-get install chromium)")
 
+# As a process stores it; scan is given a cuDNN to have all of the columns.
+COMPUTED = {
+    "marks": [],
+    "libraries": {"Theano": "1.0.5"},
+    "cudnn": {"version": "9.19.0", "algorithm": "STANDARD", "math_type": "FMA"},
+}
+
 
 class History:
     """A copy of what was recorded with more in it: an older commit of the H100, half as fast, where a cell failed.
@@ -67,7 +74,7 @@ class History:
             for name, values in zip(columns, failing, strict=False)
         ]
         seen = {", ".join(map(str, cell)): [{"marks": marks}] for cell, marks in DOUBTFUL.items()}
-        content["state"] = {TORCH: seen}
+        content["state"] = {TORCH: seen, "lstm.ScanLSTM.time_train": {"32, 30, 128, 1": [COMPUTED]}}
         failing[columns.index("result")][CELLS.index(FAILED)] = None
         self.path = newer.with_name(f"{self.older[:8]}-{content['env_name']}.json")
         self.path.write_text(json.dumps(content))
@@ -401,6 +408,19 @@ def test_the_speed_up_over_scan(site, history):
     assert all(same(text.rstrip("×"), ratio) for text, ratio in zip(shown, expected, strict=True))
 
 
+def test_what_computed(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.older)
+    line = tab.locator("#rn-software tbody tr")
+    assert line.locator("th").all_text_contents() == ["scan"]
+    shown = ["Theano 1.0.5", "9.19.0", "STANDARD", "FMA", "train", "32 × 30 × 128 × 1"]
+    assert line.locator("td").all_text_contents() == shown
+
+
+def test_nothing_is_said_of_what_computed_where_nobody_knows(site, history):
+    tab = site(dashboard.NAME, machine="h100", commit=history.newest)
+    assert tab.locator("#rn-software").is_hidden()
+
+
 def test_the_best_of_each_cell(site, history):
     tab = site(dashboard.NAME, machine="h100", commit=history.older, grid="full")
     shown = rows(tab, "#rn-ranking")
@@ -541,7 +561,8 @@ def test_text_from_results_is_never_markup(tab, html, serve, tmp_path):
     file = data / f"0-{index['machines'][0]['commits'][0][0]}.json"
     series = [one | {"variant": hostile, "environment": hostile} for one in json.loads(file.read_text())["series"]]
     ranking = ["", [hostile], [["1", "32 × 30", "128", hostile, hostile]]]
-    file.write_text(json.dumps({"series": series, "ranking": ranking}))
+    software = ["", [hostile], [[hostile, hostile]]]
+    file.write_text(json.dumps({"series": series, "ranking": ranking, "software": software}))
 
     opener(tab, serve(tmp_path / "html"))(dashboard.NAME)
     assert tab.locator(f"#{dashboard.NAME} img").count() == 0
@@ -549,6 +570,7 @@ def test_text_from_results_is_never_markup(tab, html, serve, tmp_path):
     assert hostile in tab.locator("#rn-machine").text_content()
     assert hostile in tab.locator("#rn-times").text_content()
     assert hostile in tab.locator("#rn-ranking").text_content()
+    assert hostile in tab.locator("#rn-software").text_content()
 
 
 def test_no_results_at_all(tab, html, serve, tmp_path):

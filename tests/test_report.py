@@ -291,6 +291,40 @@ def test_what_the_machines_state_makes_doubtful_is_marked_and_explained(doubted)
     assert marks == {"scan": "busy", "cudnn": "none", "torch": None}
 
 
+def computed(algorithm):
+    cudnn = {"version": "9.19.0", "algorithm": algorithm, "math_type": "FMA"} if algorithm else None
+    return {"marks": [], "libraries": {"torch": "2.11.0"}, "cudnn": cudnn}
+
+
+def test_what_computed_is_told_with_the_cells_that_it_computed(made):
+    """Calls and cells that were computed alike have one line; processes that differ are both told."""
+    chosen = GRIDS["seed"][:2]
+    row = synthetic.sampled([3e-3 if cell in chosen else NAN for cell in GRIDS["full"]])
+    content = {f"lstm.{name}LSTM.time_{call}": row for name in ("Torch", "TorchLoop") for call in tables.CALLS}
+    cells = [", ".join(map(str, cell)) for cell in chosen]
+    small, large = [computed("PERSIST_STATIC_SMALL_H")], [computed("STANDARD"), computed("STANDARD")]
+    states = {f"lstm.TorchLSTM.time_{call}": dict(zip(cells, (small, large), strict=True)) for call in tables.CALLS}
+    states["lstm.TorchLSTM.time_forward"] = {cells[1]: [computed("STANDARD"), computed("PERSIST_STATIC")]}
+    states["lstm.TorchLoopLSTM.time_train"] = {cells[0]: [computed(None)]}
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), content, state=states)
+    report = tables.make(made, "north")
+    (table,) = (table for table in formats.tables(report) if "cuDNN" in table.headings)
+    torch, sizes = ["torch", "torch 2.11.0", "9.19.0"], [cell.replace(", ", " × ") for cell in cells]
+    assert table.rows == [
+        [*torch, "PERSIST_STATIC / STANDARD", "FMA", "forward", sizes[1]],
+        [*torch, "PERSIST_STATIC_SMALL_H", "FMA", "train", sizes[0]],
+        [*torch, "STANDARD", "FMA", "train", sizes[1]],
+        ["torch_loop", "torch 2.11.0", "", "", "", "train", sizes[0]],
+    ]
+    records = json.loads(formats.as_json(report))["figures"]
+    assert {one["algorithm"] for one in records} == {
+        "PERSIST_STATIC / STANDARD",
+        "PERSIST_STATIC_SMALL_H",
+        "STANDARD",
+        "",
+    }
+
+
 def test_nothing_is_said_of_marks_where_there_are_none(made):
     synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(Scan=2e-3))
     assert "*" not in formats.text(tables.make(made, "north"))
@@ -572,6 +606,7 @@ def test_the_command_asks_for_what_is_missing_and_nothing_else(grid):
     ],
 )
 def test_the_command_names_the_environments_that_the_missing_need(measured, environments, made):
+    synthetic.write_machine(made, "north", gpu="A GPU")
     (made / "benchmarks.json").write_text("{}")
     synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(**dict.fromkeys(measured, 1e-3)))
     words = shlex.split(gap_of(made, "north", "quick").command)
@@ -586,12 +621,14 @@ def test_a_gpus_command_names_its_device():
 
 def test_what_was_measured_in_any_environment_or_failed_is_not_missing(made):
     commit = synthetic.commit_hash(0)
-    # Memory and TF32 can't be measured there; of cudnn nobody has asked.
+    synthetic.write_machine(made, "north", gpu="A GPU")
+    # Memory and TF32 can't be measured there; of cudnn nobody has asked; keras isn't made for a GPU.
     memory = {"memory.ScanMemory.track_train": synthetic.tracked([NAN] * 36)}
     synthetic.write_run(made, "north", commit, {**timed(Scan=1, Torch=NAN, CudnnTF32=NAN), **memory}, environment="one")
     synthetic.write_run(made, "north", commit, timed(Scan=None, Torch=None), environment="three")
     synthetic.write_run(made, "north", commit, timed(Scan=NAN, Torch=NAN), environment="two")
-    known = [*timed(Scan=1, Torch=1, Cudnn=1, CudnnTF32=1), *memory, "lstm.CudnnTF32LSTM.time_forward", "version"]
+    tried = timed(Scan=1, Torch=1, Cudnn=1, CudnnTF32=1, Keras=1)
+    known = [*tried, *memory, "lstm.CudnnTF32LSTM.time_forward", "version"]
     (made / "benchmarks.json").write_text(json.dumps(dict.fromkeys(known)))
     gap = gap_of(made, "north", "quick")
     rest = [cell for cell in GRIDS["full"] if cell in GRIDS["quick"] and cell != CELL]

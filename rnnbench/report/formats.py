@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rnnbench.history import Figure
+from rnnbench.grids import Cell
+from rnnbench.history import Figure, Software
 from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, standings
 from rnnbench.state import MARKS
@@ -23,6 +24,10 @@ UNITS = {
     "error_outputs": "relative error",
     "error_gradients": "relative error",
 }  # the builds' is s
+
+
+# The headings of columns that hold no figures.
+_WORDS = ("version", "libraries", "algorithm", "math type", "calls", "batch × seq × hidden × depth")
 
 
 class Table(NamedTuple):
@@ -48,6 +53,7 @@ def tables(report: Report) -> list[Table]:
         _table("From a started Python to the first result", builds, report),
         _table("Memory of a train step, and error against float64", rest, report),
         _slopes(report),
+        software(report.rows),
     ]
     return [table for table in drawn if table.rows]
 
@@ -100,6 +106,25 @@ def ranking(ranked: Sequence[Standing]) -> Table:
             for one in ranked
         ],
     )
+
+
+def software(rows: Sequence[Row]) -> Table:
+    """Return the table of what computed the calls, and how cuDNN did; a line for all cells that were computed alike."""
+    alike: dict[tuple[str, Software], dict[str, dict[Cell, None]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        figure = row.figure
+        if figure.quantity in CALLS and figure.software:
+            alike[row.version, figure.software][figure.quantity][figure.cell] = None
+    lines = []
+    for (version, computed), calls in sorted(alike.items()):
+        together: dict[tuple[Cell, ...], list[str]] = defaultdict(list)
+        for quantity, cells in calls.items():
+            together[tuple(cells)].append(quantity)
+        for of_them, quantities in together.items():
+            sizes = ", ".join(" × ".join(map(str, cell)) for cell in of_them)
+            lines.append([version, *computed, ", ".join(sorted(quantities, key=CALLS.index)), sizes])
+    headings = ["version", "libraries", "cuDNN", "algorithm", "math type", "calls", "batch × seq × hidden × depth"]
+    return Table("What computed the calls, and what cuDNN was told, by its own log", headings, lines)
 
 
 def doubts(report: Report) -> list[str]:
@@ -181,6 +206,7 @@ def _records(report: Report) -> list[dict[str, object]]:
                 "high": high,
                 "samples": figure.samples,
                 "marks": None if figure.marks is None else " ".join(figure.marks) or "none",
+                **(figure.software or Software("", "", "", ""))._asdict(),
                 "speedup": row.speedup,
                 "of_floor": row.of_floor,
                 "against": row.against,
@@ -299,7 +325,7 @@ def _draw(table: Table, style: str, escape: Callable[[str], str]) -> str:
     from tabulate import tabulate
 
     rows = [[escape(cell) for cell in row] for row in table.rows]
-    sides = ["left" if heading == "version" else "right" for heading in table.headings]
+    sides = ["left" if heading in _WORDS else "right" for heading in table.headings]
     return tabulate(rows, [escape(one) for one in table.headings], style, disable_numparse=True, colalign=sides)
 
 

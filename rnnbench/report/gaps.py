@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rnnbench import history
 from rnnbench.grids import GRIDS, Cell, asv_filter
 from rnnbench.history import NotFound, ResultsWarning, Run
+from rnnbench.report import absence
 from rnnbench.report.tables import day
 from rnnbench.variants import THEANO, is_ours
 
@@ -113,9 +114,11 @@ def _gap(
         by_variant[history.describe(name)[0]].update(cells.values())
     missing, failed = {}, {}
     for name, cells in states.items():
-        if {"n/a"} in (set(cells.values()), by_variant[history.describe(name)[0]]):
+        variant = history.describe(name)[0]
+        if {"n/a"} in (set(cells.values()), by_variant[variant]):
             continue
         asked = [cell for cell in GRIDS["full"] if wanted.search(_parametrized(name, cell))]
+        asked = [cell for cell in asked if not absence.reason(variant, cell, facts)]
         if lacking := [cell for cell in asked if cells.get(cell, "n/a") == "n/a"]:
             missing[name] = lacking
         if broken := [cell for cell in asked if cells.get(cell) == "failed"]:

@@ -90,11 +90,15 @@ def write(results: Path, html: Path) -> None:
 
 
 def _content(runs: Iterable[history.Run], facts: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a machine's file of a commit has: its figures, and the report's table of the best of each cell."""
+    """Return what a machine's file of a commit has: its figures, and two of the report's tables."""
     figures = [figure for run in runs for figure in history.read(run, unavailable=True)]
-    # The few that a ranking needs.
-    ranked = [figure for figure in figures if figure.value and (figure.quantity in CALLS or is_wrong(figure))]
-    return {"series": _series(figures), "ranking": formats.ranking(standings(compare(ranked, (), facts)))}
+    # The few that the tables need.
+    rows = compare([one for one in figures if one.value and (one.quantity in CALLS or is_wrong(one))], (), facts)
+    return {
+        "series": _series(figures),
+        "ranking": formats.ranking(standings(rows)),
+        "software": formats.software(rows),
+    }
 
 
 def _series(figures: Iterable[history.Figure]) -> list[dict[str, Any]]:

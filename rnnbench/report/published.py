@@ -79,4 +79,5 @@ def figures(source: str = DEFAULT) -> Iterator[Figure]:
                 samples=1,
                 version="",
                 marks=None,
+                software=None,
             )

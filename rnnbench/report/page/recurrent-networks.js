@@ -92,11 +92,11 @@ $(document).ready(function () {
         fill(choices.commit, machine.commits.map((one) => [one[0], abbreviated(one[0]) + ', ' + day(one[1])]), commit[0]);
         fill(choices.grid, Object.keys(index.grids).map((one) => [one, one + ' (' + index.grids[one].length + ' cells)']), grid);
 
-        const { series, ranking } = await load(index.machines.indexOf(machine) + '-' + commit[0] + '.json');
+        const { series, ranking, software } = await load(index.machines.indexOf(machine) + '-' + commit[0] + '.json');
         if (current !== request) {
             return;  // another choice was made meanwhile
         }
-        draw(machine, named(series, machine), ranking, index.grids[grid]);
+        draw(machine, named(series, machine), ranking, software, index.grids[grid]);
         element('rn-results').hidden = false;
         say('Shown: ' + machine.name + ' at ' + abbreviated(commit[0]) + ', the ' + grid + ' grid.');
     }
@@ -114,7 +114,7 @@ $(document).ready(function () {
         }));
     }
 
-    function draw(machine, series, ranking, grid) {
+    function draw(machine, series, ranking, software, grid) {
         const shown = series.filter((one) => Object.keys(one.figures).length);
         const absent = series.filter((one) => !Object.keys(one.figures).length);
         drawFacts(machine, shown);
@@ -129,6 +129,7 @@ $(document).ready(function () {
         drawGrowth(shown, cells);
         drawPublished(shown, cells);
         drawCosts(shown, cells);
+        drawSoftware(software);
     }
 
     /* Why there is no figure, a sentence a reason: of versions that have none, and of cells that can't run here. */
@@ -255,6 +256,16 @@ $(document).ready(function () {
         }
         element('rn-ranking').replaceChildren(...(rows.length ? [table(caption, headings, rows)] : []));
         element('rn-ranking').parentElement.hidden = !rows.length;
+    }
+
+    /* What computed, of all cells, in the words of rnnbench report. */
+    function drawSoftware([caption, headings, lines]) {
+        const rows = lines.map(([version, ...texts]) => [
+            make('th', { scope: 'row' }, version),
+            ...texts.map((text) => make('td', {}, text))
+        ]);
+        element('rn-software').replaceChildren(...(rows.length ? [table(caption, headings, rows)] : []));
+        element('rn-software').parentElement.hidden = !rows.length;
     }
 
     function drawTimes(shown, cells) {
