@@ -92,7 +92,8 @@ def test_it_computes_with_one_thread_if_it_is_asked_to(name, python):
         pytest.skip(reason)
     function = "train" if name in TRAINING else "forward"
     run = python("-c", THREADS, name, function, OMP_NUM_THREADS="1")
-    assert float(run.stdout) < 1.1, run.stderr
+    # JAX's caller prepares the next call meanwhile. With a second thread JAX takes 1.5, the others more.
+    assert float(run.stdout) < 1.3, run.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in PEERS if variants.VARIANTS[name].tf32])
@@ -143,4 +144,4 @@ def test_what_cannot_train_is_not_available_to_asv():
     benchmark.setup(32, 30, 128, 1)
     with pytest.raises(NotImplementedError, match="can't train"):
         benchmark.time_train.setup(32, 30, 128, 1)
-    assert not hasattr(benchmark.time_forward, "setup")
+    benchmark.time_forward.setup(32, 30, 128, 1)
