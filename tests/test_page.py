@@ -174,6 +174,7 @@ def site(tab, address):
 def opener(tab, address):
     def show(place, **choices):
         query = "&".join(f"{name}={value}" for name, value in choices.items())
+        tab.goto("about:blank")  # or what another choice has drawn would be waited for
         tab.goto(f"{address}#/{place}{'?' if query else ''}{query}")
         if place == dashboard.NAME:
             tab.wait_for_selector("#rn-results:not([hidden])")
