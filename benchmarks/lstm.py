@@ -6,9 +6,10 @@ from .common import Sizes, clock, network, of_each_variant, workload
 class _LSTM(Sizes):
     variant: str
 
-    # One call a sample, so that each figure has a spread; two processes, since memory's layout
-    # differs between them; and enough samples for asv's test, which needs seven a side. How small a
-    # change is found with these, `rnnbench selftest` measures.
+    # One call a sample, so that each figure has a spread. Processes differ by more (2 to 6%) than a process's
+    # calls do (1%): of a selftest's 84 processes on an H100, drawn anew, asv called figures of the same code changed
+    # in 7 to 9% with one process each, 2 to 5% with two, 2% with four, with 7 calls as with 20. asv's test needs 7.
+    # A process takes 5 s, of which 20 calls are mostly under one.
     number = 1
     rounds = 2
     repeat = (7, 20, 2.0)

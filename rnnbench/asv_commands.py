@@ -253,7 +253,7 @@ def _escape_code(path: Path) -> None:
 
 
 def _keep_figures(path: Path, recorded: Path) -> None:
-    """Give each cell that failed in this run the figure on record, if there is one: the fault may be the machine's."""
+    """Give each cell that this run has no figure of the one on record, if there is one: the machine may be at fault."""
     content, earlier = (json.loads(file.read_bytes()) for file in (path, recorded))
     for name, row in content["results"].items():
         old = earlier["results"].get(name, [None])
@@ -261,11 +261,12 @@ def _keep_figures(path: Path, recorded: Path) -> None:
         if old[0] is None or old[1:3] != row[1:3]:
             continue
         values = row[0] or [None] * len(old[0])
-        failed = [cell for cell, now in enumerate(values) if now is None and isinstance(old[0][cell], (int, float))]
-        kept = [cell for cell in failed if old[0][cell] == old[0][cell]]  # NaN is n/a
+        # NaN is n/a: a driver that is gone, say.
+        absent = [cell for cell, now in enumerate(values) if now is None or now != now]
+        kept = [cell for cell in absent if isinstance(old[0][cell], (int, float)) and old[0][cell] == old[0][cell]]
         if not kept:
             continue
-        _say(f"{name} failed where it has figures on record, which are kept: {len(kept)}")
+        _say(f"{name} failed, or can't run, where it has figures on record, which are kept: {len(kept)}")
         row += [None] * (len(old) - len(row))
         cells = [", ".join(sizes) for sizes in itertools.product(*row[1])]
         states = earlier.get("state", {}).get(name, {})

@@ -174,7 +174,7 @@ def test_a_cell_that_is_killed_keeps_the_figure_on_record(checkout):
     os.kill(timing[0], signal.SIGKILL)
     status, said = checkout.finish(process)
     assert status == 2
-    assert said == f"rnnbench: {TIMED} failed where it has figures on record, which are kept: 1\n"
+    assert said == f"rnnbench: {TIMED} failed, or can't run, where it has figures on record, which are kept: 1\n"
     assert checkout.result(checkout.head, TIMED) == figure
     assert checkout.changed(before) <= {TIMED}
 
@@ -186,6 +186,16 @@ def test_two_runs_at_once_are_both_recorded(checkout):
     assert [status for status, _ in ended] == [0, 0]
     assert sum("another run is under way in this checkout: waiting" in said for _, said in ended) == 1
     assert checkout.changed(before) == {TIMED, OTHER}
+
+
+def test_a_cell_that_can_no_longer_run_keeps_the_figure_on_record(checkout):
+    before = checkout.recorded()
+    figure = checkout.result(checkout.head, TIMED)
+    # As where a library is gone.
+    status, said = checkout.finish(checkout.start(environment={"THEANO_FLAGS": "cxx="}))
+    assert (status, "which are kept: 1" in said) == (0, True)
+    assert checkout.result(checkout.head, TIMED) == figure
+    assert checkout.changed(before) <= {TIMED}
 
 
 def test_a_disk_that_is_full_after_any_number_of_bytes_loses_nothing(checkout, draw):
