@@ -115,7 +115,9 @@ def judge(state: Mapping[str, Any]) -> dict[str, str]:
     """Return what makes a figure of this state doubtful: a name of MARKS, and a sentence with the numbers."""
     found = {}
     seconds, cpus, others, waited = state["seconds"], state["cpus"], state["others"], state["waited"]
-    if (others or 0) > max(_OTHERS, _STEPS / seconds) * cpus or (waited or 0) > _WAITED:
+    # A thread waits for others no longer than they work: what is beyond that, it waited for its own process's threads.
+    for_others = waited if others is None else min(waited or 0, others)
+    if (others or 0) > max(_OTHERS, _STEPS / seconds) * cpus or (for_others or 0) > _WAITED:
         of = f"{_shown(others, '.2f')} of {cpus} busy with them"
         found["busy"] = f"{of}; waited for one for {_shown(waited, '.0%')} of the time"
     # Under any other the clock follows the load, and a short call may end before it has risen.

@@ -206,6 +206,9 @@ def test_the_governor_of_each_processor_counts(tmp_path, monkeypatch):
         ({"others": 0.09, "seconds": 1.0}, []),
         ({"others": 0.11}, []),  # less than the steps in which it is counted
         ({"waited": 0.06}, ["busy"]),
+        ({"waited": 0.06, "others": None}, ["busy"]),
+        # JAX on two processors, alone: its own threads take turns.
+        ({"waited": 0.1578, "others": 0.0, "used": 1.5242, "seconds": 0.3681}, []),
         ({"governor": "performance"}, []),
         ({"governor": "performance, powersave"}, ["governor"]),
         ({"threads": 1}, ["threads"]),
