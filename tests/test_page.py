@@ -431,8 +431,9 @@ def test_the_best_of_each_cell(site, history):
         best, lead, of_floor, theano = shown[cell, "train"]
         name, other = ("scan", times["Scan"]) if cell == FAILED else ("cudnn", times["Cudnn"])
         ratios = [other[cell][0] / torch[0], other[cell][1] / torch[2], other[cell][2] / torch[1]]
-        assert (best, lead.split()[-1]) == ("torch", name)
-        assert (theano.split()[0], theano.split()[-1]) == (name, "torch")
+        torch_named = "torch*" if DOUBTFUL.get(cell) else "torch"
+        assert (best, lead.split()[-1]) == (torch_named, name)
+        assert (theano.split()[0], theano.split()[-1]) == (name, torch_named)
         inverse = [1 / ratios[0], 1 / ratios[2], 1 / ratios[1]]
         for text, ratio in zip(numbers(lead) + numbers(theano), ratios + inverse, strict=True):
             assert same(text, ratio)

@@ -285,6 +285,7 @@ def test_what_the_machines_state_makes_doubtful_is_marked_and_explained(doubted)
     for document, star in ((formats.text(report), "*"), (formats.markdown(report), r"\*")):
         assert len(re.findall(rf"\){re.escape(star)}", document)) == 1
         assert f"{star}: {sentence}" in document
+        assert f" scan{star} " in document  # in the ranking, where cudnn leads it
     assert lines_of(formats.markdown_times(report), ["1", "32 × 30", "128", "scan"])[0][4].endswith(r")\*")
     assert formats.markdown_times(report).endswith(sentence)
     marks = {record["version"]: record["marks"] for record in json.loads(formats.as_json(report))["figures"]}

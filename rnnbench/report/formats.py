@@ -98,10 +98,10 @@ def ranking(ranked: Sequence[Standing]) -> Table:
                 f"{one.cell.batch} × {one.cell.seq}",
                 str(one.cell.hidden),
                 f"{one.quantity}{', TF32' if one.tf32 else ''}",
-                one.best.version,
-                f"{_times_as_fast(one.lead)} {one.lead.other.version}",
+                _named(one.best),
+                f"{_times_as_fast(one.lead)} {_named(one.lead.other)}",
                 *([_shown(one.best, "of_floor")] if of_floor else []),
-                f"{one.ours.one.version} {_times_as_fast(one.ours)} {one.ours.other.version}" if one.ours else "",
+                f"{_named(one.ours.one)} {_times_as_fast(one.ours)} {_named(one.ours.other)}" if one.ours else "",
             ]
             for one in ranked
         ],
@@ -234,6 +234,10 @@ def _comparison(versus: Versus) -> dict[str, object]:
 def _times_as_fast(versus: Versus) -> str:
     spread = f" ({_short(versus.low)}–{_short(versus.high)})" if versus.low and versus.high else ""
     return f"{_short(versus.times)}×{spread}"
+
+
+def _named(row: Row) -> str:
+    return f"{row.version}*" if row.figure.marks else row.version
 
 
 def _times(report: Report) -> Table:

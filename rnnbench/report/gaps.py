@@ -117,8 +117,8 @@ def _gap(
         variant = history.describe(name)[0]
         if {"n/a"} in (set(cells.values()), by_variant[variant]):
             continue
-        asked = [cell for cell in GRIDS["full"] if wanted.search(_parametrized(name, cell))]
-        asked = [cell for cell in asked if not absence.reason(variant, cell, facts)]
+        possible = [cell for cell in GRIDS["full"] if not absence.reason(variant, cell, facts)]
+        asked = [cell for cell in possible if wanted.search(_parametrized(name, cell))]
         if lacking := [cell for cell in asked if cells.get(cell, "n/a") == "n/a"]:
             missing[name] = lacking
         if broken := [cell for cell in asked if cells.get(cell) == "failed"]:
