@@ -27,8 +27,11 @@ from rnnbench.grids import GRIDS
 # asv reads each .json there as results.
 FILE = "selftest.csv"
 
-# Each run is slowed by such a share. In turns, so that a machine that grows slower meanwhile does so for all.
+# Each run is slowed by such a share.
 _RUNS = (0.0, 0.05, 0.0, 0.1, 0.0, 0.2, 0.0, 0.0)
+# All take their samples in turn, of one process at a time: a machine that drifts does so for all. Four processes each,
+# as benchmarks/lstm.py says, keep the false alarms of those that are slow throughout at 1 in 50.
+_TURNS = 4
 # A change counts for asv from half of it on; 1.1 is asv's default.
 _FACTORS = (1.025, 1.05, 1.1)
 # Of a factor that can be trusted: no more false alarms than this among equals, and no fewer of the slowed found.
@@ -70,11 +73,11 @@ def measure(machine: str, grid: str, names: Iterable[str], device: str, tell: Ca
     with tempfile.TemporaryDirectory(prefix="rnnbench-selftest-") as folder:
         scratch = Path(folder)
         _git(scratch, "init", "--quiet")
-        commits = []
-        for number, slowdown in enumerate(_RUNS, start=1):
-            tell(f"run {number} of {len(_RUNS)}: " + (f"slowed by {slowdown:.0%}" if slowdown else "as it is"))
-            commits.append(_commit(scratch, f"Run {number}"))
-            _time(scratch, machine, pattern, commits[-1], slowdown, device)
+        commits = [_commit(scratch, f"Run {number}") for number in range(len(_RUNS))]
+        for turn, (run, slowdown) in itertools.product(range(_TURNS), enumerate(_RUNS)):
+            how = f"slowed by {slowdown:.0%}" if slowdown else "as it is"
+            tell(f"turn {turn + 1} of {_TURNS}, run {run + 1} of {len(_RUNS)}: {how}")
+            _time(scratch, machine, pattern, commits[run], slowdown, device, append=turn > 0)
         verdicts = _judge(scratch / "results", machine, commits, commit)
     if not verdicts:
         raise Failed(f"no figure of the {grid} grid was timed in every run")
@@ -170,8 +173,8 @@ def _git(folder: Path, *arguments: str) -> str:
     return _run(["git", *who, *arguments], folder).strip()
 
 
-def _time(scratch: Path, machine: str, pattern: str, commit: str, slowdown: float, device: str) -> None:
-    """Let asv time the benchmarks of this folder as a commit of the scratch repository."""
+def _time(scratch: Path, machine: str, pattern: str, commit: str, slowdown: float, device: str, append: bool) -> None:
+    """Let asv time the benchmarks of this folder as a commit of the scratch repository, or add to its samples."""
     configuration = {
         "version": 1,
         "project": "rnnbench",
@@ -185,7 +188,8 @@ def _time(scratch: Path, machine: str, pattern: str, commit: str, slowdown: floa
     file = scratch / "asv.conf.json"
     file.write_text(json.dumps(configuration))
     command = [sys.executable, "-m", "asv", "run", "--config", str(file), "--set-commit-hash", commit]
-    command += ["--machine", machine, "--record-samples", "--bench", pattern]
+    command += ["--append-samples" if append else "--record-samples", "--attribute", "rounds=1"]
+    command += ["--machine", machine, "--bench", pattern]
     _run(command, Path(), RNNBENCH_SLOWDOWN=str(slowdown), RNNBENCH_DEVICE=device)
 
 

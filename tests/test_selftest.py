@@ -38,6 +38,7 @@ def verdicts(*changed):
 def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys):
     """By asv, in the benchmarks, with a variant of known times; to a tenth of the speed, for a busy machine."""
     monkeypatch.setattr(selftest, "_RUNS", (0.0, 9.0))
+    monkeypatch.setattr(selftest, "_TURNS", 2)
     monkeypatch.setitem(GRIDS, "quick", (Cell(32, 30, 128, 1),))
     monkeypatch.setattr(variants, "VARIANTS", {"spinning": Variant("spinning", "It spins", ("cpu",))})
     copied = tmp_path / "benchmarks"
@@ -59,6 +60,7 @@ def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys):
     names = {"lstm.SpinningLSTM.time_forward", "lstm.SpinningLSTM.time_train"}
     assert {one.benchmark for one in found} == names
     assert all((one.cell, one.compared, one.changed) == (CELL, 1, 1) for one in found)
+    assert {one.samples for one in found} <= set(range(2 * 7, 2 * 20 + 1))  # of both turns
     output = capsys.readouterr().out
     assert all(name in output for name in names)
 
