@@ -62,7 +62,7 @@ class Place:
     libraries: tuple[Path, ...]
     includes: tuple[Path, ...]
 
-    def library(self, name: str) -> Path | None:
+    def newest(self, name: str) -> Path | None:
         """The newest lib<name>.so[.version] here, if there is one."""
         pattern = re.compile(rf"lib{re.escape(name)}\.so((?:\.\d+)*)")
         found = []
@@ -102,13 +102,12 @@ def prepare(cache: Path) -> dict[str, str]:
     # spaces. It must last: Theano compiles as long as the process lives.
     _extend("CPLUS_INCLUDE_PATH", [*found["headers"].includes, *found["libgpuarray"].includes])
     _extend("LIBRARY_PATH", [_path(found["libgpuarray"]).parent])
+    places = {"include": "include", "library": "lib", "bin": "lib"}  # the header is ours, before the real one
     return {
         "device": "cuda",
         "dnn.enabled": "True",
-        "dnn.include_path": str(folder / "include"),  # ours, before the real one
         "cuda.include_path": str(found["cudnn"].includes[0]),
-        "dnn.library_path": str(folder / "lib"),
-        "dnn.bin_path": str(folder / "lib"),
+        **{f"dnn.{kind}_path": str(folder / place) for kind, place in places.items()},
     }
 
 
@@ -296,7 +295,7 @@ def _find_library(name: str, places: Iterable[Place], version: Callable[[ctypes.
     """The first library of this name that loads and tells its version."""
     broken = None
     for place in places:
-        path = place.library(name)
+        path = place.newest(name)
         if path is None:
             continue
         try:
