@@ -66,9 +66,15 @@ def warm(variant: str, function: str, *sizes: int) -> None:
     with _shown_as_not_available():
         call = getattr(made, function)
     start = time.perf_counter()
-    with cudnn_log.listening() as heard:
+    try:
+        with cudnn_log.listening() as heard:
+            call()
+            made.synchronize()
+    except Exception:
+        # A call that is listened to may not say why it fails.
         call()
         made.synchronize()
+        raise
     for calls in itertools.count(2):
         call()
         made.synchronize()

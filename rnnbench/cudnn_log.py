@@ -62,11 +62,20 @@ class Heard:
 
 @contextlib.contextmanager
 def listening() -> Iterator[Heard]:
-    """Yield what is heard of cuDNN's calls until the end, of any thread; nothing where no cuDNN is loaded yet."""
+    """Yield what is heard of cuDNN's calls until the end, of any thread; nothing where no cuDNN is loaded yet.
+
+    A call that fails meanwhile may not say why: Theano then knows of no error. It says so when called again.
+    """
     libraries = [ctypes.CDLL(path) for path in _loaded()]
     heard = Heard(", ".join(map(version, libraries)))
 
-    take = _CALLBACK(lambda severity, data, details, message: heard.note(_text(message)))
+    def hear(severity: int, data: int | None, details: int | None, message: int) -> None:
+        try:
+            heard.note(_text(message))
+        except (ctypes.ArgumentError, SystemError):
+            return  # C code calls cuDNN to clean up when it has set Python's error, which is lost here
+
+    take = _CALLBACK(hear)
     for library in libraries:
         library.cudnnSetCallback(_CALLS, None, take)
     try:

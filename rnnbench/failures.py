@@ -7,7 +7,7 @@ import re
 from rnnbench.clock import ImpossibleTime
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|OUT_OF_MEMORY|ALLOC_FAILED|could not allocate", re.IGNORECASE)
-_CUDNN = re.compile(r"cudnn", re.IGNORECASE)
+_CUDNN = re.compile(r"cudnn|mixed dnn version", re.IGNORECASE)
 
 
 def sentence(problem: BaseException) -> str | None:

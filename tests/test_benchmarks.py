@@ -172,6 +172,7 @@ def test_a_warm_build_leaves_the_caches_alone():
         ("MemoryError()", "out of memory"),
         ("ImpossibleTime('too fast')", "too fast"),
         ("RuntimeError('error doing operation: CUDNN_STATUS_EXECUTION_FAILED\\nmore')", "cuDNN failed"),
+        ("RuntimeError('Mixed dnn version. The header is version 91400 ...')", "cuDNN failed"),
     ],
 )
 def test_a_known_failure_takes_a_sentence(failure, said, python):

@@ -290,6 +290,33 @@ def test_the_peak_of_memory_holds_what_a_train_step_keeps(name, python):
     assert 2 * states < int(run.stdout.split()[-1]) < 200 * states
 
 
+OUT_OF_MEMORY = """
+import ctypes, sys
+from benchmarks import common
+from rnnbench import gpu
+driver = gpu.driver()
+context, left, total, taken = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t(), ctypes.c_uint64()
+assert driver.cuInit(0) == driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0
+assert driver.cuCtxPushCurrent_v2(context) == 0
+assert driver.cuMemGetInfo_v2(ctypes.byref(left), ctypes.byref(total)) == 0
+assert driver.cuMemAlloc_v2(ctypes.byref(taken), ctypes.c_size_t(left.value - 2 * 2**30)) == 0
+assert driver.cuCtxPopCurrent_v2(ctypes.byref(context)) == 0
+common.warm(sys.argv[1], "train", 32, 30, 128, 1)
+print("a small one runs", flush=True)
+common.warm(sys.argv[1], "train", 128, 200, 1024, 3)
+"""
+
+
+@pytest.mark.parametrize("name", ["scan", "cudnn", "torch", "jax_cudnn"])
+def test_a_gpu_out_of_memory_is_said_in_a_sentence(name, python):
+    if reason := variants.available("cuda")[name]:
+        pytest.skip(reason)
+    run = python("-c", OUT_OF_MEMORY, name, RNNBENCH_DEVICE="cuda")
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (1, "a small one runs")
+    assert "Traceback" not in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("failed: the device is out of memory: ")
+
+
 def test_the_wait_is_for_all_of_the_work(network):
     """cuDNN's stream isn't libgpuarray's; the driver's stream 0 is done when every stream is."""
     made = network("cudnn", *SLOW)
