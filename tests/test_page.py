@@ -428,11 +428,13 @@ def test_the_best_of_each_cell(site, history):
     times = {name: stored(history.path, f"lstm.{name}LSTM.time_train") for name in ("Scan", "Cudnn", "Torch")}
     assert {cell for cell, call in shown if call == "train"} == set(times["Torch"])
     for cell, torch in times["Torch"].items():
-        best, lead, of_floor, theano = shown[cell, "train"]
+        best, time, lead, of_floor, theano = shown[cell, "train"]
         name, other = ("scan", times["Scan"]) if cell == FAILED else ("cudnn", times["Cudnn"])
         ratios = [other[cell][0] / torch[0], other[cell][1] / torch[2], other[cell][2] / torch[1]]
         torch_named = "torch*" if DOUBTFUL.get(cell) else "torch"
-        assert (best, lead.split()[-1]) == (torch_named, name)
+        assert (best, lead.split()[-1]) == ("torch", name)
+        assert same(numbers(time)[0], 1e6 * torch[0] / cell[0])
+        assert time.endswith("*") == bool(DOUBTFUL.get(cell))
         assert (theano.split()[0], theano.split()[-1]) == (name, torch_named)
         inverse = [1 / ratios[0], 1 / ratios[2], 1 / ratios[1]]
         for text, ratio in zip(numbers(lead) + numbers(theano), ratios + inverse, strict=True):

@@ -70,11 +70,12 @@ def markdown(report: Report) -> str:
 
 def markdown_times(report: Report) -> str:
     """Return the table of the calls' times alone, and what is marked in it, as Markdown; needs tabulate."""
-    calls = report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS])
-    lines = [_draw(_times(calls), "pipe", _escape)]
-    if notes := doubts(calls):
-        lines += ["", *(f"- {_escape(f'*: {note}')}" for note in notes)]
-    return "\n".join(lines)
+    return _markdown_calls(report, _times)
+
+
+def markdown_ranking(report: Report) -> str:
+    """Return the table of how the variants stand alone, and what is marked in it, as Markdown; needs tabulate."""
+    return _markdown_calls(report, lambda calls: ranking(standings(calls.rows)))
 
 
 def ranking(ranked: Sequence[Standing]) -> Table:
@@ -88,6 +89,7 @@ def ranking(ranked: Sequence[Standing]) -> Table:
             "hidden",
             "call",
             "best",
+            "µs",
             "vs the next",
             *(["of floor"] if of_floor else []),
             "Theano vs peer",
@@ -98,7 +100,8 @@ def ranking(ranked: Sequence[Standing]) -> Table:
                 f"{one.cell.batch} × {one.cell.seq}",
                 str(one.cell.hidden),
                 f"{one.quantity}{', TF32' if one.tf32 else ''}",
-                _named(one.best),
+                one.best.version,
+                _spread(one.best),
                 f"{_times_as_fast(one.lead)} {_named(one.lead.other)}",
                 *([_shown(one.best, "of_floor")] if of_floor else []),
                 f"{_named(one.ours.one)} {_times_as_fast(one.ours)} {_named(one.ours.other)}" if one.ours else "",
@@ -323,6 +326,14 @@ def _document(report: Report, style: str, heading: str, note: str, escape: Calla
         parts += [table.title, _draw(table, style, escape)]
     parts.append("\n".join(note.format(escape(line)) for line in _notes(report)))
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_calls(report: Report, table: Callable[[Report], Table]) -> str:
+    calls = report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS])
+    lines = [_draw(table(calls), "pipe", _escape)]
+    if notes := doubts(calls):
+        lines += ["", *(f"- {_escape(f'*: {note}')}" for note in notes)]
+    return "\n".join(lines)
 
 
 def _draw(table: Table, style: str, escape: Callable[[str], str]) -> str:

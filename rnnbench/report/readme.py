@@ -1,7 +1,7 @@
 """The README's tables, written from results/ between the marks `<!-- table: MACHINE -->` and `<!-- end -->`.
 
-MACHINE@COMMIT shows that commit instead of the newest with results, and variants named after it are
-the only ones shown.
+`ranking:` in place of `table:` shows the best of each cell. MACHINE@COMMIT shows that commit instead of the newest
+with results, and variants named after it are the only ones shown.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from rnnbench.history import NotFound
 from rnnbench.report import formats, tables
 
 _MARKED = re.compile(
-    r"(<!-- table: (?P<machine>[^\s@]+)(@(?P<commit>\w+))?(?P<variants>(?: \w+)*) -->\n).*?(?P<end><!-- end -->)",
+    r"(<!-- (?P<kind>table|ranking): (?P<machine>[^\s@]+)(@(?P<commit>\w+))?(?P<variants>(?: \w+)*) -->\n)"
+    r".*?(?P<end><!-- end -->)",
     re.DOTALL,
 )
+_DRAWN = {"table": formats.markdown_times, "ranking": formats.markdown_ranking}
 
 
 def rewrite(text: str, results: Path) -> str:
@@ -30,6 +32,6 @@ def rewrite(text: str, results: Path) -> str:
         report = tables.make(results, mark["machine"], mark["commit"])
         if wanted := mark["variants"].split():
             report = report._replace(rows=[row for row in report.rows if row.figure.variant in wanted])
-        return f"{mark[1]}{formats.markdown_times(report)}\n{mark['end']}"
+        return f"{mark[1]}{_DRAWN[mark['kind']](report)}\n{mark['end']}"
 
     return _MARKED.sub(drawn, text)
