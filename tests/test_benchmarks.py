@@ -4,7 +4,9 @@ import importlib
 import inspect
 import json
 import pkgutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,6 +159,19 @@ def test_a_cold_build_starts_from_empty_caches_and_keeps_the_users_flags(python)
     assert torch_cache == cache
     assert cache != "/users"
     assert content == []
+
+
+def test_a_slow_first_call_is_no_warm_up(monkeypatch):
+    calls = []
+
+    def forward():
+        time.sleep(0.001 if calls else 0.5)
+        calls.append(time.perf_counter())
+
+    made = SimpleNamespace(forward=forward, synchronize=lambda: None)
+    monkeypatch.setattr(common, "network", lambda *_: made)
+    common.warm.__wrapped__("scan", "forward", 1, 2, 3, 1)
+    assert calls[-1] - calls[0] > 0.2
 
 
 def test_a_warm_build_leaves_the_caches_alone():
