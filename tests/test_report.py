@@ -431,6 +431,14 @@ def test_a_mark_can_name_its_variants():
     assert drawn.startswith("<!-- table: h100 cudnn -->\n")
 
 
+def test_a_mark_can_ask_for_the_ranking():
+    drawn = readme.rewrite("<!-- ranking: h100@ec908981 scan cudnn -->\n<!-- end -->\n", recorded.HISTORY)
+    rows = [[cell.strip() for cell in line.split("|")] for line in drawn.splitlines()[1:-1]]
+    assert rows[0][4:8] == ["call", "best", "µs", "vs the next"]
+    assert (len(rows), {row[5] for row in rows[2:]}) == (22, {"cudnn"})
+    assert ["1", "32 × 30", "128", "train", "cudnn", "43.4 (41.3–56.9)"] in [row[1:7] for row in rows]
+
+
 def test_the_standings_are_of_each_cell_and_precision(made):
     times = {"Scan": 4e-3, "Cudnn": 2e-3, "Torch": 1.6e-3, "JaxScan": 3e-3, "CudnnTF32": 1e-3}
     synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(**times))

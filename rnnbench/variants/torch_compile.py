@@ -42,7 +42,8 @@ class Network(torch_loop.Network):
 
     def _make_step(self) -> Any:
         # A step is soon compiled: a pool of processes takes longer to start, and would do so while others are timed.
-        importlib.import_module("torch._inductor.config").compile_threads = 1
+        settings: Any = importlib.import_module("torch._inductor.config")
+        settings.compile_threads = 1
         # By default eight versions of a function may be compiled, here of all of a process's networks.
         self._torch._dynamo.config.recompile_limit = 1000
         return self._torch.compile(super()._make_step(), fullgraph=True, dynamic=False)
