@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ _ENVIRONMENT = dict(os.environ)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background job ignores it, and so would the programs that the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # The C code of Theano's scan loop imports in a way that Python warns of since; and its first import,
     # with an empty cache, leaves files to the garbage collector.
     for ignored in ("ignore:can't resolve package:ImportWarning", "ignore:unclosed file:ResourceWarning"):
