@@ -108,6 +108,7 @@ def test_the_command_line(capsys, tmp_path, monkeypatch, command, words):
     st.one_of(TEXTS, st.text(alphabet="a=.,'\"\\ /~", max_size=12)).filter(lambda text: "\0" not in text),
     st.sampled_from([["doctor"], ["variants"], ["variants", "--device", "cuda"], ["report"]]),
 )
+@example("RNNBENCH_CUDA", "~0", ["doctor"])
 def test_environment_variables(capsys, tmp_path, monkeypatch, name, value, command):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as environment:

@@ -187,6 +187,16 @@ def test_what_the_user_asks_for_comes_first(tmp_path, monkeypatch):
     assert where[-1] == Path("/usr/lib64")
 
 
+def test_what_the_user_asks_for_may_be_in_their_home(tmp_path, monkeypatch, driver):
+    driver(12020)
+    wheels_12(tmp_path / "cuda")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(cuda.VARIABLE, "~/cuda")
+    found = pieces()
+    assert cuda.VARIABLE not in found
+    assert found["cudnn"].path.is_relative_to(tmp_path / "cuda")
+
+
 def test_missing_pieces_tell_the_command(tmp_path, monkeypatch, driver):
     driver(12020)
     wheels_12(tmp_path)

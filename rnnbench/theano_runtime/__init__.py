@@ -107,7 +107,7 @@ def _prepare(device: str) -> ModuleType:
     own_blas = _users_setting("blas.ldflags") is None
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
     folder = _include_folder(flags)
-    cut_off.remove(Path(_users_setting("base_compiledir") or "~/.theano").expanduser())
+    cut_off.remove(Path(os.path.expanduser(_users_setting("base_compiledir") or "~/.theano")))
     defaults = _DEFAULTS | (cuda.prepare(_cache()) if device == "cuda" else {})
     _device = device
     with _settings(defaults, [f"-I{folder}", "-include", str(folder / _HEADER), *flags]), warnings.catch_warnings():

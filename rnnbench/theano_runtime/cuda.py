@@ -81,7 +81,8 @@ class Place:
 
 def find() -> tuple[Piece, ...]:
     """All the pieces, in the order in which they are needed: found ones and missing ones."""
-    return _find(os.environ.get(VARIABLE), os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"))
+    asked = os.environ.get(VARIABLE)
+    return _find(asked and os.path.expanduser(asked), os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"))
 
 
 def prepare(cache: Path) -> dict[str, str]:
@@ -310,7 +311,7 @@ def _find_library(name: str, places: Iterable[Place], version: Callable[[ctypes.
 def _places(asked: str | None, toolkits: Iterable[str | None]) -> Iterator[Place]:
     """Where CUDA may be, the user's own wish first."""
     if asked:
-        root = Path(asked).expanduser()
+        root = Path(asked)
         for folder in (root, *sorted(root.glob("lib*/python3*/site-packages"))):
             yield _wheels(folder)
         yield _prefix(root)
@@ -444,7 +445,7 @@ def _path(piece: Piece) -> Path:
 
 def _pip(asked: str | None) -> str:
     """The pip that installs where the user asked to look."""
-    if asked and (python := Path(asked).expanduser() / "bin" / "python").exists():
+    if asked and (python := Path(asked) / "bin" / "python").exists():
         return f"{python} -m pip"
     return f"{sys.executable} -m pip"
 
