@@ -163,6 +163,10 @@ def check(kind: str, content: Any) -> None:
     except fastjsonschema.JsonSchemaValueException as error:
         place = str(error.name).removeprefix("data").lstrip(".")
         raise ValueError(f"{f'its {place}' if place else 'it'} isn't as asv writes it") from error
+    # What a schema can't say.
+    for name, described in content.items() if kind == "benchmarks.json" else ():
+        if name != "version" and len(described["params"]) != len(described["param_names"]):
+            raise ValueError(f"its {name} hasn't as many param_names as params")
 
 
 @functools.cache

@@ -134,6 +134,11 @@ def test_results_in_reports(capsys, tmp_path, results, machine):
     st.one_of(st.just(BENCHMARKS), changed(BENCHMARKS)),
     changed(MACHINE),
 )
+@example(
+    [RESULTS],
+    {name: one | {"param_names": []} for name, one in BENCHMARKS.items() if name != "version"} | {"version": 2},
+    MACHINE,
+)
 def test_results_on_the_dashboard(capsys, tmp_path_factory, monkeypatch, results, benchmarks, machine):
     folder = tmp_path_factory.mktemp("published")
     monkeypatch.chdir(folder)
