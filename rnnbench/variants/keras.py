@@ -32,7 +32,6 @@ class Network:
 
     def __init__(self, work: Workload, device: str) -> None:
         os.environ.setdefault("KERAS_BACKEND", _BACKEND)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors, not how TensorFlow was built
         keras = importlib.import_module("keras")
         if keras.backend.backend() != _BACKEND:
             raise Unavailable(f"Keras runs on {keras.backend.backend()} in this process: set KERAS_BACKEND={_BACKEND}")
