@@ -468,8 +468,10 @@ def test_what_is_wrong_does_not_stand(error, best, made):
     content = timed(Scan=4e-3, Cudnn=3e-3, Torch=1e-3)
     content["accuracy.TorchAccuracy.track_gradients"] = synthetic.tracked([error, *[NAN] * 35])
     synthetic.write_run(made, "north", synthetic.commit_hash(0), content)
-    (one,) = tables.standings(tables.make(made, "north").rows)
+    report = tables.make(made, "north")
+    (one,) = tables.standings(report.rows)
     assert one.best.figure.variant == best
+    assert lines_of(formats.markdown_ranking(report), ["1", "32 × 30", "128"])[0][4] == best
 
 
 def test_the_standings_are_shown(made, run):

@@ -70,12 +70,12 @@ def markdown(report: Report) -> str:
 
 def markdown_times(report: Report) -> str:
     """Return the table of the calls' times alone, and what is marked in it, as Markdown; needs tabulate."""
-    return _markdown_calls(report, _times)
+    return _markdown_calls(report, _times(report))
 
 
 def markdown_ranking(report: Report) -> str:
     """Return the table of how the variants stand alone, and what is marked in it, as Markdown; needs tabulate."""
-    return _markdown_calls(report, lambda calls: ranking(standings(calls.rows)))
+    return _markdown_calls(report, ranking(standings(report.rows)))
 
 
 def ranking(ranked: Sequence[Standing]) -> Table:
@@ -328,9 +328,9 @@ def _document(report: Report, style: str, heading: str, note: str, escape: Calla
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_calls(report: Report, table: Callable[[Report], Table]) -> str:
+def _markdown_calls(report: Report, table: Table) -> str:
     calls = report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS])
-    lines = [_draw(table(calls), "pipe", _escape)]
+    lines = [_draw(table, "pipe", _escape)]
     if notes := doubts(calls):
         lines += ["", *(f"- {_escape(f'*: {note}')}" for note in notes)]
     return "\n".join(lines)
