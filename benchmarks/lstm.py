@@ -9,6 +9,7 @@ class _LSTM(Sizes):
     # One call a sample, so that each figure has a spread. Processes differ by more (2 to 6%) than a process's
     # calls do (1%): of a selftest's 84 processes on an H100, drawn anew, asv called figures of the same code changed
     # in 7 to 9% with one process each, 2 to 5% with two, 2% with four, with 7 calls as with 20. asv's test needs 7.
+    # That was at 7a07e5d, where a process could be timed before it had warmed up.
     # A process takes 5 s, of which 20 calls are mostly under one.
     number = 1
     rounds = 2
