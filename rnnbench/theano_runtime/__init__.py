@@ -102,7 +102,7 @@ def _prepare(device: str) -> ModuleType:
     global _device
     if "theano" in sys.modules:
         raise Unavailable("Theano was imported before rnnbench could set it up: build the network first")
-    _check_users_settings()
+    _check_users_settings(device)
     _load_blas()
     own_blas = _users_setting("blas.ldflags") is None
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
@@ -117,11 +117,22 @@ def _prepare(device: str) -> ModuleType:
             theano = importlib.import_module("theano")
         except ValueError as problem:
             raise Unavailable(f"Theano refuses its settings: {_first_line(problem)}") from problem
-    importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
-    if device == "cuda":
-        importlib.import_module("rnnbench.theano_runtime.shape_rewrite")
-    _check(theano, device)
+        importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
+        if device == "cuda":
+            _use_gpu(theano)
+    _check(theano)
     return theano
+
+
+def _use_gpu(theano: ModuleType) -> None:
+    """Do what Theano does when it is imported for a GPU, with what it has compiled before for it found again."""
+    gpuarray = importlib.import_module("theano.gpuarray")
+    if not gpuarray.pygpu_activated:  # the user's own flag may say which GPU, and has had it used
+        try:
+            gpuarray.use("cuda" if theano.config.device == "cpu" else theano.config.device)
+        except Exception as problem:
+            raise Unavailable(f"Theano can't use the GPU: {_first_line(problem)}") from problem
+    importlib.import_module("rnnbench.theano_runtime.shape_rewrite")
 
 
 def _find_python() -> Piece:
@@ -266,28 +277,26 @@ def _users_setting(key: str) -> str | None:
     return files.get(section or "global", option, fallback=None)
 
 
-def _check_users_settings() -> None:
-    """Raise Unavailable where the user's settings can't be read, which Theano passes over or stops at."""
+def _check_users_settings(device: str) -> None:
+    """Raise Unavailable where the user's settings name another device, or can't be read, which Theano may pass over."""
     for name in filter(None, os.environ.get("THEANORC", "").split(os.pathsep)):
         if not os.path.isfile(os.path.expanduser(name)):
             raise Unavailable(f"{name}, which THEANORC names, is no file")
     try:
-        _users_setting("floatX")
+        asked = _users_setting("device") or device
     except (ValueError, configparser.Error) as problem:
         raise Unavailable(f"THEANO_FLAGS or .theanorc can't be read: {_first_line(problem)}") from problem
+    if not asked.startswith(device):
+        raise Unavailable(f"Theano's flag device is {asked!r}, and {device} was asked for")
 
 
 def _first_line(problem: Exception) -> str:
     return str(problem).partition("\n")[0][:300]
 
 
-def _check(theano: ModuleType, device: str) -> None:
+def _check(theano: ModuleType) -> None:
     """Raise Unavailable if Theano would run, but not at its speed."""
     config = theano.config
-    if not config.device.startswith(device):
-        raise Unavailable(f"Theano's flag device is {config.device!r}, and {device} was asked for")
-    if device == "cuda" and not theano.gpuarray.pygpu_activated:
-        raise Unavailable("Theano can't use the GPU; it says why in what it has printed above")
     if not config.cxx:
         raise Unavailable("Theano's flag cxx is empty: without a C++ compiler it runs Python code")
     if not config.blas.ldflags:
