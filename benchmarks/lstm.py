@@ -6,11 +6,11 @@ from .common import Sizes, clock, network, of_each_variant, workload
 class _LSTM(Sizes):
     variant: str
 
-    # One call a sample, so that each figure has a spread. Processes differ by more (2 to 6%) than a process's
-    # calls do (1%): of a selftest's 84 processes on an H100, drawn anew, asv called figures of the same code changed
-    # in 7 to 9% with one process each, 2 to 5% with two, 2% with four, with 7 calls as with 20. asv's test needs 7.
-    # That was at 7a07e5d, where a process could be timed before it had warmed up.
-    # A process takes 5 s, of which 20 calls are mostly under one.
+    # One call a sample, so that each figure has a spread. Processes differ by more than a process's calls do: by 2 to
+    # 6% against 1% on an H100 at 7a07e5d. Of 84 processes there, drawn anew, asv called figures of the same code
+    # changed in 7 to 9% with one process each, 2 to 5% with two, 2% with four, with 7 calls as with 20; its test needs
+    # 7. Since processes warm up right before they are timed, four gave 0 of 60 (2a02b160).
+    # A process takes 3 s, of which 20 calls are mostly under one.
     number = 1
     rounds = 2
     repeat = (7, 20, 2.0)
