@@ -1,7 +1,7 @@
 """What asv loads of this repository (asv.conf.json, "plugins").
 
-`asv publish` adds a tab to the dashboard, `asv run` stores the machine's state with its results, and the
-peers have an environment.
+`asv publish` adds a tab to the dashboard, `asv run` stores the machine's state with its results and shows
+those alone that it has, and the peers have an environment.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from asv import runner
 from asv.commands import run
 from asv.console import log
 from asv.graph import Graph
 from asv.plugins.virtualenv import Virtualenv
 from asv.publishing import OutputPublisher
-from asv.results import Results
+from asv.results import Results, format_benchmark_result
 
 from rnnbench import files, state
 from rnnbench.history import ResultsWarning
@@ -30,8 +32,9 @@ from rnnbench.report import libraries, page
 
 
 def setup() -> None:
-    """Have `asv run` keep its results in a class of ours; asv calls this when it has loaded the plugin."""
+    """Have `asv run` keep and show its results our way; asv calls this when it has loaded the plugin."""
     run.Results = StatefulResults
+    runner.format_benchmark_result = _format
 
 
 class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
@@ -81,6 +84,26 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         content = json.loads(path.read_bytes())
         version = content.pop("version")
         files.write(path, json.dumps({**content, "state": self._states, "version": version}).encode())
+
+
+def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return asv's summary and table of a benchmark without the cells that are n/a, which are most of a small run's."""
+    name, params = benchmark["name"], benchmark["params"]
+    cells = [", ".join(sizes) for sizes in itertools.product(*params)]
+    values, stats = results.get_result_value(name, params), results.get_result_stats(name, params)
+    kept = [position for position, value in enumerate(values) if value is None or value == value]
+    if not kept:
+        return "n/a", None
+    shown = SimpleNamespace(
+        get_result_value=lambda *_: [values[position] for position in kept],
+        get_result_stats=lambda *_: [stats[position] for position in kept],
+        stderr=results.stderr,
+    )
+    of_cells = {
+        "params": [[cells[position] for position in kept]],
+        "param_names": [", ".join(benchmark["param_names"])],
+    }
+    return format_benchmark_result(shown, {**benchmark, **of_cells})
 
 
 @functools.cache

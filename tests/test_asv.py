@@ -140,6 +140,14 @@ def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):
     assert re.search(r"cudnn can't run on cpu: .+", clone.log)
 
 
+def test_a_run_shows_the_cells_that_it_has(clone, timed):
+    table = re.search(r"lstm\.ScanLSTM\.time_forward +ok\n(.*\n)+?\n", clone.log)[0]
+    assert "batch, seq, hidden, depth" in table
+    assert re.findall(r" (\d+, \d+, \d+, \d+) +[\d.]+±[\d.]+[mμ]?s", table) == ["32, 30, 128, 1"]
+    assert re.search(r"lstm\.CudnnLSTM\.time_forward +n/a\n", clone.log)
+    assert "1024" not in clone.log
+
+
 def test_the_dashboard_shows_what_was_measured(clone, timed):
     clone.asv("publish")
     html = clone.path / "html"
