@@ -1,5 +1,6 @@
 """The published dashboard in a real browser without a network: asv's pages and the tab "Recurrent networks"."""
 
+import contextlib
 import functools
 import http.server
 import itertools
@@ -205,6 +206,17 @@ def rows(tab, selector):
     return found
 
 
+@contextlib.contextmanager
+def rewritten(html, machine, commit):
+    """What a dashboard has of a machine and commit, to be changed."""
+    machines = json.loads((html / dashboard.NAME / "index.json").read_text())["machines"]
+    number = [one["name"] for one in machines].index(machine)
+    path = html / dashboard.NAME / f"{number}-{commit}.json"
+    content = json.loads(path.read_text())
+    yield content
+    path.write_text(json.dumps(content))
+
+
 def numbers(text):
     return re.findall(r"\d+\.?\d*(?:e[-+]\d+)?", text)
 
@@ -325,6 +337,23 @@ def test_the_selectors_change_what_is_shown(site, history):
     assert {cell for cell, _ in rows(tab, "#rn-times")} == set(GRIDS["seed"])
 
 
+def test_the_grid_is_the_smallest_that_has_all_figures(tab, html, serve, tmp_path):
+    other = shutil.copytree(html, tmp_path / "html")
+    with rewritten(other, "epyc-2core", json.loads(MACHINES["epyc-2core"].read_text())["commit_hash"]) as content:
+        for series in content["series"]:
+            for figures in series["figures"].values():
+                figures[:] = [row for row in figures if CELLS[row[0]] in GRIDS["quick"]]
+    opener(tab, serve(other))(dashboard.NAME, machine="epyc-2core")
+    assert tab.locator("#rn-status").text_content().endswith("the quick grid.")
+    tab.select_option("#rn-machine", "h100")
+    tab.wait_for_selector("text=the seed grid")
+    tab.select_option("#rn-grid", "full")
+    tab.wait_for_selector("text=the full grid")
+    tab.select_option("#rn-machine", "epyc-2core")
+    tab.wait_for_selector("text=epyc-2core at")
+    assert tab.locator("#rn-status").text_content().endswith("the full grid.")
+
+
 def test_the_keyboard_is_enough(site):
     tab = site("")
     tab.get_by_role("link", name=dashboard.TITLE).focus()
@@ -407,6 +436,15 @@ def test_the_speed_up_over_scan(site, history):
     ]
     assert len(shown) == len(expected) == 20
     assert all(same(text.rstrip("×"), ratio) for text, ratio in zip(shown, expected, strict=True))
+
+
+def test_without_scan_nothing_is_compared_with_it(tab, html, serve, tmp_path, history):
+    other = shutil.copytree(html, tmp_path / "html")
+    with rewritten(other, "h100", history.newest) as content:
+        content["series"] = [one for one in content["series"] if one["variant"] != "scan"]
+    opener(tab, serve(other))(dashboard.NAME, machine="h100", commit=history.newest)
+    assert tab.locator("#rn-speedup").text_content() == "Nothing was timed here that could be compared with scan."
+    assert {version for _, version in rows(tab, "#rn-times")} == {"cudnn"}
 
 
 def test_what_computed(site, history):

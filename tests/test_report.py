@@ -434,7 +434,7 @@ def test_a_mark_can_name_its_variants():
 def test_a_mark_can_ask_for_the_ranking():
     drawn = readme.rewrite("<!-- ranking: h100@ec908981 scan cudnn -->\n<!-- end -->\n", recorded.HISTORY)
     rows = [[cell.strip() for cell in line.split("|")] for line in drawn.splitlines()[1:-1]]
-    assert rows[0][4:8] == ["call", "best", "µs", "vs the next"]
+    assert rows[0][4:8] == ["call", "best", "time, µs", "vs the next"]
     assert (len(rows), {row[5] for row in rows[2:]}) == (22, {"cudnn"})
     assert ["1", "32 × 30", "128", "train", "cudnn", "43.4 (41.3–56.9)"] in [row[1:7] for row in rows]
 

@@ -89,7 +89,7 @@ def ranking(ranked: Sequence[Standing]) -> Table:
             "hidden",
             "call",
             "best",
-            "µs",
+            "time, µs",
             "vs the next",
             *(["of floor"] if of_floor else []),
             "Theano vs peer",

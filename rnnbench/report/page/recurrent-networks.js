@@ -4,7 +4,6 @@
    and commit. What comes from results is only ever set as text. */
 $(document).ready(function () {
     const NAME = 'recurrent-networks';
-    const DEFAULT_GRID = 'seed';
     const SIZES = ['batch', 'seq', 'hidden', 'depth'];
     const TIMES = ['train', 'forward'];
     const LOOKS = 6;  // colours of lines, and as many markers
@@ -61,10 +60,11 @@ $(document).ready(function () {
         }
     }
 
-    function choose() {
-        const params = {};
-        for (const name of Object.keys(choices)) {
-            params[name] = [choices[name].value];
+    /* To the address of what was chosen; the grid fits what is shown until someone chooses another. */
+    function choose(event) {
+        const params = { machine: [choices.machine.value], commit: [choices.commit.value] };
+        if (event.target === choices.grid || $.asv.parse_hash_string(window.location.hash).params.grid) {
+            params.grid = [choices.grid.value];
         }
         window.location.hash = $.asv.format_hash_string({ location: ['/' + NAME], params: params });
     }
@@ -87,15 +87,16 @@ $(document).ready(function () {
         }
         const machine = asked(machines, params.machine, (one) => one.name);
         const commit = asked(machine.commits, params.commit, (one) => one[0]);
-        const grid = asked(Object.keys(index.grids), params.grid || [DEFAULT_GRID], (one) => one);
         fill(choices.machine, machines.map((one) => [one.name, one.name]), machine.name);
         fill(choices.commit, machine.commits.map((one) => [one[0], abbreviated(one[0]) + ', ' + day(one[1])]), commit[0]);
-        fill(choices.grid, Object.keys(index.grids).map((one) => [one, one + ' (' + index.grids[one].length + ' cells)']), grid);
 
         const { series, ranking, software } = await load(index.machines.indexOf(machine) + '-' + commit[0] + '.json');
         if (current !== request) {
             return;  // another choice was made meanwhile
         }
+        const grids = Object.keys(index.grids);
+        const grid = asked(grids, params.grid || [smallest(grids, series)], (one) => one);
+        fill(choices.grid, grids.map((one) => [one, one + ' (' + index.grids[one].length + ' cells)']), grid);
         draw(machine, named(series, machine), ranking, software, index.grids[grid]);
         element('rn-results').hidden = false;
         say('Shown: ' + machine.name + ' at ' + abbreviated(commit[0]) + ', the ' + grid + ' grid.');
@@ -104,6 +105,16 @@ $(document).ready(function () {
     /* What the address asks for, or else the first. */
     function asked(options, values, key) {
         return options.find((option) => values && key(option) === values[0]) || options[0];
+    }
+
+    /* The first of the grids, which grow, that has all cells with figures. */
+    function smallest(grids, series) {
+        const figures = series.flatMap((one) => Object.values(one.figures).flat());
+        const cells = figures.map(([position]) => String(index.cells[position]));
+        return grids.find(function (grid) {
+            const known = new Set(index.grids[grid].map(String));
+            return cells.every((cell) => known.has(cell));
+        });
     }
 
     function fill(select, options, chosen) {
@@ -218,6 +229,9 @@ $(document).ready(function () {
                 const fast = measured(one, quantity, cell);
                 return slow && fast ? slow.value / fast.value : null;
             };
+            if (!TIMES.some((quantity) => cells.some((cell) => ratio(quantity, cell) !== null))) {
+                continue;
+            }
             parts.push(make('p', {}, ...TIMES.map((quantity) => sentence(one.label, quantity, cells, ratio))));
             parts.push(heatMap(one.label + ' against scan', cells, SPEEDUP_STEPS, function (quantity, cell) {
                 const value = ratio(quantity, cell);
