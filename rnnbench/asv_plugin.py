@@ -1,7 +1,7 @@
 """What asv loads of this repository (asv.conf.json, "plugins").
 
 `asv publish` adds a tab to the dashboard, `asv run` stores the machine's state with its results and shows
-those alone that it has, and the peers have an environment.
+no cell that is n/a, and the peers have an environment.
 """
 
 from __future__ import annotations

@@ -127,9 +127,10 @@ def _prepare(device: str) -> ModuleType:
 def _use_gpu(theano: ModuleType) -> None:
     """Do what Theano does when it is imported for a GPU, with what it has compiled before for it found again."""
     gpuarray = importlib.import_module("theano.gpuarray")
-    if not gpuarray.pygpu_activated:  # the user's own flag may say which GPU, and has had it used
+    name = theano.config.device  # ours is cpu; the user's own says which GPU, and Theano has tried to use that
+    if name == "cpu" or not gpuarray.pygpu_activated:
         try:
-            gpuarray.use("cuda" if theano.config.device == "cpu" else theano.config.device)
+            gpuarray.use("cuda" if name == "cpu" else name)
         except Exception as problem:
             raise Unavailable(f"Theano can't use the GPU: {_first_line(problem)}") from problem
     importlib.import_module("rnnbench.theano_runtime.shape_rewrite")
