@@ -40,6 +40,6 @@ def _module_key(linker: Any) -> tuple[tuple[Any, ...], Any]:
 
 def _node_version(node: Any) -> Any:
     """Return an operation's version; Theano's that reads cuDNN's has none, but flags name the path of ours."""
-    if type(node.op).__name__ == "DnnVersion":
+    if type(node.op).__name__ == "DnnVersion":  # by its name: its module compiles it while it is imported
         return (1,)
     return node.op.c_code_cache_version_apply(node)
