@@ -6,7 +6,9 @@ Imports Theano: import it after `theano_runtime.prepare()`.
 from __future__ import annotations
 
 import theano
+from theano.gof.type import CDataTypeConstant
 from theano.gpuarray import dnn
+from theano.gpuarray.type import GpuContextType
 
 STANDARD = "CUDNN_RNN_ALGO_STANDARD"
 STRICT = "CUDNN_FMA_MATH"  # float32 products are float32
@@ -15,6 +17,10 @@ TF32 = "CUDNN_DEFAULT_MATH"  # float32 products may use TF32 where the device ha
 # Theano's C code for these handles float16; only the mark that says so is missing.
 for _op in (dnn.GpuDnnRNNOp, dnn.GpuDnnRNNGradInputs, dnn.GpuDnnRNNGradWeights):
     _op._f16_ok = True
+
+# Theano compiles this in every process, since its key would hold a GPU's context; the code takes that as an argument.
+GpuContextType.Constant = CDataTypeConstant  # whose key holds no value
+dnn._DropoutDescriptor.c_code_cache_version_apply = dnn.DnnBase.c_code_cache_version_apply
 
 
 class _Descriptor(dnn._RNNDescriptor):  # type: ignore[misc]
