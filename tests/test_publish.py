@@ -72,6 +72,18 @@ def test_the_tab_adds_at_most_a_fifth_to_the_time_of_publish(tmp_path, python, m
     assert len(list((tmp_path / "html" / page.NAME).glob("*-*.json"))) == COMMITS * len(synthetic.MACHINES)
 
 
+def test_the_machine_with_the_newest_results_comes_first(tmp_path):
+    results, html = tmp_path / "results", dashboard(tmp_path / "html")
+    synthetic.write(results, 2, machines=["north", "south"])
+    synthetic.write_machine(results, "east")
+    synthetic.write_run(results, "south", synthetic.commit_hash(2), synthetic.full_grid())
+    page.write(results, html)
+    machines = json.loads((html / page.NAME / "index.json").read_text())["machines"]
+    assert [machine["name"] for machine in machines] == ["south", "north", "east"]
+    for number, commits in enumerate((3, 2, 0)):
+        assert len(list((html / page.NAME).glob(f"{number}-*.json"))) == commits == len(machines[number]["commits"])
+
+
 def test_its_memory_grows_with_a_commit_and_not_with_the_history(tmp_path):
     def peak(commits):
         results = tmp_path / f"results-{commits}"

@@ -48,12 +48,14 @@ def write(results: Path, html: Path) -> None:
 
     folder = html / NAME
     folder.mkdir()
-    machines = history.machines(results)
-    numbers = {machine: number for number, machine in enumerate(machines)}
-    commits: dict[str, list[list[Any]]] = {machine: [] for machine in machines}
     runs: dict[tuple[str, str], list[history.Run]] = {}
     for run in history.runs(results):
         runs.setdefault((run.machine, run.commit), []).append(run)
+    known = history.machines(results)
+    # The page opens on the first: the one with the newest results.
+    machines = {machine: known[machine] for machine in dict.fromkeys([*(machine for machine, _ in runs), *known])}
+    numbers = {machine: number for number, machine in enumerate(machines)}
+    commits: dict[str, list[list[Any]]] = {machine: [] for machine in machines}
     variants: dict[str, set[str]] = {machine: set() for machine in machines}
     folders: dict[str, Path] = {}
     for (machine, commit), of_commit in runs.items():
