@@ -528,6 +528,18 @@ def test_the_slope_of_a_line(site, history):
     assert row.locator("td").nth(1).text_content() == slope
 
 
+def test_a_slope_that_rounds_to_zero_has_no_sign(tab, html, serve, tmp_path, history):
+    other = shutil.copytree(html, tmp_path / "html")
+    with rewritten(other, "h100", history.newest) as content:
+        for series in content["series"]:
+            for row in series["figures"].get("train", []):
+                row[1] = 1 - 1e-6 * CELLS[row[0]][0]
+    opener(tab, serve(other))(dashboard.NAME, machine="h100", commit=history.newest)
+    shown = tab.locator("#rn-slopes tbody tr", has_text="train").locator("td").all_text_contents()
+    assert set(shown) == {"0.00"}
+    assert "slope -0.00" not in tab.locator("#rn-growth").text_content()
+
+
 def test_no_two_lines_look_the_same(tab, html, serve, tmp_path):
     data = shutil.copytree(html, tmp_path / "html") / dashboard.NAME
     index = json.loads((data / "index.json").read_text())

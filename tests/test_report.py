@@ -555,6 +555,13 @@ def test_the_table_of_all_slopes(full):
     assert [slope == "n/a" for slope in table.rows[0][1:]] == [True, False, False, True] * 2
 
 
+def test_a_slope_that_rounds_to_zero_has_no_sign(made):
+    falling = synthetic.sampled([1 - 1e-6 * batch for batch, *_ in synthetic.CELLS])
+    synthetic.write_run(made, "north", synthetic.commit_hash(0), {"lstm.ScanLSTM.time_train": falling})
+    *_, table = formats.tables(tables.make(made, "north"))
+    assert table.rows[0][1:5] == ["0.00"] * 4
+
+
 def test_a_size_that_was_timed_once_has_no_line():
     rows = [row for row in tables.make(RESULTS, "epyc-2core").rows if row.figure.quantity == "train"]
     assert plot.lines(rows, "seq") == (None, {})

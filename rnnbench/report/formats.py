@@ -290,7 +290,7 @@ def _slopes(report: Report) -> Table:
         "How time grows: the slope on log axes, of the cells with the most figures that differ in that size alone",
         ["version", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
         [
-            [version, *(f"{of[column]:.2f}" if column in of else "n/a" for column in columns)]
+            [version, *(f"{of[column]:z.2f}" if column in of else "n/a" for column in columns)]
             for version, of in slopes.items()
         ],
     )

@@ -80,7 +80,7 @@ def _draw(panel: Any, report: Report, quantity: str, axis: str) -> None:
         turn, number = divmod(versions.index(name), _COLORS)
         sizes = [getattr(figure.cell, axis) for figure in line]
         value, low, high = ([1e3 * one for one in spread] for spread in zip(*map(_spread, line), strict=True))
-        label = f"{name}: {axis}$^{{{slope(line, axis):.2f}}}$"
+        label = f"{name}: {axis}$^{{{slope(line, axis):z.2f}}}$"
         panel.plot(sizes, value, marker=_MARKERS[turn % len(_MARKERS)], color=f"C{number}", label=label)
         panel.plot([sizes, sizes], [low, high], color=f"C{number}", linewidth=5, alpha=0.4)
     ticks = sorted({getattr(figure.cell, axis) for line in drawn.values() for figure in line})

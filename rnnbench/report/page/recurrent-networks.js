@@ -232,12 +232,13 @@ $(document).ready(function () {
             if (!TIMES.some((quantity) => cells.some((cell) => ratio(quantity, cell) !== null))) {
                 continue;
             }
-            parts.push(make('p', {}, ...TIMES.map((quantity) => sentence(one.label, quantity, cells, ratio))));
-            parts.push(heatMap(one.label + ' against scan', cells, SPEEDUP_STEPS, function (quantity, cell) {
+            const words = TIMES.map((quantity) => sentence(one.label, quantity, cells, ratio));
+            const map = heatMap(one.label + ' against scan', cells, SPEEDUP_STEPS, function (quantity, cell) {
                 const value = ratio(quantity, cell);
                 return value === null ? { state: gap([one, scan], quantity, cell) } :
                     { value, text: times(value), words: times(value) + ' as fast' };
-            }));
+            });
+            parts.push(make('div', {}, make('p', {}, ...words), map));
         }
         if (parts.length) {
             parts.push(legend(SPEEDUP_STEPS, (step) => step + '×', 'slower'));
@@ -347,7 +348,7 @@ $(document).ready(function () {
         const labels = Array.from(new Set(found.flatMap((one) => one ? one.lines.map((line) => line.label) : [])));
         const rows = labels.map((label) => [make('th', { scope: 'row' }, label), ...found.map(function (one) {
             const line = one && one.lines.find((line) => line.label === label);
-            return line ? number(line.slope.toFixed(2)) : absence(null, 'too few of the cells drawn above have its figures');
+            return line ? number(line.slope) : absence(null, 'too few of the cells drawn above have its figures');
         })]);
         element('rn-slopes').replaceChildren(...(rows.length ? [table('All slopes', ['Slope of', ...SIZES], rows)] : []));
     }
@@ -376,7 +377,7 @@ $(document).ready(function () {
                 best = { count, lines, cell: group[0] };
             }
         }
-        return best.lines ? { lines: best.lines.map((line) => ({ ...line, slope: slope(line.points) })), cell: best.cell } : null;
+        return best.lines ? { lines: best.lines.map((line) => ({ ...line, slope: power(slope(line.points)) })), cell: best.cell } : null;
     }
 
     function growthFigure(found, axis) {
@@ -389,7 +390,7 @@ $(document).ready(function () {
             make('figcaption', {}, make('strong', {}, title), ' at ' + fixed.join(', ')),
             plot(title, SIZES[axis], found.lines),
             make('ul', {}, ...found.lines.map((line) => make('li', { class: line.kind },
-                key(line.shape), line.label + ': slope ' + line.slope.toFixed(2)))));
+                key(line.shape), line.label + ': slope ' + line.slope))));
     }
 
     function drawPublished(shown, cells) {
@@ -556,7 +557,7 @@ $(document).ready(function () {
 
         const words = title + ': ' + lines.map((line) => line.label + ' ' +
             line.points.map((point) => milliseconds(point[1]) + ' at ' + point[0]).join(', ') +
-            ', slope ' + line.slope.toFixed(2)).join('; ');
+            ', slope ' + line.slope).join('; ');
         const drawing = svg('svg', { viewBox: '0 0 ' + width + ' ' + height, role: 'img', 'aria-label': words });
         for (const tick of ticks) {
             drawing.append(svg('line', { class: 'grid', x1: left, x2: width - right, y1: y(tick), y2: y(tick) }),
@@ -631,6 +632,11 @@ $(document).ready(function () {
 
     function quotient(value) {
         return value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0);
+    }
+
+    /* Two decimals; what rounds to zero has no sign. */
+    function power(value) {
+        return (Number(value.toFixed(2)) + 0).toFixed(2);
     }
 
     function times(value) {
