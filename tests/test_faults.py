@@ -144,6 +144,15 @@ def test_a_run_that_is_ended_at_any_moment_loses_nothing(checkout, draw):
     assert {path.name for path in checkout.file.parent.iterdir()} == {"machine.json", checkout.file.name}
 
 
+def test_a_run_that_asv_will_not_store_says_so(checkout):
+    before = checkout.recorded()
+    untold = [word for word in checkout.command() if word not in ("--set-commit-hash", checkout.head)]
+    said = checkout.finish(checkout.start(command=untold))[1]
+    assert said.startswith("rnnbench: asv stores nothing of an existing interpreter unless told the commit: add --set")
+    assert checkout.changed(before) == set()
+    assert "stores nothing" not in checkout.finish(checkout.start(command=[*untold, "--dry-run"]))[1]
+
+
 @pytest.mark.parametrize("number", ENDS)
 def test_a_run_that_is_ended_says_so_or_the_next_one_does(checkout, number):
     before = checkout.recorded()
