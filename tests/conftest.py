@@ -64,6 +64,33 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+_BUILD = """
+import sys
+from rnnbench import Workload, build
+variant, device = sys.argv[1:]
+network = build(variant, Workload(2, 3, 4, 1), device=device)
+network.forward, network.train
+from theano.gof.cc import get_module_cache
+loaded, found, compiled = get_module_cache().stats
+print(found > 0, compiled)
+"""
+
+
+@pytest.fixture
+def second_build(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[[str, str], str]:
+    """Return a function that builds a variant in another process, and returns its last line.
+
+    That says whether Theano found modules there, and how many it compiled.
+    """
+
+    def run(variant: str, device: str) -> str:
+        build = python("-c", _BUILD, variant, device)
+        assert build.returncode == 0, build.stderr
+        return build.stdout.splitlines()[-1]
+
+    return run
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[[Sequence[str]], tuple[object, str, str]]:
     """Return a function that runs rnnbench with these arguments here.

@@ -290,23 +290,11 @@ def test_the_peak_of_memory_holds_what_a_train_step_keeps(name, python):
     assert 2 * states < int(run.stdout.split()[-1]) < 200 * states
 
 
-BUILD = """
-import sys
-from rnnbench import Workload, build
-network = build(sys.argv[1], Workload(2, 3, 4, 1), device="cuda")
-network.forward, network.train
-from theano.gof.cc import get_module_cache
-loaded, found, compiled = get_module_cache().stats
-print(found > 0, compiled)
-"""
-
-
 @pytest.mark.parametrize("name", ["scan", "cudnn"])
-def test_a_second_process_compiles_nothing_again(network, name, python):
+def test_a_second_process_compiles_nothing_again(network, name, second_build):
     first = network(name, 2, 3, 4, 1)
     first.forward, first.train  # noqa: B018
-    second = python("-c", BUILD, name)
-    assert second.stdout.splitlines()[-1] == "True 0", second.stderr
+    assert second_build(name, "cuda") == "True 0"
 
 
 OUT_OF_MEMORY = """

@@ -26,8 +26,7 @@ UNITS = {
 }  # the builds' is s
 
 
-# The headings of columns that hold no figures.
-_WORDS = ("version", "libraries", "algorithm", "math type", "calls", "batch × seq × hidden × depth")
+_SOFTWARE = ["version", "libraries", "cuDNN", "algorithm", "math type", "calls", "batch × seq × hidden × depth"]
 
 
 class Table(NamedTuple):
@@ -126,8 +125,7 @@ def software(rows: Sequence[Row]) -> Table:
         for of_them, quantities in together.items():
             sizes = ", ".join(" × ".join(map(str, cell)) for cell in of_them)
             lines.append([version, *computed, ", ".join(sorted(quantities, key=CALLS.index)), sizes])
-    headings = ["version", "libraries", "cuDNN", "algorithm", "math type", "calls", "batch × seq × hidden × depth"]
-    return Table("What computed the calls, and what cuDNN was told, by its own log", headings, lines)
+    return Table("What computed the calls, and what cuDNN was told, by its own log", _SOFTWARE, lines)
 
 
 def doubts(report: Report) -> list[str]:
@@ -340,7 +338,7 @@ def _draw(table: Table, style: str, escape: Callable[[str], str]) -> str:
     from tabulate import tabulate
 
     rows = [[escape(cell) for cell in row] for row in table.rows]
-    sides = ["left" if heading in _WORDS else "right" for heading in table.headings]
+    sides = ["left" if heading in _SOFTWARE else "right" for heading in table.headings]
     return tabulate(rows, [escape(one) for one in table.headings], style, disable_numparse=True, colalign=sides)
 
 
