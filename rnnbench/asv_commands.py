@@ -55,8 +55,11 @@ def run(arguments: Sequence[str]) -> int:
     if device not in variants.DEVICES:
         raise Failed(f"RNNBENCH_DEVICE={device}: it must be one of {', '.join(variants.DEVICES)}")
     config, options = _configured("run", arguments)
-    existing = any(environment.startswith("existing") for environment in options.env_spec)
-    if existing and not (options.set_commit_hash or options.dry_run):
+    existing = [environment.startswith("existing") for environment in options.env_spec]
+    if existing and all(existing):
+        # What is stored at a commit is this checkout's code, not another's that the interpreter may have installed.
+        os.environ["ASV_PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("ASV_PYTHONPATH")]))
+    if any(existing) and not (options.set_commit_hash or options.dry_run):
         _say("asv stores nothing of an existing interpreter unless told the commit: add --set-commit-hash HEAD")
     results = Path(config.results_dir)
     with _signals_raise() as received, _alone("run", config) as folder:

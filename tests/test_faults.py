@@ -153,6 +153,17 @@ def test_a_run_that_asv_will_not_store_says_so(checkout):
     assert "stores nothing" not in checkout.finish(checkout.start(command=[*untold, "--dry-run"]))[1]
 
 
+def test_an_existing_interpreter_computes_with_the_checkouts_code(checkout):
+    source = checkout.path / "rnnbench" / "__init__.py"
+    code = source.read_text()
+    source.write_text("raise SystemExit('this is the checkout')")
+    process = checkout.start()
+    said, _ = process.communicate(timeout=300)
+    source.write_text(code)
+    assert process.returncode != 0
+    assert "this is the checkout" in said
+
+
 @pytest.mark.parametrize("number", ENDS)
 def test_a_run_that_is_ended_says_so_or_the_next_one_does(checkout, number):
     before = checkout.recorded()
