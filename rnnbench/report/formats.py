@@ -26,6 +26,7 @@ UNITS = {
 }  # the builds' is s
 
 
+# The software's headings, which are those of all tables' columns that hold no figures.
 _SOFTWARE = ["version", "libraries", "cuDNN", "algorithm", "math type", "calls", "batch × seq × hidden × depth"]
 
 
