@@ -58,7 +58,9 @@ def run(arguments: Sequence[str]) -> int:
     existing = [environment.startswith("existing") for environment in options.env_spec]
     if existing and all(existing):
         # What is stored at a commit is this checkout's code, not another's that the interpreter may have installed.
-        os.environ["ASV_PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("ASV_PYTHONPATH")]))
+        first = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("ASV_PYTHONPATH")]))
+        # Read by asv in a process that times, and by Python in those that such a one starts.
+        os.environ["ASV_PYTHONPATH"] = os.environ["PYTHONPATH"] = first
     if any(existing) and not (options.set_commit_hash or options.dry_run):
         _say("asv stores nothing of an existing interpreter unless told the commit: add --set-commit-hash HEAD")
     results = Path(config.results_dir)

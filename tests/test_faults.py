@@ -24,6 +24,7 @@ from test_asv import Clone
 from rnnbench import asv_files
 
 TIMED, OTHER = "lstm.ScanLSTM.time_forward", "lstm.ScanLSTM.time_train"
+BUILT = "compile.ScanWarmBuild.timeraw_forward"
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 BIN = Path(sys.executable).parent
 SEED = int(os.environ.get("RNNBENCH_TEST_SEED", secrets.randbelow(10**6)))
@@ -153,11 +154,13 @@ def test_a_run_that_asv_will_not_store_says_so(checkout):
     assert "stores nothing" not in checkout.finish(checkout.start(command=[*untold, "--dry-run"]))[1]
 
 
-def test_an_existing_interpreter_computes_with_the_checkouts_code(checkout):
+# A build is timed in a process that the benchmark's starts.
+@pytest.mark.parametrize(("where", "benchmark"), [("True", TIMED), ("sys.argv[0] == '-c'", BUILT)])
+def test_an_existing_interpreter_computes_with_the_checkouts_code(checkout, where, benchmark):
     source = checkout.path / "rnnbench" / "__init__.py"
     code = source.read_text()
-    source.write_text("raise SystemExit('this is the checkout')")
-    process = checkout.start()
+    source.write_text(f"import sys\nif {where}: raise SystemExit('this is the checkout')\n{code}")
+    process = checkout.start(benchmark)
     said, _ = process.communicate(timeout=300)
     source.write_text(code)
     assert process.returncode != 0
