@@ -12,9 +12,10 @@ import types
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from rnnbench import Network, Unavailable, Workload, build, cudnn_log, failures, hardware, state, variants
-from rnnbench.clock import DeviceClock, SlowedClock
-from rnnbench.grids import PARAM_NAMES, PARAMS, Cell
+from rnnbench import Network, Unavailable, Workload, build, variants
+from rnnbench.measure import cudnn_log, failures, hardware, state
+from rnnbench.measure.clock import DeviceClock, SlowedClock
+from rnnbench.network.grids import PARAM_NAMES, PARAMS, Cell
 
 
 def _tell(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:

@@ -1,6 +1,6 @@
 """By how much memory grows, at its peak, in a network's first train step, in bytes."""
 
-from rnnbench.memory import peak_memory
+from rnnbench.measure.memory import peak_memory
 
 from .common import DEVICE, Sizes, network, of_each_variant
 

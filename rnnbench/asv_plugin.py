@@ -26,8 +26,8 @@ from asv.plugins.virtualenv import Virtualenv
 from asv.publishing import OutputPublisher
 from asv.results import Results, format_benchmark_result
 
-from rnnbench import files, state
-from rnnbench.history import ResultsWarning
+from rnnbench.history import ResultsWarning, files
+from rnnbench.measure import state
 from rnnbench.report import libraries, page
 
 

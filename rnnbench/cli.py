@@ -14,19 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rnnbench import (
-    __version__,
-    asv_files,
-    failures,
-    files,
-    grids,
-    history,
-    interleave,
-    machine,
-    state,
-    theano_runtime,
-    variants,
-)
+from rnnbench import __version__, history, theano_runtime, variants
+from rnnbench.history import asv_files, files, interleave, machine
+from rnnbench.measure import failures, state
+from rnnbench.network import grids
+from rnnbench.network.contract import Unavailable
 
 _FORMATS = ("text", "markdown", "csv", "json")
 _OPTIONAL = ("asv", "fastjsonschema", "jiter", "matplotlib", "orjson", "tabulate")
@@ -57,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             _complain("interrupted")
             return 128 + signal.SIGINT
-        except (history.NotFound, state.Doubtful, variants.Unavailable, UnicodeError, OSError) as reason:
+        except (history.NotFound, state.Doubtful, Unavailable, UnicodeError, OSError) as reason:
             return _complain(reason)
         except ModuleNotFoundError as missing:
             if missing.name not in _OPTIONAL:
@@ -211,7 +203,7 @@ def _image(name: str) -> Path:
 
 
 def _asv(command: str, arguments: Sequence[str]) -> int:
-    from rnnbench import asv_commands
+    from rnnbench.history import asv_commands
 
     try:
         return asv_commands.COMMANDS[command](arguments)
@@ -329,7 +321,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _selftest(options: argparse.Namespace) -> int:
     """Time the same code and slowed copies of it, and print and store what asv finds."""
-    from rnnbench import selftest
+    from rnnbench.history import selftest
 
     device = os.environ.get("RNNBENCH_DEVICE", "cpu")
     machine.save(options.machine, device)

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-from rnnbench import reference, variants
-from rnnbench.grids import Cell
-from rnnbench.variants.network import Network, Unavailable
-from rnnbench.workload import Weights, Workload
+from rnnbench import variants
+from rnnbench.network import reference
+from rnnbench.network.contract import Network, Unavailable
+from rnnbench.network.grids import Cell
+from rnnbench.network.workload import Weights, Workload
 
 # A narrower network's gradients can cancel to next to nothing, which TF32's few digits don't survive: in 1500 draws
 # with products rounded to TF32 by hand, the largest error was 4.4e-3 at hidden 5 and 1.6e-3 at hidden 9.

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from rnnbench.grids import PARAMS
+from rnnbench.network.grids import PARAMS
 
 COLUMNS = [
     "result",

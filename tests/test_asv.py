@@ -13,9 +13,9 @@ from asv.config import Config
 from asv.environment import get_environments
 
 import rnnbench.asv_plugin  # noqa: F401 - it brings asv the environment of the peers
-from rnnbench import interleave
-from rnnbench.grids import GRIDS
-from rnnbench.state import MARKS, judge
+from rnnbench.history import interleave
+from rnnbench.measure.state import MARKS, judge
+from rnnbench.network.grids import GRIDS
 
 ROOT = Path(__file__).parent.parent
 CELL = r"\(32, 30, 128, 1\)"

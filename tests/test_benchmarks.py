@@ -13,8 +13,9 @@ import pytest
 import benchmarks
 from benchmarks import common, compile, lstm
 from benchmarks.accuracy import ScanAccuracy
-from rnnbench import grids, variants
-from rnnbench.clock import ImpossibleTime
+from rnnbench import variants
+from rnnbench.measure.clock import ImpossibleTime
+from rnnbench.network import grids
 
 CELL = (32, 30, 128, 1)
 
@@ -191,7 +192,7 @@ def test_a_warm_build_leaves_the_caches_alone():
     ],
 )
 def test_a_known_failure_takes_a_sentence(failure, said, python):
-    run = python("-c", f"from rnnbench.clock import ImpossibleTime; import benchmarks.common; raise {failure}")
+    run = python("-c", f"from rnnbench.measure.clock import ImpossibleTime; import benchmarks.common; raise {failure}")
     assert run.returncode == 1
     assert run.stderr.startswith("failed: ")
     assert said in run.stderr

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rnnbench import __version__, theano_runtime, variants
-from rnnbench.grids import GRIDS, asv_filter
+from rnnbench.network.grids import GRIDS, asv_filter
 from rnnbench.theano_runtime.pieces import Piece
 
 

@@ -9,7 +9,7 @@ from asv_runner.benchmarks.time import TimeBenchmark
 
 from benchmarks import lstm
 from rnnbench import variants
-from rnnbench.clock import DeviceClock, ImpossibleTime, SlowedClock
+from rnnbench.measure.clock import DeviceClock, ImpossibleTime, SlowedClock
 from rnnbench.variants import Variant
 
 # So many that a busy machine leaves one of them alone.

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rnnbench import Unavailable, gpu, hardware
+from rnnbench import Unavailable
+from rnnbench.measure import gpu, hardware
 from rnnbench.theano_runtime import cuda
 from rnnbench.theano_runtime.pieces import problem
 
@@ -296,7 +297,7 @@ def test_a_failed_wait_is_an_error(driver, monkeypatch):
 PREPARED = """
 import ctypes, os, sys
 from pathlib import Path
-from rnnbench import gpu
+from rnnbench.measure import gpu
 from rnnbench.theano_runtime import cuda
 folder = Path(sys.argv[1])
 gpu.DRIVER_NAMES = (sys.argv[2],)

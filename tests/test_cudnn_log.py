@@ -2,8 +2,9 @@
 
 import pytest
 
-from rnnbench import cudnn_log, variants
-from rnnbench.cudnn_log import Choice, Heard, listening
+from rnnbench import variants
+from rnnbench.measure import cudnn_log
+from rnnbench.measure.cudnn_log import Choice, Heard, listening
 
 DESCRIPTION = b"""CuDNN (v91900 56) function cudnnSetRNNDescriptor_v8() called:
     algo: type=cudnnRNNAlgo_t; val=CUDNN_RNN_ALGO_%s (1);

@@ -21,7 +21,7 @@ import pytest
 import synthetic
 from test_asv import Clone
 
-from rnnbench import asv_files
+from rnnbench.history import asv_files
 
 TIMED, OTHER = "lstm.ScanLSTM.time_forward", "lstm.ScanLSTM.time_train"
 BUILT = "compile.ScanWarmBuild.timeraw_forward"
@@ -320,7 +320,7 @@ def test_a_file_is_written_at_once_or_not_at_all(tmp_path, draw):
     path = tmp_path / "file.json"
     versions = [bytes([letter]) * draw.randrange(1, 10**7) for letter in b"ab"]
     program = (
-        "import sys; from pathlib import Path; from rnnbench import files\n"
+        "import sys; from pathlib import Path; from rnnbench.history import files\n"
         "versions = [bytes([int(letter)]) * int(size) for letter, size in zip(sys.argv[2::2], sys.argv[3::2])]\n"
         "while True:\n    for version in versions: files.write(Path(sys.argv[1]), version)"
     )

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rnnbench import Workload, build, cudnn_log, gpu, hardware, reference, state, variants
-from rnnbench.clock import DeviceClock, ImpossibleTime
+from rnnbench import Workload, build, reference, variants
+from rnnbench.measure import cudnn_log, gpu, hardware, state
+from rnnbench.measure.clock import DeviceClock, ImpossibleTime
 from rnnbench.theano_runtime import cuda
 
 pytestmark = [
@@ -273,7 +274,8 @@ def test_a_clock_that_waits_for_one_stream_only_is_found_out(network):
 
 PEAK = """
 import sys
-from rnnbench import Workload, build, memory
+from rnnbench import Workload, build
+from rnnbench.measure import memory
 made = build(sys.argv[1], Workload(128, 30, 512, 1), device="cuda")
 train = made.train
 print(memory.peak_memory(lambda: (train(), made.synchronize()), "cuda"))
@@ -300,7 +302,7 @@ def test_a_second_process_compiles_nothing_again(network, name, second_build):
 OUT_OF_MEMORY = """
 import ctypes, sys
 from benchmarks import common
-from rnnbench import gpu
+from rnnbench.measure import gpu
 driver = gpu.driver()
 context, left, total, taken = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t(), ctypes.c_uint64()
 assert driver.cuInit(0) == driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0

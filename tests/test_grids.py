@@ -8,7 +8,7 @@ from asv_runner.discovery import disc_benchmarks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnbench.grids import GRIDS, PARAM_NAMES, PARAMS, Cell, asv_filter, asv_filters
+from rnnbench.network.grids import GRIDS, PARAM_NAMES, PARAMS, Cell, asv_filter, asv_filters
 from rnnbench.variants import VARIANTS, class_prefix
 
 grids = pytest.mark.parametrize("grid", GRIDS)

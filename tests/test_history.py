@@ -10,11 +10,12 @@ import pytest
 import recorded
 import synthetic
 
-from rnnbench import floor, history
-from rnnbench.grids import PARAMS, Cell
-from rnnbench.history import NotFound, ResultsWarning
+from rnnbench import history
+from rnnbench.history import NotFound, ResultsWarning, figures
+from rnnbench.measure import floor
+from rnnbench.network.grids import PARAMS, Cell
+from rnnbench.network.workload import Workload
 from rnnbench.report import tables
-from rnnbench.workload import Workload
 
 RESULTS = recorded.RESULTS
 COMMIT = synthetic.commit_hash(0)
@@ -263,8 +264,8 @@ def test_no_folder_of_results(tmp_path):
 def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
     commits = synthetic.write(tmp_path, 5)
     opened = []
-    load = history._load
-    monkeypatch.setattr(history, "_load", lambda path, version: opened.append(path.name) or load(path, version))
+    load = figures._load
+    monkeypatch.setattr(figures, "_load", lambda path, version: opened.append(path.name) or load(path, version))
     tables.make(tmp_path, "south", commits[2])
     assert {*opened} == {"machine.json", f"{commits[2][:8]}-virtualenv-py3.11.json"}
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench import hardware, machine
+from rnnbench.history import machine
+from rnnbench.measure import hardware
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rnnbench import Unavailable, memory
+from rnnbench import Unavailable
+from rnnbench.measure import memory
 
 MIB = 2**20
 

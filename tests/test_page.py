@@ -23,10 +23,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from rnnbench import Workload
-from rnnbench.grids import GRIDS, PARAMS, Cell
+from rnnbench.measure.state import MARKS
+from rnnbench.network.grids import GRIDS, PARAMS, Cell
 from rnnbench.report import absence
 from rnnbench.report import page as dashboard
-from rnnbench.state import MARKS
 from rnnbench.variants import VARIANTS
 
 ROOT = Path(__file__).parent.parent

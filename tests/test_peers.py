@@ -73,7 +73,8 @@ def test_it_needs_no_theano(name):
 
 THREADS = """
 import sys, time
-from rnnbench import Workload, build, state
+from rnnbench import Workload, build
+from rnnbench.measure import state
 network = build(sys.argv[1], Workload(128, 30, 256, 1))
 call = getattr(network, sys.argv[2])
 call()

@@ -20,12 +20,12 @@ import synthetic
 from asv.benchmarks import Benchmarks
 
 from rnnbench import cli, history
-from rnnbench.grids import GRIDS, Cell, asv_filter
 from rnnbench.history import NotFound
+from rnnbench.measure.state import MARKS
+from rnnbench.network.grids import GRIDS, Cell, asv_filter
+from rnnbench.network.workload import Workload
 from rnnbench.report import absence, export, formats, gaps, plot, published, readme, tables
-from rnnbench.state import MARKS
 from rnnbench.variants import VARIANTS, class_prefix
-from rnnbench.workload import Workload
 
 ROOT = Path(__file__).parent.parent
 RESULTS = recorded.RESULTS

@@ -13,12 +13,12 @@ import spinning
 import synthetic
 from asv.results import iter_results_paths
 
-from rnnbench import selftest, variants
+from rnnbench import variants
 from rnnbench.cli import main
-from rnnbench.grids import GRIDS, Cell
-from rnnbench.history import ResultsWarning
+from rnnbench.history import ResultsWarning, selftest
+from rnnbench.history.selftest import Verdict
+from rnnbench.network.grids import GRIDS, Cell
 from rnnbench.report import page
-from rnnbench.selftest import Verdict
 from rnnbench.variants import Variant
 
 ROOT = Path(__file__).parent.parent

@@ -11,11 +11,12 @@ from asv.machine import Machine
 from asv.results import Results
 from asv.runner import BenchmarkResult
 
-from rnnbench import history, state
+from rnnbench import history
 from rnnbench.asv_plugin import StatefulResults
 from rnnbench.cli import main
-from rnnbench.grids import PARAMS, Cell
-from rnnbench.state import between, judge, look
+from rnnbench.measure import state
+from rnnbench.measure.state import between, judge, look
+from rnnbench.network.grids import PARAMS, Cell
 
 CELL = Cell(32, 30, 128, 1)
 COMMIT = "c" * 40
@@ -75,7 +76,7 @@ while time.process_time() < end:
 # A process that is watched while it works, on the processors that it is given.
 WATCHED = """
 import os, sys, time
-from rnnbench import state
+from rnnbench.measure import state
 os.sched_setaffinity(0, map(int, sys.argv[1].split(",")))
 state.watch("cpu", (32, 30, 128, 1))
 end = time.perf_counter() + 1

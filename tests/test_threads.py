@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from rnnbench import threads, variants
+from rnnbench import variants
+from rnnbench.measure import threads
 from rnnbench.variants import Unavailable
 
 VARIABLES = ("OMP_NUM_THREADS", *threads._OWN)

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rnnbench import variants, verify
-from rnnbench.grids import GRIDS, Cell
+from rnnbench.network.grids import GRIDS, Cell
 from rnnbench.variants import Variant
 
 RUNNING = [name for name, reason in variants.available("cpu").items() if reason is None]

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from rnnbench import variants
-from rnnbench.grids import GRIDS, Cell
-from rnnbench.workload import Workload
+from rnnbench.network.grids import GRIDS, Cell
+from rnnbench.network.workload import Workload
 
 FAILED = "it should have run; asv keeps no reason, but the run's output has the error"
 

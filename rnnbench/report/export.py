@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from rnnbench.grids import Cell
+from rnnbench.network.grids import Cell
 from rnnbench.report.formats import in_unit, number
 from rnnbench.report.tables import Report, Row
 

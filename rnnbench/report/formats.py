@@ -11,11 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rnnbench.grids import Cell
 from rnnbench.history import Figure, Software
+from rnnbench.measure.state import MARKS
+from rnnbench.network.grids import Cell
 from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, standings
-from rnnbench.state import MARKS
 
 UNITS = {
     "train": "µs per example",

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import history
-from rnnbench.grids import GRIDS, Cell, asv_filter
 from rnnbench.history import NotFound, ResultsWarning, Run
+from rnnbench.network.grids import GRIDS, Cell, asv_filter
 from rnnbench.report import absence
 from rnnbench.report.tables import day
 from rnnbench.variants import THEANO, is_ours

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnbench import files
+from rnnbench.history import files
 
 FOLDER = "libraries"
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import orjson
 
-from rnnbench import history, selftest, state
-from rnnbench.floor import Floor, floor
-from rnnbench.grids import GRIDS
+from rnnbench import history
+from rnnbench.history import selftest
+from rnnbench.measure import state
+from rnnbench.measure.floor import Floor, floor
+from rnnbench.network.grids import GRIDS
 from rnnbench.report import absence, formats, published
 from rnnbench.report.tables import BASELINE, CALLS, compare, is_wrong, standings
 

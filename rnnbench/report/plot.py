@@ -9,8 +9,8 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from rnnbench.grids import PARAM_NAMES, Cell
 from rnnbench.history import Figure
+from rnnbench.network.grids import PARAM_NAMES, Cell
 from rnnbench.report.tables import CALLS, Report, Row
 
 AXES = ("seq", "hidden", "batch", "depth")

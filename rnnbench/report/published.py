@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import NamedTuple
 
-from rnnbench.grids import Cell
 from rnnbench.history import Figure
+from rnnbench.network.grids import Cell
 
 TITAN_X = "titan-x"
 _DATE = 1451606400000  # of the year 2016 no more is known

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnbench import history, selftest
-from rnnbench.floor import floor
-from rnnbench.grids import Cell
-from rnnbench.history import Figure, NotFound, Run
+from rnnbench import history
+from rnnbench.history import Figure, NotFound, Run, selftest
+from rnnbench.measure.floor import floor
+from rnnbench.network.grids import Cell
 from rnnbench.report import published
 from rnnbench.variants import VARIANTS, is_ours
 

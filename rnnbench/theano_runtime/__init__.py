@@ -28,9 +28,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from rnnbench.network.contract import Unavailable
 from rnnbench.theano_runtime import cuda, cut_off, pieces
 from rnnbench.theano_runtime.pieces import Piece
-from rnnbench.variants.network import Unavailable
 
 _INCLUDE = Path(__file__).parent / "include"
 _HEADER = "rnnbench_theano.h"

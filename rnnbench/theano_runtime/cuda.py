@@ -25,10 +25,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench import cudnn_log, gpu
+from rnnbench.measure import cudnn_log, gpu
+from rnnbench.network.contract import Unavailable
 from rnnbench.theano_runtime import pieces
 from rnnbench.theano_runtime.pieces import Piece
-from rnnbench.variants.network import Unavailable
 
 VARIABLE = "RNNBENCH_CUDA"  # a site-packages folder, an interpreter's prefix or a toolkit
 HEADERS = Path(__file__).parent / "include" / "cuda"

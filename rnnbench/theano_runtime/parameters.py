@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rnnbench.workload import FLOAT, GATES, Weights
+from rnnbench.network.workload import FLOAT, GATES, Weights
 
 
 def flatten(weights: Weights) -> np.ndarray:

@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from rnnbench import threads
-from rnnbench.variants.network import Network, Unavailable
-from rnnbench.workload import Workload
+from rnnbench.measure import threads
+from rnnbench.network.contract import Network, Unavailable
+from rnnbench.network.workload import Workload
 
 DEVICES = ("cpu", "cuda")
 STRICT, TF32 = 1e-5, 2e-3  # tolerances, of products in float32 and rounded to TF32

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from rnnbench import theano_runtime
+from rnnbench.network.workload import FLOAT, Weights, Workload
 from rnnbench.theano_runtime import cuda, parameters
-from rnnbench.workload import FLOAT, Weights, Workload
 
 
 def unavailable(device: str) -> str | None:
@@ -25,7 +25,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network:
-    """An LSTM in cuDNN; the contract is variants.Network's."""
+    """An LSTM in cuDNN; the contract is network.contract.Network's."""
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         self._theano = theano_runtime.prepare(device)

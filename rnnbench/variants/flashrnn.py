@@ -13,9 +13,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rnnbench.network.contract import Unavailable
+from rnnbench.network.workload import GATES
 from rnnbench.variants import frameworks, torch_loop
-from rnnbench.variants.network import Unavailable
-from rnnbench.workload import GATES
 
 
 def unavailable(device: str) -> str | None:
@@ -29,7 +29,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network(torch_loop.Network):
-    """FlashRNN's kernels; the contract is variants.Network's."""
+    """FlashRNN's kernels; the contract is network.contract.Network's."""
 
     def _make_step(self) -> Any:
         if self._tf32 and int(self._torch.version.cuda.partition(".")[0]) >= 13:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from rnnbench import gpu
+from rnnbench.measure import gpu
 
 
 def missing(device: str, name: str, extra: str, *modules: str) -> str | None:

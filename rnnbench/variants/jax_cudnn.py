@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.network.workload import Weights, Workload
 from rnnbench.theano_runtime import parameters as cudnn_parameters
 from rnnbench.variants import jax_scan
-from rnnbench.workload import Weights, Workload
 
 unavailable = jax_scan.unavailable
 
 
 class Network(jax_scan.Network):
-    """An LSTM in cuDNN; the contract is variants.Network's."""
+    """An LSTM in cuDNN; the contract is network.contract.Network's."""
 
     def outputs(self) -> np.ndarray:
         return np.ascontiguousarray(super().outputs().swapaxes(0, 1))

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.network.contract import Unavailable
+from rnnbench.network.workload import GATES, Weights, Workload
 from rnnbench.variants import frameworks
-from rnnbench.variants.network import Unavailable
-from rnnbench.workload import GATES, Weights, Workload
 
 
 def unavailable(device: str) -> str | None:
@@ -26,7 +26,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network:
-    """A lax.scan; the contract is variants.Network's. jax_cudnn replaces the private methods."""
+    """A lax.scan; the contract is network.contract.Network's. jax_cudnn replaces the private methods."""
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         # JAX would take most of the GPU's memory at once, and hide how much a network needs.

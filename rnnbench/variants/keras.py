@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.network.contract import Unavailable
+from rnnbench.network.workload import Weights, Workload
 from rnnbench.variants import frameworks
-from rnnbench.variants.network import Unavailable
-from rnnbench.workload import Weights, Workload
 
 _BACKEND = "tensorflow"
 # Keras' names of the parameters for ours.
@@ -28,7 +28,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network:
-    """Layers of keras.layers.LSTM; the contract is variants.Network's."""
+    """Layers of keras.layers.LSTM; the contract is network.contract.Network's."""
 
     def __init__(self, work: Workload, device: str) -> None:
         os.environ.setdefault("KERAS_BACKEND", _BACKEND)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rnnbench import threads
+from rnnbench.measure import threads
+from rnnbench.network.contract import Unavailable
+from rnnbench.network.workload import GATES, Weights, Workload
 from rnnbench.variants import frameworks
-from rnnbench.variants.network import Unavailable
-from rnnbench.workload import GATES, Weights, Workload
 
 # ONNX has the gates in the order i, o, f, g.
 _ORDER = [0, 3, 1, 2]
@@ -24,7 +24,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network:
-    """An ONNX model; the contract is variants.Network's, but for its gradients."""
+    """An ONNX model; the contract is network.contract.Network's, but for its gradients."""
 
     def __init__(self, work: Workload, device: str) -> None:
         onnxruntime = importlib.import_module("onnxruntime")

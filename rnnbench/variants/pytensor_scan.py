@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.network.workload import FLOAT, GATES, Weights, Workload
 from rnnbench.variants import frameworks
-from rnnbench.workload import FLOAT, GATES, Weights, Workload
 
 
 def unavailable(device: str) -> str | None:
@@ -23,7 +23,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network:
-    """A pytensor.scan; the contract is variants.Network's."""
+    """A pytensor.scan; the contract is network.contract.Network's."""
 
     def __init__(self, work: Workload, device: str) -> None:
         self._pytensor = importlib.import_module("pytensor")

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from rnnbench import theano_runtime
+from rnnbench.network.workload import FLOAT, GATES, Weights, Workload
 from rnnbench.theano_runtime import cuda
-from rnnbench.workload import FLOAT, GATES, Weights, Workload
 
 _PARAMETERS = ("W", "U", "b")
 
@@ -31,7 +31,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network:
-    """An LSTM written with theano.scan; the contract is variants.Network's."""
+    """An LSTM written with theano.scan; the contract is network.contract.Network's."""
 
     def __init__(self, work: Workload, device: str) -> None:
         self._theano = theano_runtime.prepare(device)

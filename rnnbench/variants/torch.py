@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.network.contract import Unavailable
+from rnnbench.network.workload import Weights, Workload
 from rnnbench.variants import frameworks
-from rnnbench.variants.network import Unavailable
-from rnnbench.workload import Weights, Workload
 
 # PyTorch's names of the parameters, which it keeps transposed, for ours.
 _NAMES = {"W": "weight_ih_l", "U": "weight_hh_l", "b": "bias_ih_l"}
@@ -25,7 +25,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network:
-    """An nn.LSTM; the contract is variants.Network's. PyTorch's other variants replace the private methods."""
+    """An nn.LSTM; the contract is network.contract.Network's. PyTorch's other variants replace the private methods."""
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         self._torch = torch = importlib.import_module("torch")

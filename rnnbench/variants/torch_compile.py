@@ -22,7 +22,7 @@ def unavailable(device: str) -> str | None:
 
 
 class Network(torch_loop.Network):
-    """A loop over compiled steps; the contract is variants.Network's.
+    """A loop over compiled steps; the contract is network.contract.Network's.
 
     A sequence of two steps compiles all that there is: a step from states without gradients, and from others.
     """

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.network.workload import GATES, Weights
 from rnnbench.variants import torch
-from rnnbench.workload import GATES, Weights
 
 unavailable = torch.unavailable
 
 
 class Network(torch.Network):
-    """A loop over the steps; the contract is variants.Network's."""
+    """A loop over the steps; the contract is network.contract.Network's."""
 
     def _make(self, weights: Weights) -> None:
         self._weights = [

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from rnnbench.variants.network import Network
+from rnnbench.network.contract import Network
 
 
 class ImpossibleTime(Exception):

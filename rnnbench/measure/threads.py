@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from rnnbench.variants.network import Unavailable
+from rnnbench.network.contract import Unavailable
 
 _STANDARD = "OMP_NUM_THREADS"
 # OpenBLAS and MKL heed their own before the standard one, and TensorFlow its own alone.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rnnbench.clock import ImpossibleTime
+from rnnbench.measure.clock import ImpossibleTime
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|OUT_OF_MEMORY|ALLOC_FAILED|could not allocate", re.IGNORECASE)
 _CUDNN = re.compile(r"cudnn|mixed dnn version", re.IGNORECASE)

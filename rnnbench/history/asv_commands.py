@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnbench import asv_files, files, variants
-from rnnbench.history import printable
+from rnnbench import variants
+from rnnbench.history import asv_files, files, printable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 _PATIENCE = 5  # seconds

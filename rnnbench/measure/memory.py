@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from rnnbench import gpu
-from rnnbench.variants.network import Unavailable
+from rnnbench.measure import gpu
+from rnnbench.network.contract import Unavailable
 
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")

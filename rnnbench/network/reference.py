@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnbench.workload import GATES, Weights, Workload
+from rnnbench.network.workload import GATES, Weights, Workload
 
 
 class _Layer(NamedTuple):

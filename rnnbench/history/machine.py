@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rnnbench import asv_files, files, gpu, hardware, theano_runtime
+from rnnbench import theano_runtime
+from rnnbench.history import asv_files, files
+from rnnbench.measure import gpu, hardware
 
 _CPU_PEAKS = ("float32_flops", "memory_bandwidth")
 

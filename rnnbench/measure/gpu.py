@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from rnnbench.variants.network import Unavailable
+from rnnbench.network.contract import Unavailable
 
 DRIVER_NAMES = (  # the first asks the loader
     "libcuda.so.1",

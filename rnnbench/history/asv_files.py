@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rnnbench import history
+from rnnbench.history import figures
 
 # No control characters, nothing that hides text or turns its direction, no markup.
 _UNSEEN = "\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
@@ -149,7 +149,7 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises ValueError, with what is wrong, for a file that can't be used.
     """
-    content = history.parse(path)
+    content = figures.parse(path)
     check(path.name if path.name in _SCHEMAS else "results", content)
     return content
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench import state
-from rnnbench.grids import Cell
+from rnnbench.measure import state
+from rnnbench.network.grids import Cell
 
 # Of asv 0.6: the versions of the formats of machine.json and of a results file.
 _MACHINE_VERSION = 1

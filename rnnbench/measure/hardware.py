@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from rnnbench import gpu
-from rnnbench.workload import FLOAT
+from rnnbench.measure import gpu
+from rnnbench.network.workload import FLOAT
 
 # Two 512-bit multiply-adds a cycle at 6 GHz: no core of today does more.
 _CORE_FLOPS = 2 * 16 * 2 * 6e9

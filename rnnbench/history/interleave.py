@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from rnnbench import variants
-from rnnbench.grids import asv_filters
+from rnnbench.network.contract import Unavailable
+from rnnbench.network.grids import asv_filters
 
 _AVAILABLE = """
 import json, rnnbench
@@ -60,4 +61,4 @@ def _variants(environment: str, device: str) -> list[str]:
         asked = subprocess.run([python, "-c", _AVAILABLE.format(device=device)], capture_output=True, text=True)
         return json.loads(asked.stdout)
     except (OSError, ValueError) as problem:
-        raise variants.Unavailable(f"{python} isn't a Python with rnnbench: {python} -m pip install -e .") from problem
+        raise Unavailable(f"{python} isn't a Python with rnnbench: {python} -m pip install -e .") from problem

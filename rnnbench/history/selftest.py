@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench import history, variants
-from rnnbench.grids import GRIDS
+from rnnbench import variants
+from rnnbench.history.figures import ResultsWarning, printable
+from rnnbench.network.grids import GRIDS
 
 # asv reads each .json there as results.
 FILE = "selftest.csv"
@@ -102,8 +103,8 @@ def read(folder: Path) -> list[Verdict]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as reason:
-        message = history.printable(f"leaving out {path}: it isn't as rnnbench selftest writes it: {reason!r}")
-        warnings.warn(message, history.ResultsWarning, stacklevel=2)
+        message = printable(f"leaving out {path}: it isn't as rnnbench selftest writes it: {reason!r}")
+        warnings.warn(message, ResultsWarning, stacklevel=2)
         return []
 
 
@@ -145,10 +146,10 @@ def _counts(verdicts: Iterable[Verdict], slowdown: float, factor: float) -> tupl
 
 def _verdict(row: dict[str, str]) -> Verdict:
     verdict = Verdict(
-        history.printable(row["commit"]),
-        history.printable(row["day"]),
-        history.printable(row["benchmark"]),
-        history.printable(row["cell"]),
+        printable(row["commit"]),
+        printable(row["day"]),
+        printable(row["benchmark"]),
+        printable(row["cell"]),
         float(row["seconds"]),
         int(row["samples"]),
         float(row["slowdown"]),

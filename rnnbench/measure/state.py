@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench import cudnn_log, gpu, threads
-from rnnbench.grids import Cell
+from rnnbench.measure import cudnn_log, gpu, threads
+from rnnbench.network.grids import Cell
 
 # What makes a figure doubtful, and what to do about it.
 MARKS = {

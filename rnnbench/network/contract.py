@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rnnbench.workload import Weights
+from rnnbench.network.workload import Weights
 
 
 class Unavailable(Exception):

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rnnbench.grids import Cell
-from rnnbench.workload import Workload
+from rnnbench.network.grids import Cell
+from rnnbench.network.workload import Workload
 
 
 class Floor(NamedTuple):
