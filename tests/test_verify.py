@@ -23,7 +23,7 @@ def register(monkeypatch):
     """Return a function that makes one wrong variant the only one that there is."""
 
     def only(fault, tolerance=1e-5):
-        variant = Variant("faulty", "It errs", ("cpu",), tolerance=tolerance, options={"fault": fault})
+        variant = Variant("helpers.faulty", "It errs", ("cpu",), tolerance=tolerance, options={"fault": fault})
         monkeypatch.setattr(variants, "VARIANTS", {"faulty": variant})
 
     return only

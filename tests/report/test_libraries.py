@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asv
 import pytest
+from helpers import ROOT
 
 from rnnbench.report import libraries
 
@@ -16,7 +17,7 @@ DIFFERENT = ("flot@0.8.3", "stupid-table-plugin@1.1.3")
 # Packs a file for every library, as npm would; each holds its own place, so that tests know it.
 NPM = f"""#!{sys.executable}
 import io, sys, tarfile
-sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
+sys.path.insert(0, {str(ROOT)!r})
 from rnnbench.report import libraries
 for package in [word for word in sys.argv[1:] if "@" in word]:
     name, _, version = package.rpartition("@")

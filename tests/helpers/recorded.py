@@ -6,7 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-HISTORY = Path(__file__).parent.parent / "results"
+from helpers import ROOT
+
+HISTORY = ROOT / "results"
 COMMIT = "fcae1cdc"
 # The rest is the newest commit's: these benchmarks and facts came later.
 LATER = re.compile(

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parent.parent
 PYTHON = Path(sys.base_prefix, "bin", "python3.11")
 
 

@@ -7,8 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-import recorded
-import synthetic
+from helpers import recorded, synthetic
 
 from rnnbench import history
 from rnnbench.history import NotFound, ResultsWarning, figures

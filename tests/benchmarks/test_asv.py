@@ -6,87 +6,20 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from asv.config import Config
 from asv.environment import get_environments
+from helpers import ROOT
+from helpers.clone import Clone
 
 import rnnbench.asv_plugin  # noqa: F401 - it brings asv the environment of the peers
 from rnnbench.history import interleave
 from rnnbench.measure.state import MARKS, judge
 from rnnbench.network.grids import GRIDS
 
-ROOT = Path(__file__).parent.parent
-CELL = r"\(32, 30, 128, 1\)"
 # Far from what this machine's noise does, and far below what the slow commit does.
 FACTOR = "1.5"
-
-
-class Clone:
-    """A clone of this repository with a home of its own, which shares the test run's compile cache."""
-
-    def __init__(self, folder, environment):
-        self.path = folder / "rnnbench"
-        home = folder / "home"
-        home.mkdir()
-        cache = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
-        flags = [os.environ.get("THEANO_FLAGS", ""), f"base_compiledir={Path.home() / '.theano'}"]
-        self.environment = {
-            **environment,
-            "HOME": str(home),
-            "XDG_CACHE_HOME": str(cache),
-            "THEANO_FLAGS": ",".join(filter(None, reversed(flags))),
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            # Threads that wait for each other take a hundred times as long while others use a core.
-            "OMP_NUM_THREADS": "1",
-        }
-        subprocess.run(["git", "clone", "--quiet", ROOT, self.path], check=True)
-        self.git("config", "user.name", "test")
-        self.git("config", "user.email", "test@localhost")
-        self.call("rnnbench", "machine", "test")
-
-    def git(self, *arguments):
-        command = ["git", *arguments]
-        done = subprocess.run(command, cwd=self.path, env=self.environment, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def asv(self, *arguments):
-        return self.call("asv", *arguments)
-
-    def call(self, program, *arguments, status=0):
-        command = [Path(sys.executable).with_name(program), *arguments]
-        done = subprocess.run(
-            command, cwd=self.path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert done.returncode == status, done.stdout
-        return done.stdout
-
-    def run(self, benchmark, commits, *arguments):
-        pattern = f"({benchmark}){CELL}"
-        return self.asv("run", "--machine", "test", "--record-samples", "--bench", pattern, *arguments, commits)
-
-    def commit(self, message):
-        self.git("commit", "--all", "--quiet", "--message", message)
-        return self.git("rev-parse", "HEAD")
-
-    def files(self, commit):
-        return list((self.path / "results" / "test").glob(f"{commit[:8]}-*.json"))
-
-    def states(self, commit):
-        (file,) = self.files(commit)
-        return json.loads(file.read_text())["state"]
-
-    def result(self, commit, benchmark):
-        """What asv stored of a benchmark in its only cell that ran, by column name."""
-        (file,) = self.files(commit)
-        return self.stored(file, benchmark)
-
-    def stored(self, file, benchmark):
-        stored = json.loads(file.read_text())
-        row = dict(zip(stored["result_columns"], stored["results"][benchmark], strict=False))
-        position = 0  # (32, 30, 128, 1) is the first of the parameters' combinations
-        return {name: row[name][position] for name in ("result", "samples") if row.get(name)}
 
 
 @pytest.fixture(scope="module")

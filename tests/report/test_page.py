@@ -18,8 +18,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import recorded
 from axe_playwright_python.sync_playwright import Axe
+from helpers import ROOT, recorded
 from playwright.sync_api import sync_playwright
 
 from rnnbench import Workload
@@ -29,7 +29,6 @@ from rnnbench.report import absence
 from rnnbench.report import page as dashboard
 from rnnbench.variants import VARIANTS
 
-ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MACHINES = {path.parent.name: path for path in recorded.RESULTS.glob(f"*/{recorded.COMMIT}-*.json")}
 CELLS = list(itertools.product(*PARAMS))

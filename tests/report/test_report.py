@@ -15,9 +15,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import recorded
-import synthetic
 from asv.benchmarks import Benchmarks
+from helpers import ROOT, recorded, synthetic
 
 from rnnbench import cli, history
 from rnnbench.history import NotFound
@@ -27,7 +26,6 @@ from rnnbench.network.workload import Workload
 from rnnbench.report import absence, export, formats, gaps, plot, published, readme, tables
 from rnnbench.variants import VARIANTS, class_prefix
 
-ROOT = Path(__file__).parent.parent
 RESULTS = recorded.RESULTS
 CELL = Cell(32, 30, 128, 1)
 PEAKS = {"float32_flops": "6.7e13", "tf32_flops": "4.9e14", "memory_bandwidth": "3.35e12"}

@@ -1,6 +1,6 @@
 """Runs that are ended, starved or doubled: nothing recorded is lost, and the next run needs no repair.
 
-`python tests/test_faults.py RUNS [SEED]` ends that many runs, each at a random moment.
+`PYTHONPATH=tests python tests/history/test_faults.py RUNS [SEED]` ends that many runs, each at a random moment.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 import pytest
-import synthetic
-from test_asv import Clone
+from helpers import synthetic
+from helpers.clone import Clone
 
 from rnnbench.history import asv_files
 

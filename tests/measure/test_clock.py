@@ -4,8 +4,8 @@ import threading
 import time
 
 import pytest
-import spinning
 from asv_runner.benchmarks.time import TimeBenchmark
+from helpers import spinning
 
 from benchmarks import lstm
 from rnnbench import variants
@@ -130,7 +130,7 @@ def test_calls_timed_together_take_the_sum_of_their_times():
 @pytest.mark.parametrize(("method", "seconds"), [("forward", spinning.SECONDS), ("train", 3 * spinning.SECONDS)])
 def test_asvs_samples_are_of_the_known_time(method, seconds, monkeypatch):
     """Through a benchmark's setup, its timer and asv's loop."""
-    monkeypatch.setitem(variants.VARIANTS, "spinning", Variant("spinning", "It spins", variants.DEVICES))
+    monkeypatch.setitem(variants.VARIANTS, "spinning", Variant("helpers.spinning", "It spins", variants.DEVICES))
 
     class SpinningLSTM(lstm._LSTM):
         variant = "spinning"

@@ -4,15 +4,13 @@ import copy
 import json
 import os
 import re
-from pathlib import Path
 
-import recorded
+from helpers import ROOT, recorded
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rnnbench.cli import main
 
-ROOT = Path(__file__).parent.parent
 # Each example restores what it changed.
 SHARED = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FEW = settings(SHARED, max_examples=8)

@@ -1,4 +1,4 @@
-"""A made-up history as asv writes it: `python tests/synthetic.py FOLDER COMMITS` for one to time by hand."""
+"""A made-up history as asv writes it: `python tests/helpers/synthetic.py FOLDER COMMITS` for one to time by hand."""
 
 from __future__ import annotations
 

@@ -7,11 +7,10 @@ import tracemalloc
 from pathlib import Path
 
 import asv
-import synthetic
+from helpers import ROOT, synthetic
 
 from rnnbench.report import page
 
-ROOT = Path(__file__).parent.parent
 COMMITS = 30
 
 # CPU time, which other processes change little, of asv's own publish and of what the plugin adds, its

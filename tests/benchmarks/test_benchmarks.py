@@ -5,10 +5,10 @@ import inspect
 import json
 import pkgutil
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers import ROOT
 
 import benchmarks
 from benchmarks import common, compile, lstm
@@ -39,7 +39,7 @@ def test_each_kind_has_a_class_for_each_variant():
 
 
 def test_every_benchmark_that_has_results_is_still_there_in_its_version():
-    recorded = json.loads((Path(__file__).parent.parent / "results" / "benchmarks.json").read_text())
+    recorded = json.loads((ROOT / "results" / "benchmarks.json").read_text())
     for name, described in recorded.items():
         if name != "version":
             module, owner, method = name.split(".")

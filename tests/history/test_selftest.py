@@ -9,9 +9,8 @@ from pathlib import Path
 
 import asv
 import pytest
-import spinning
-import synthetic
 from asv.results import iter_results_paths
+from helpers import ROOT, spinning, synthetic
 
 from rnnbench import variants
 from rnnbench.cli import main
@@ -21,7 +20,6 @@ from rnnbench.network.grids import GRIDS, Cell
 from rnnbench.report import page
 from rnnbench.variants import Variant
 
-ROOT = Path(__file__).parent.parent
 CELL = "32, 30, 128, 1"
 FIGURE = "lstm.ScanLSTM.time_train"
 
@@ -40,7 +38,7 @@ def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(selftest, "_RUNS", (0.0, 9.0))
     monkeypatch.setattr(selftest, "_TURNS", 2)
     monkeypatch.setitem(GRIDS, "quick", (Cell(32, 30, 128, 1),))
-    monkeypatch.setattr(variants, "VARIANTS", {"spinning": Variant("spinning", "It spins", ("cpu",))})
+    monkeypatch.setattr(variants, "VARIANTS", {"spinning": Variant("helpers.spinning", "It spins", ("cpu",))})
     copied = tmp_path / "benchmarks"
     shutil.copytree(ROOT / "benchmarks", copied, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(spinning.__file__, copied)
