@@ -1,22 +1,23 @@
 """The largest error against the float64 reference: ‖array − reference‖ / ‖reference‖."""
 
-from rnnbench import reference
+from rnnbench import classes_for_variants, prepared, reference
 
-from .common import Sizes, network, of_each_variant, workload
+from .common import Shapes
 
 
-class _Accuracy(Sizes):
+class _Accuracy(Shapes):
     variant: str
     unit = "relative error"
 
-    def setup(self, *sizes):
-        self.network = network(self.variant, *sizes)
+    def setup(self, *shape):
+        case = prepared(self.variant, *shape)
+        self.network, self.workload = case.network, case.workload
 
-    def track_outputs(self, *sizes):
-        return reference.error(self.network.outputs(), reference.outputs(workload(*sizes)))
+    def track_outputs(self, *shape):
+        return reference.error(self.network.outputs(), reference.outputs(self.workload))
 
-    def track_gradients(self, *sizes):
-        return reference.largest_gradient_error(self.network.gradients(), reference.gradients(workload(*sizes)))
+    def track_gradients(self, *shape):
+        return reference.largest_gradient_error(self.network.gradients(), reference.gradients(self.workload))
 
 
-globals().update(of_each_variant(_Accuracy))
+globals().update(classes_for_variants(_Accuracy))

@@ -4,12 +4,14 @@ That is what a user waits for: importing the framework, building the graph, comp
 first call. Warm: everything is in the compile cache. Cold: the cache is empty.
 """
 
-from .common import DEVICE, Sizes, of_each_variant, require, watch
+from rnnbench import classes_for_variants, prepared
+
+from .common import Shapes
 
 # The statement runs in a fresh interpreter, which knows nothing of this module.
 _SETUP = """
 from rnnbench import Workload, build
-work = Workload{sizes}
+work = Workload{shape}
 work.inputs, work.targets, work.weights
 """
 _EMPTY_CACHE = """
@@ -27,7 +29,7 @@ network.synchronize()
 """
 
 
-class _Build(Sizes):
+class _Build(Shapes):
     variant: str
     before = ""
 
@@ -36,19 +38,21 @@ class _Build(Sizes):
     repeat = 3
     warmup_time: float = 0
 
-    def setup(self, *sizes):
-        require(self.variant, *sizes)
-        watch(self.variant, *sizes)
+    def setup(self, *shape):
+        case = prepared(self.variant, *shape)
+        case.require()
+        case.watch()
 
-    def timeraw_forward(self, *sizes):
-        return self._code("forward", sizes)
+    def timeraw_forward(self, *shape):
+        return self._code("forward", shape)
 
-    def timeraw_train(self, *sizes):
-        return self._code("train", sizes)
+    def timeraw_train(self, *shape):
+        return self._code("train", shape)
 
-    def _code(self, function, sizes):
-        statement = _STATEMENT.format(variant=self.variant, device=DEVICE, function=function)
-        return statement, self.before + _SETUP.format(sizes=sizes)
+    def _code(self, function, shape):
+        device = prepared(self.variant, *shape).device
+        statement = _STATEMENT.format(variant=self.variant, device=device, function=function)
+        return statement, self.before + _SETUP.format(shape=shape)
 
 
 class _WarmBuild(_Build):
@@ -60,4 +64,4 @@ class _ColdBuild(_Build):
     before = _EMPTY_CACHE
 
 
-globals().update(of_each_variant(_WarmBuild) | of_each_variant(_ColdBuild, lambda variant: variant.caches))
+globals().update(classes_for_variants(_WarmBuild) | classes_for_variants(_ColdBuild, lambda variant: variant.caches))

@@ -1,25 +1,26 @@
 """By how much memory grows, at its peak, in a network's first train step, in bytes."""
 
-from rnnbench.measure.memory import peak_memory
+from rnnbench import classes_for_variants, peak_memory, prepared
 
-from .common import DEVICE, Sizes, network, of_each_variant
+from .common import Shapes
 
 
-class _Memory(Sizes):
+class _Memory(Shapes):
     variant: str
     unit = "bytes"
 
-    def setup(self, *sizes):
-        self.network = network(self.variant, *sizes)
+    def setup(self, *shape):
+        self.case = prepared(self.variant, *shape)
+        self.network = self.case.network
 
-    def track_train(self, *sizes):
+    def track_train(self, *shape):
         train = self.network.train  # compiled here, before memory is measured
 
         def step():
             train()
             self.network.synchronize()
 
-        return peak_memory(step, DEVICE)
+        return peak_memory(step, self.case.device)
 
 
-globals().update(of_each_variant(_Memory))
+globals().update(classes_for_variants(_Memory))

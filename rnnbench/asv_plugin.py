@@ -1,7 +1,7 @@
 """What asv loads of this repository (asv.conf.json, "plugins").
 
 `asv publish` adds a tab to the dashboard, `asv run` stores the machine's state with its results and shows
-no cell that is n/a, and the peers have an environment.
+no shape that is n/a, and the peers have an environment.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def setup() -> None:
 class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
     """asv's results of a commit and environment, and with each figure the machine's state while it was measured.
 
-    That stands in the file as "state": by benchmark and cell a list of states, one of each process whose
+    That stands in the file as "state": by benchmark and shape a list of states, one of each process whose
     samples the figure has. asv reads past it; an asv without this plugin drops it when it writes the file.
     """
 
@@ -69,11 +69,11 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         super().add_result(benchmark, *arguments, append_samples=append_samples, selected_idx=selected_idx, **options)
         states = self._states.pop(benchmark["name"], {})
         if not append_samples:
-            cells = [", ".join(sizes) for sizes in itertools.product(*benchmark["params"])]
-            for position in range(len(cells)) if selected_idx is None else selected_idx:
-                states.pop(cells[position], None)
-        for cell, seen in state.collect(Path(_notes().name)):
-            states.setdefault(", ".join(map(str, cell)), []).append(seen)
+            shapes = [", ".join(sizes) for sizes in itertools.product(*benchmark["params"])]
+            for position in range(len(shapes)) if selected_idx is None else selected_idx:
+                states.pop(shapes[position], None)
+        for shape, seen in state.collect(Path(_notes().name)):
+            states.setdefault(", ".join(map(str, shape)), []).append(seen)
         if states:
             self._states[benchmark["name"]] = states
 
@@ -87,9 +87,9 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
 
 
 def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return asv's summary and table of a benchmark without the cells that are n/a, which are most of a small run's."""
+    """Return asv's summary and table of a benchmark, without the shapes that are n/a: in a small run most are."""
     name, params = benchmark["name"], benchmark["params"]
-    cells = [", ".join(sizes) for sizes in itertools.product(*params)]
+    shapes = [", ".join(sizes) for sizes in itertools.product(*params)]
     values, stats = results.get_result_value(name, params), results.get_result_stats(name, params)
     kept = [position for position, value in enumerate(values) if value is None or value == value]
     if not kept:
@@ -99,11 +99,11 @@ def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | 
         get_result_stats=lambda *_: [stats[position] for position in kept],
         stderr=results.stderr,
     )
-    of_cells = {
-        "params": [[cells[position] for position in kept]],
+    of_shapes = {
+        "params": [[shapes[position] for position in kept]],
         "param_names": [", ".join(benchmark["param_names"])],
     }
-    return format_benchmark_result(shown, {**benchmark, **of_cells})
+    return format_benchmark_result(shown, {**benchmark, **of_shapes})
 
 
 @functools.cache

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 import pytest
+from helpers import HELPERS
 
-from benchmarks import common
-from rnnbench import Network, theano_runtime
+from rnnbench import Network, prepared, theano_runtime, variants
 from rnnbench.cli import main
+from rnnbench.variants import Variant
 
 # As the user gave it: setting Theano up adds to it.
 _ENVIRONMENT = dict(os.environ)
@@ -38,7 +39,18 @@ def scan() -> Callable[..., Network]:
 
     They are the benchmarks' own, so that what a test and a benchmark share is compiled once.
     """
-    return lambda *sizes: common.network("scan", *sizes)
+    return lambda *sizes: prepared("scan", *sizes).network
+
+
+@pytest.fixture
+def add_variant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Variant], None]:
+    """Return a function that adds a row to the registry; the variant's file is in tests/helpers."""
+
+    def add(row: Variant) -> None:
+        monkeypatch.setattr(variants, "__path__", [*variants.__path__, str(HELPERS)])
+        monkeypatch.setitem(variants.VARIANTS, row.name, row)
+
+    return add
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rnnbench import variants, verify
-from rnnbench.network.grids import GRIDS, Cell
+from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.variants import Variant
 
 RUNNING = [name for name, reason in variants.available("cpu").items() if reason is None]
@@ -19,12 +19,13 @@ def rows(output):
 
 
 @pytest.fixture
-def register(monkeypatch):
+def register(add_variant, monkeypatch):
     """Return a function that makes one wrong variant the only one that there is."""
 
     def only(fault, tolerance=1e-5):
-        variant = Variant("helpers.faulty", "It errs", ("cpu",), tolerance=tolerance, options={"fault": fault})
-        monkeypatch.setattr(variants, "VARIANTS", {"faulty": variant})
+        for name in list(variants.VARIANTS):
+            monkeypatch.delitem(variants.VARIANTS, name)
+        add_variant(Variant("faulty", "Faulty", "It errs", ("cpu",), tolerance=tolerance, options={"fault": fault}))
 
     return only
 
@@ -33,22 +34,22 @@ def register(monkeypatch):
 def test_a_variant_agrees_with_the_reference_whatever_the_sizes(name):
     # With a hidden size of 1 or 2 gradients can cancel so far that float32 hasn't the digits: that one is chosen.
     @settings(deadline=None, max_examples=5, database=None)
-    @example(Cell(1, 1, 1, 1))
-    @given(st.builds(Cell, st.integers(1, 40), st.integers(1, 20), st.integers(3, 72), st.integers(1, 2)))
-    def agrees(cell):
-        (check,) = verify.checks([name], [cell], seed=0, device="cpu")
+    @example(Shape(1, 1, 1, 1))
+    @given(st.builds(Shape, st.integers(1, 40), st.integers(1, 20), st.integers(3, 72), st.integers(1, 2)))
+    def agrees(shape):
+        (check,) = verify.checks([name], [shape], seed=0, device="cpu")
         assert check.fault is None
 
     agrees()
 
 
-def test_every_variant_that_can_run_has_a_row_for_each_cell(run):
+def test_every_variant_that_can_run_has_a_row_for_each_shape(run):
     status, output, errors = run(["verify", "--shapes", "1", "--seed", "7"])
     assert (status, errors) == (0, "")
-    cells = [*GRIDS["quick"], *verify.draw(1, seed=7)]
+    shapes = [*GRIDS["quick"], *verify.draw(1, seed=7)]
     expected = [
         [str(depth), str(batch), "×", str(seq), str(hidden), name]
-        for batch, seq, hidden, depth in cells
+        for batch, seq, hidden, depth in shapes
         for name in RUNNING
     ]
     assert [row[:6] for row in rows(output)] == expected
@@ -74,8 +75,8 @@ def test_a_wrong_variant_is_named_and_fails(fault, parameter, error, register, r
     register(fault)
     status, output, errors = run(["verify", "--shapes", "0"])
     assert status == 1
-    cell = "batch=32, seq=30, hidden=128, depth=1"
-    pattern = f"rnnbench: faulty is wrong at {cell}: {parameter} has the error {error}, over 1e-05\n"
+    shape = "batch=32, seq=30, hidden=128, depth=1"
+    pattern = f"rnnbench: faulty is wrong at {shape}: {parameter} has the error {error}, over 1e-05\n"
     assert re.fullmatch(pattern, errors)
     assert len(rows(output)) == 1  # it stops there
 
@@ -83,13 +84,13 @@ def test_a_wrong_variant_is_named_and_fails(fault, parameter, error, register, r
 def test_a_tolerance_is_a_variants_own(register):
     for tolerance, found in ((9e-5, "over 9e-05"), (1.1e-4, None)):
         register("1e-4 off", tolerance)
-        (check,) = verify.checks(["faulty"], [Cell(5, 3, 7, 2)], seed=0, device="cpu")
+        (check,) = verify.checks(["faulty"], [Shape(5, 3, 7, 2)], seed=0, device="cpu")
         assert check.fault is None if found is None else check.fault.endswith(found)
 
 
 def test_a_fault_of_a_later_layer_is_found(register):
     register("1e-4 off")
-    (check,) = verify.checks(["faulty"], [Cell(5, 3, 7, 3)], seed=0, device="cpu")
+    (check,) = verify.checks(["faulty"], [Shape(5, 3, 7, 3)], seed=0, device="cpu")
     assert "the gradient of U in layer 3 has the error 1.00e-04" in check.fault
     assert check.largest("U") == pytest.approx(1e-4, rel=1e-2)
 
@@ -104,15 +105,15 @@ def test_a_right_variant_passes_and_its_seed_repeats_the_run(register, run):
     assert verify.draw(4, seed) != verify.draw(4, seed + 1)
 
 
-def test_drawn_cells_reach_both_ends():
-    cells = verify.draw(2000, seed=0)
-    assert Cell(*map(min, zip(*cells, strict=True))) == (1, 1, 8, 1)
-    assert Cell(*map(max, zip(*cells, strict=True))) == (40, 20, 72, 3)
+def test_drawn_shapes_reach_both_ends():
+    shapes = verify.draw(2000, seed=0)
+    assert Shape(*map(min, zip(*shapes, strict=True))) == (1, 1, 8, 1)
+    assert Shape(*map(max, zip(*shapes, strict=True))) == (40, 20, 72, 3)
 
 
-def test_a_cell_beyond_the_memory_is_left_out_with_its_reason(register):
+def test_a_shape_beyond_the_memory_is_left_out_with_its_reason(register):
     register(None)
-    too_large, small = Cell(10**6, 10**4, 1024, 1), Cell(2, 3, 4, 1)
+    too_large, small = Shape(10**6, 10**4, 1024, 1), Shape(2, 3, 4, 1)
     left_out, checked = verify.checks(["faulty"], [too_large, small], seed=0, device="cpu")
     assert "choose smaller sizes" in left_out.reason
     assert not left_out.errors

@@ -1,13 +1,11 @@
 """What was measured: asv's results, read and written, and the runs of asv that record them."""
 
 from rnnbench.history.figures import (
-    QUANTITIES,
     Figure,
     NotFound,
     ResultsWarning,
     Run,
     Software,
-    describe,
     machines,
     printable,
     read,
@@ -15,13 +13,11 @@ from rnnbench.history.figures import (
 )
 
 __all__ = [
-    "QUANTITIES",
     "Figure",
     "NotFound",
     "ResultsWarning",
     "Run",
     "Software",
-    "describe",
     "machines",
     "printable",
     "read",

@@ -261,7 +261,7 @@ def _escape_code(path: Path) -> None:
 
 
 def _keep_figures(path: Path, recorded: Path) -> None:
-    """Give each cell that this run has no figure of the one on record, if there is one: the machine may be at fault."""
+    """Keep the figure on record of each shape that this run has none of: the machine may be at fault."""
     content, earlier = (json.loads(file.read_bytes()) for file in (path, recorded))
     for name, row in content["results"].items():
         old = earlier["results"].get(name, [None])
@@ -270,23 +270,23 @@ def _keep_figures(path: Path, recorded: Path) -> None:
             continue
         values = row[0] or [None] * len(old[0])
         # NaN is n/a: a driver that is gone, say.
-        absent = [cell for cell, now in enumerate(values) if now is None or now != now]
-        kept = [cell for cell in absent if isinstance(old[0][cell], (int, float)) and old[0][cell] == old[0][cell]]
+        absent = [shape for shape, now in enumerate(values) if now is None or now != now]
+        kept = [shape for shape in absent if isinstance(old[0][shape], (int, float)) and old[0][shape] == old[0][shape]]
         if not kept:
             continue
         _say(f"{name} failed, or can't run, where it has figures on record, which are kept: {len(kept)}")
         row += [None] * (len(old) - len(row))
-        cells = [", ".join(sizes) for sizes in itertools.product(*row[1])]
+        shapes = [", ".join(sizes) for sizes in itertools.product(*row[1])]
         states = earlier.get("state", {}).get(name, {})
-        kept_states = {cells[cell]: states[cells[cell]] for cell in kept if cells[cell] in states}
+        kept_states = {shapes[shape]: states[shapes[shape]] for shape in kept if shapes[shape] in states}
         if kept_states:
             content.setdefault("state", {}).setdefault(name, {}).update(kept_states)
         # The result, and after the columns on the whole benchmark its statistics and samples.
         for column in (0, *range(5, len(old))):
             if old[column] is not None:
                 row[column] = row[column] or [None] * len(values)
-                for cell in kept:
-                    row[column][cell] = old[column][cell]
+                for shape in kept:
+                    row[column][shape] = old[column][shape]
     path.write_text(json.dumps(content))
 
 

@@ -71,7 +71,7 @@ _RESULTS = {
     },
     "version": {"const": 2},
 }
-# Of each process that timed a cell; what else it holds is for whoever reads it.
+# Of each process that timed a shape; what else it holds is for whoever reads it.
 _STATES = {"type": "array", "items": {"type": "object"}}
 _STATE = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _STATES}}
 _MACHINE = {

@@ -14,27 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rnnbench.history.benchmark_names import describe
 from rnnbench.measure import state
-from rnnbench.network.grids import Cell
+from rnnbench.network.shapes import Shape
 
 # Of asv 0.6: the versions of the formats of machine.json and of a results file.
 _MACHINE_VERSION = 1
 _RESULTS_VERSION = 2
-
-# What a benchmark measures, by its module, the end of its class's name, and its method. What the
-# class's name begins with is the variant.
-_QUANTITIES = {
-    ("lstm", "LSTM", "time_forward"): "forward",
-    ("lstm", "LSTM", "time_train"): "train",
-    ("compile", "WarmBuild", "timeraw_forward"): "build_forward_warm",
-    ("compile", "WarmBuild", "timeraw_train"): "build_train_warm",
-    ("compile", "ColdBuild", "timeraw_forward"): "build_forward_cold",
-    ("compile", "ColdBuild", "timeraw_train"): "build_train_cold",
-    ("memory", "Memory", "track_train"): "memory",
-    ("accuracy", "Accuracy", "track_outputs"): "error_outputs",
-    ("accuracy", "Accuracy", "track_gradients"): "error_gradients",
-}
-QUANTITIES = tuple(_QUANTITIES.values())
 
 # What may be 0: a time can't.
 _UNTIMED = ("memory", "error_outputs", "error_gradients")
@@ -74,7 +60,7 @@ class Software(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """What a benchmark measured for a cell; of a whole batch."""
+    """What a benchmark measured for a shape; of a whole batch."""
 
     machine: str
     commit: str
@@ -83,7 +69,7 @@ class Figure(NamedTuple):
     benchmark: str
     variant: str
     quantity: str  # one of QUANTITIES
-    cell: Cell
+    shape: Shape
     state: str  # "ok"; "failed"; or "n/a": it can't run there, or wasn't asked for
     value: float | None  # seconds, bytes, or an error's ratio
     low: float | None  # the quartiles, of what was sampled
@@ -152,26 +138,6 @@ def read(run: Run, unavailable: bool = False) -> list[Figure]:
     if left_out:
         _warn(run.path, ", ".join(left_out), action="leaving out of")
     return found
-
-
-@functools.cache
-def describe(benchmark: str) -> tuple[str, str]:
-    """Return the variant and the quantity that a benchmark's name says: lstm.CudnnTF32LSTM.time_train is
-    ("cudnn_tf32", "train").
-
-    Raises ValueError for a name that isn't one of ours.
-    """
-    module, _, rest = benchmark.partition(".")
-    owner, _, method = rest.partition(".")
-    for (in_module, kind, by_method), quantity in _QUANTITIES.items():
-        prefix = owner.removesuffix(kind)
-        if (
-            (module, method) == (in_module, by_method)
-            and owner.endswith(kind)
-            and re.fullmatch("[A-Z][A-Za-z0-9]*", prefix)
-        ):
-            return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", prefix).lower(), quantity
-    raise ValueError("no benchmark has this name")
 
 
 def printable(text: str) -> str:
@@ -251,22 +217,24 @@ def _contents(path: Path) -> tuple[Any, ...]:
 
 
 def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mapping[str, Any]) -> list[Figure]:
-    """Return a benchmark's figures, a cell each.
+    """Return a benchmark's figures, a shape each.
 
     AttributeError, KeyError, TypeError, ValueError: they aren't as asv, or our plugin, writes them.
     """
     variant, quantity = describe(benchmark)
-    cells = _cells(*map(tuple, columns["params"]))
+    shapes = _shapes(*map(tuple, columns["params"]))
 
     def column(name: str) -> Sequence[Any]:
-        # asv writes no column where it has nothing to say of any cell.
+        # asv writes no column where it has nothing to say of any shape.
         values = columns.get(name)
-        return [None] * len(cells) if values is None else values
+        return [None] * len(shapes) if values is None else values
 
-    rows = zip(cells, column("result"), column("stats_q_25"), column("stats_q_75"), column("stats_repeat"), strict=True)
+    rows = zip(
+        shapes, column("result"), column("stats_q_25"), column("stats_q_75"), column("stats_repeat"), strict=True
+    )
     version = printable(str(columns.get("version")))
     measured = []
-    for cell, value, low, high, repeat in rows:
+    for shape, value, low, high, repeat in rows:
         outcome = "failed" if value is None else "n/a" if value != value else "ok"
         samples = (repeat or 1) if outcome == "ok" else 0
         if outcome != "ok":
@@ -280,7 +248,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 raise ValueError(f"{value}, with the quartiles {low} and {high}, can't be its {quantity}")
         if type(samples) is not int or not 0 <= samples < 2**63:
             raise ValueError(f"{samples} isn't how often it was sampled")
-        seen = states.get(", ".join(map(str, cell))) if states and outcome == "ok" else None
+        seen = states.get(", ".join(map(str, shape))) if states and outcome == "ok" else None
         measured.append(
             Figure(
                 run.machine,
@@ -290,7 +258,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 benchmark,
                 variant,
                 quantity,
-                cell,
+                shape,
                 outcome,
                 value,
                 low,
@@ -330,11 +298,11 @@ def _software(states: Any) -> Software | None:
 
 
 @functools.cache
-def _cells(*sizes: tuple[str, ...]) -> list[Cell]:
-    cells = [Cell(*map(int, chosen)) for chosen in itertools.product(*sizes)]
-    if min(map(min, cells)) < 1:
+def _shapes(*sizes: tuple[str, ...]) -> list[Shape]:
+    shapes = [Shape(*map(int, chosen)) for chosen in itertools.product(*sizes)]
+    if min(map(min, shapes)) < 1:
         raise ValueError("a size is less than 1")
-    return cells
+    return shapes
 
 
 def _warn(path: Path, reason: object, action: str = "leaving out") -> None:

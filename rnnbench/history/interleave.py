@@ -1,4 +1,4 @@
-"""Times variants of several environments in turn, cell by cell, so that a machine that drifts favours none."""
+"""Times variants of several environments in turn, shape by shape, so that a machine that drifts favours none."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from rnnbench import variants
+from rnnbench.history.benchmark_names import asv_filters
 from rnnbench.network.contract import Unavailable
-from rnnbench.network.grids import asv_filters
 
 _AVAILABLE = """
 import json, rnnbench
@@ -33,14 +33,14 @@ def run(grid: str, machine: str, environments: Sequence[str], device: str) -> in
 
 
 def commands(grid: str, machine: str, environments: dict[str, Sequence[str]]) -> Iterator[list[str]]:
-    """Yield the runs of asv that time a grid's cells one after the other, given each environment's variants.
+    """Yield the runs of asv that time a grid's shapes one after the other, given each environment's variants.
 
-    A cell's environments take half of their samples there and the other half on the way back: what
+    A shape's environments take half of their samples there and the other half on the way back: what
     gets slower at a constant rate slows them all alike. What isn't sampled is measured once.
     """
     patterns = {name: asv_filters(grid, found) for name, found in environments.items() if found}
-    for of_cell in zip(*patterns.values(), strict=True):
-        there = list(zip(patterns, of_cell, strict=True))
+    for of_shape in zip(*patterns.values(), strict=True):
+        there = list(zip(patterns, of_shape, strict=True))
         for environment, pattern in there:
             yield [*_asv_run(machine, environment), "--record-samples", "--bench", pattern]
         for environment, pattern in reversed(there):

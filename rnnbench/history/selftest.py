@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnnbench import variants
+from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.history.figures import ResultsWarning, printable
-from rnnbench.network.grids import GRIDS
+from rnnbench.network.shapes import GRIDS
 
 # asv reads each .json there as results.
 FILE = "selftest.csv"
@@ -46,13 +47,17 @@ class Verdict(NamedTuple):
     commit: str
     day: str
     benchmark: str
-    cell: str  # its sizes, as asv names them
+    shape: str  # its sizes, as asv names them
     seconds: float  # the median of the first run
     samples: int  # of each run
     slowdown: float  # by which share the second run was slowed; 0 for the same code
     factor: float  # from which quotient on asv counts a change
     compared: int
     changed: int
+
+
+# A shape was called a cell when the file was first written.
+_COLUMNS = ["cell" if name == "shape" else name for name in Verdict._fields]
 
 
 class Failed(Exception):
@@ -68,9 +73,9 @@ def measure(machine: str, grid: str, names: Iterable[str], device: str, tell: Ca
     """
     commit = _git(Path(), "rev-parse", "--short=8", "HEAD")
     names = names or [name for name, reason in variants.available(device).items() if reason is None]
-    prefixes = "|".join(map(variants.class_prefix, names))
-    cells = "|".join(", ".join(map(str, cell)) for cell in GRIDS[grid])
-    pattern = rf"^lstm\.({prefixes})LSTM\..*\(({cells})\)$"
+    prefixes = "|".join(map(class_prefix, names))
+    shapes = "|".join(", ".join(map(str, shape)) for shape in GRIDS[grid])
+    pattern = rf"^lstm\.({prefixes})LSTM\..*\(({shapes})\)$"
     with tempfile.TemporaryDirectory(prefix="rnnbench-selftest-") as folder:
         scratch = Path(folder)
         _git(scratch, "init", "--quiet")
@@ -90,7 +95,7 @@ def save(verdicts: Iterable[Verdict], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Verdict._fields)
+        writer.writerow(_COLUMNS)
         writer.writerows(verdicts)
 
 
@@ -130,9 +135,9 @@ def table(verdicts: Iterable[Verdict]) -> str:
 
     lines: dict[tuple, dict[float, str]] = defaultdict(dict)
     for one in verdicts:
-        line = one.benchmark, one.cell, f"{one.seconds * 1e3:.3g}", f"{one.factor:g}"
+        line = one.benchmark, one.shape, f"{one.seconds * 1e3:.3g}", f"{one.factor:g}"
         lines[line][one.slowdown] = f"{one.changed} of {one.compared}"
-    headings = ["benchmark", "cell", "ms", "factor"]
+    headings = ["benchmark", "shape", "ms", "factor"]
     headings += [f"{slowdown:.0%} slower" if slowdown else "same code" for slowdown in sorted(set(_RUNS))]
     rows = [[*line, *(found[slowdown] for slowdown in sorted(found))] for line, found in lines.items()]
     return tabulate(rows, headings, "simple", disable_numparse=True, colalign=["left"] * 2 + ["right"] * 6)
@@ -212,8 +217,8 @@ def _judge(results: Path, machine: str, commits: Sequence[str], commit: str) -> 
         return _is_result_better(one[0], other[0], one[1:], other[1:], factor)
 
     verdicts = []
-    for name, cell in sorted(set.intersection(*map(set, runs)), key=lambda figure: runs[0][figure][0]):
-        taken = [run[name, cell] for run in runs]
+    for name, shape in sorted(set.intersection(*map(set, runs)), key=lambda figure: runs[0][figure][0]):
+        taken = [run[name, shape] for run in runs]
         same = [figure for figure, slowdown in zip(taken, _RUNS, strict=True) if not slowdown]
         seconds, statistics, _ = same[0]
         for factor in _FACTORS:
@@ -224,14 +229,14 @@ def _judge(results: Path, machine: str, commits: Sequence[str], commit: str) -> 
                 if slowdown:
                     counts[slowdown] = (len(same), sum(faster(one, figure, factor) for one in same))
             verdicts += [
-                Verdict(commit, day, name, cell, seconds, statistics["repeat"], slowdown, factor, *count)
+                Verdict(commit, day, name, shape, seconds, statistics["repeat"], slowdown, factor, *count)
                 for slowdown, count in counts.items()
             ]
     return verdicts
 
 
 def _figures(results: Path, machine: str, commit: str) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """Return what asv recorded for a commit: (seconds, statistics, samples), by benchmark and cell."""
+    """Return what asv recorded for a commit: (seconds, statistics, samples), by benchmark and shape."""
     from asv.commands.compare import unroll_result
     from asv.results import iter_results_for_machine_and_hash
 
@@ -242,6 +247,6 @@ def _figures(results: Path, machine: str, commit: str) -> dict[tuple[str, str], 
             values = (result.get_result_value, result.get_result_stats, result.get_result_samples)
             for name, value, *rest in unroll_result(key, sizes, *(get(key, sizes) for get in values)):
                 if value is not None and value == value:
-                    cell = re.sub(".*\\(|\\)", "", name)
-                    found[key, cell] = (value, *rest)
+                    shape = re.sub(".*\\(|\\)", "", name)
+                    found[key, shape] = (value, *rest)
     return found

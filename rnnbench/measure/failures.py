@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import TracebackType
 
 from rnnbench.measure.clock import ImpossibleTime
 
@@ -24,3 +26,14 @@ def sentence(problem: BaseException) -> str | None:
     if _CUDNN.search(line):
         return f"cuDNN failed: `rnnbench doctor --device cuda` shows which one is used ({line})"
     return None
+
+
+def print_failure(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
+    """Print a failure to the error output: as a sentence where it is known, else with its traceback.
+
+    It is made for `sys.excepthook`.
+    """
+    if line := sentence(problem):
+        print(f"failed: {line}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, problem, trace)

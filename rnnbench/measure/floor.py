@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rnnbench.network.grids import Cell
+from rnnbench.network.shapes import Shape
 from rnnbench.network.workload import Workload
 
 
@@ -18,20 +18,20 @@ class Floor(NamedTuple):
     bound: str  # "compute" or "memory"
 
 
-def floor(cell: Cell, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
+def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
     """Return the floor of a "forward" or "train" time; None where the machine's facts don't name its peaks.
 
     The facts are machine.json's: "float32_flops" and "tf32_flops" in operations a second, of which a
     variant whose name ends with tf32 takes the second, and "memory_bandwidth" in bytes a second.
     """
     peak = facts.get("tf32_flops" if variant.endswith("tf32") else "float32_flops")
-    return _floor(cell, quantity, peak, facts.get("memory_bandwidth"))
+    return _floor(shape, quantity, peak, facts.get("memory_bandwidth"))
 
 
 # A history asks for the same few again and again.
 @functools.cache
-def _floor(cell: Cell, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
-    work = Workload(*cell)
+def _floor(shape: Shape, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
+    work = Workload(*shape)
     operations, moved = {
         "forward": (work.forward_flops, work.forward_bytes),
         "train": (work.train_flops, work.train_bytes),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnnbench.measure import cudnn_log, gpu, threads
-from rnnbench.network.grids import Cell
+from rnnbench.network.shapes import Shape
 
 # What makes a figure doubtful, and what to do about it.
 MARKS = {
@@ -142,7 +142,7 @@ def now(device: str) -> dict[str, Any]:
 
 
 def watch(
-    device: str, cell: Cell, libraries: Mapping[str, str] | None = None, cudnn: cudnn_log.Choice | None = None
+    device: str, shape: Shape, libraries: Mapping[str, str] | None = None, cudnn: cudnn_log.Choice | None = None
 ) -> None:
     """At the end of this process, leave in the folder that NOTES names in what state the machine was since now.
 
@@ -151,19 +151,19 @@ def watch(
     if folder := os.environ.get(NOTES):
         computed = {"libraries": libraries or {}, "cudnn": cudnn._asdict() if cudnn else None}
         first = look(device)
-        atexit.register(lambda: _leave(Path(folder), cell, between(first, look(device)) | computed))
+        atexit.register(lambda: _leave(Path(folder), shape, between(first, look(device)) | computed))
 
 
-def collect(folder: Path) -> Iterator[tuple[Cell, dict[str, Any]]]:
+def collect(folder: Path) -> Iterator[tuple[Shape, dict[str, Any]]]:
     """Yield what has been left in a folder, and remove it."""
     for path in sorted(folder.glob("*.json")):
         note = json.loads(path.read_bytes())
-        yield Cell(*note["cell"]), note["state"]
+        yield Shape(*note["shape"]), note["state"]
         path.unlink()
 
 
-def _leave(folder: Path, cell: Cell, state: dict[str, Any]) -> None:
-    (folder / f"{os.getpid()}.json").write_text(json.dumps({"cell": cell, "state": state}))
+def _leave(folder: Path, shape: Shape, state: dict[str, Any]) -> None:
+    (folder / f"{os.getpid()}.json").write_text(json.dumps({"shape": shape, "state": state}))
     for sentence in judge(state).values():
         print(f"doubtful: {sentence}", file=sys.stderr)
 

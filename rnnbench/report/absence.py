@@ -1,4 +1,4 @@
-"""Why a cell has no figure, as far as results tell: asv stores null for a failure and NaN for n/a, but no reason.
+"""Why a shape has no figure, as far as results tell: asv stores null for a failure and NaN for n/a, but no reason.
 
 What the benchmarks refuse by rule can be told afterwards too; the rest is in the run's output alone.
 """
@@ -9,14 +9,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from rnnbench import variants
-from rnnbench.network.grids import GRIDS, Cell
+from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.network.workload import Workload
 
 FAILED = "it should have run; asv keeps no reason, but the run's output has the error"
 
 
-def reason(variant: str, cell: Cell, facts: Mapping[str, str]) -> str | None:
-    """Return why a machine can't run a cell, by the registry's rules; None where these don't forbid it.
+def reason(variant: str, shape: Shape, facts: Mapping[str, str]) -> str | None:
+    """Return why a machine can't run a shape, by the registry's rules; None where these don't forbid it.
 
     The facts are machine.json's: a machine that names a GPU was timed on cuda.
     """
@@ -27,14 +27,14 @@ def reason(variant: str, cell: Cell, facts: Mapping[str, str]) -> str | None:
         memory = float(facts["ram"])
     except (KeyError, ValueError):
         return None
-    return variants.too_large(Workload(*cell), device, memory)
+    return variants.too_large(Workload(*shape), device, memory)
 
 
 def of_variants(facts: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the variants that a machine can't run in any cell, by the reason."""
+    """Return the variants that a machine can't run in any shape, by the reason."""
     found: dict[str, list[str]] = defaultdict(list)
     for variant in variants.VARIANTS:
-        reasons = {reason(variant, cell, facts) for cell in GRIDS["full"]}
+        reasons = {reason(variant, shape, facts) for shape in GRIDS["full"]}
         if len(reasons) == 1 and (of_all := reasons.pop()):
             found[of_all].append(variant)
     return found

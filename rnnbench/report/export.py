@@ -4,30 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from rnnbench.network.grids import Cell
+from rnnbench.network.shapes import Shape
 from rnnbench.report.formats import in_unit, number
 from rnnbench.report.tables import Report, Row
-
-_LIBRARIES = {
-    "scan": "Theano, scan",
-    "cudnn": "Theano, cuDNN",
-    "cudnn_tf32": "Theano, cuDNN, TF32",
-    "torch": "PyTorch",
-    "torch_tf32": "PyTorch, TF32",
-    "torch_loop": "PyTorch, loop",
-    "torch_loop_tf32": "PyTorch, loop, TF32",
-    "torch_compile": "PyTorch, compiled loop",
-    "torch_compile_tf32": "PyTorch, compiled loop, TF32",
-    "jax_scan": "JAX, scan",
-    "jax_scan_tf32": "JAX, scan, TF32",
-    "jax_cudnn": "JAX, cuDNN",
-    "jax_cudnn_tf32": "JAX, cuDNN, TF32",
-    "flashrnn": "FlashRNN",
-    "flashrnn_tf32": "FlashRNN, TF32",
-    "pytensor_scan": "PyTensor, scan",
-    "keras": "Keras, TensorFlow",
-    "onnxruntime": "ONNX Runtime",
-}
+from rnnbench.variants import VARIANTS
 
 # All of that repository's figures are of one sequence length and one layer, which it names once.
 _SEQ, _DEPTH = 30, 1
@@ -42,34 +22,35 @@ code already on disk; it was timed once for each number of layers."""
 
 def rnn_benchmarks(report: Report) -> str:
     """Return the LSTM's sections as Markdown: a heading a setting, a row a library, in µs per example."""
-    settings: dict[Cell, dict[str, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
+    settings: dict[Shape, dict[str, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     compiles: dict[tuple[str, int], Row] = {}
     for row in report.rows:
         if row.figure.quantity in ("train", "forward"):
-            settings[row.figure.cell][row.version][row.figure.quantity] = row
+            settings[row.figure.shape][row.version][row.figure.quantity] = row
         elif row.figure.quantity == "build_train_warm":
-            compiles.setdefault((row.version, row.figure.cell.depth), row)
+            compiles.setdefault((row.version, row.figure.shape.depth), row)
 
     lines = ["## LSTM", "", *(f"   * {_plain(fact)}" for fact in _host(report.facts)), "", _METHOD]
     section = None
-    for cell, versions in settings.items():
-        heading = f"Batch Size {cell.batch}"
-        if (cell.seq, cell.depth) != (_SEQ, _DEPTH):
-            heading += f", Sequence Length {cell.seq}, {cell.depth} Layer{'s' if cell.depth > 1 else ''}"
+    for shape, versions in settings.items():
+        heading = f"Batch Size {shape.batch}"
+        if (shape.seq, shape.depth) != (_SEQ, _DEPTH):
+            heading += f", Sequence Length {shape.seq}, {shape.depth} Layer{'s' if shape.depth > 1 else ''}"
         if heading != section:
             lines += ["", f"### {heading}"]
             section = heading
         lines += [
             "",
-            f"#### Hidden Size {cell.hidden}",
+            f"#### Hidden Size {shape.hidden}",
             "",
             "| Library | Compile (s) | Train (µs) | Forward only (µs) |",
             "| ------------- | ------------- | ------------- | ------------- |",
         ]
         for version, rows in versions.items():
             variant = next(iter(rows.values())).figure.variant
-            library = _plain(version.replace(variant, _LIBRARIES.get(variant, variant), 1))
-            figures = [compiles.get((version, cell.depth)), rows.get("train"), rows.get("forward")]
+            label = VARIANTS[variant].label if variant in VARIANTS else variant
+            library = _plain(version.replace(variant, label, 1))
+            figures = [compiles.get((version, shape.depth)), rows.get("train"), rows.get("forward")]
             lines.append(f"| {library} | {' | '.join(map(_shown, figures))} |")
     return "\n".join(lines) + "\n"
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rnnbench.history import Figure, Software
 from rnnbench.measure.state import MARKS
-from rnnbench.network.grids import Cell
+from rnnbench.network.shapes import Shape
 from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, standings
 
@@ -82,7 +82,7 @@ def ranking(ranked: Sequence[Standing]) -> Table:
     """Return the table of how the variants stand; its rows begin with the depth, batch × seq and hidden."""
     of_floor = any(one.best.of_floor for one in ranked)
     return Table(
-        "The best of each cell, and Theano's best beside the best peer",
+        "The best of each shape, and Theano's best beside the best peer",
         [
             "depth",
             "batch × seq",
@@ -96,9 +96,9 @@ def ranking(ranked: Sequence[Standing]) -> Table:
         ],
         [
             [
-                str(one.cell.depth),
-                f"{one.cell.batch} × {one.cell.seq}",
-                str(one.cell.hidden),
+                str(one.shape.depth),
+                f"{one.shape.batch} × {one.shape.seq}",
+                str(one.shape.hidden),
                 f"{one.quantity}{', TF32' if one.tf32 else ''}",
                 one.best.version,
                 _spread(one.best),
@@ -112,19 +112,19 @@ def ranking(ranked: Sequence[Standing]) -> Table:
 
 
 def software(rows: Sequence[Row]) -> Table:
-    """Return the table of what computed the calls, and how cuDNN did; a line for all cells that were computed alike."""
-    alike: dict[tuple[str, Software], dict[str, dict[Cell, None]]] = defaultdict(lambda: defaultdict(dict))
+    """Return the table of the libraries and of cuDNN's choices: a line for all shapes that were computed alike."""
+    alike: dict[tuple[str, Software], dict[str, dict[Shape, None]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.software:
-            alike[row.version, figure.software][figure.quantity][figure.cell] = None
+            alike[row.version, figure.software][figure.quantity][figure.shape] = None
     lines = []
     for (version, computed), calls in sorted(alike.items()):
-        together: dict[tuple[Cell, ...], list[str]] = defaultdict(list)
-        for quantity, cells in calls.items():
-            together[tuple(cells)].append(quantity)
+        together: dict[tuple[Shape, ...], list[str]] = defaultdict(list)
+        for quantity, shapes in calls.items():
+            together[tuple(shapes)].append(quantity)
         for of_them, quantities in together.items():
-            sizes = ", ".join(" × ".join(map(str, cell)) for cell in of_them)
+            sizes = ", ".join(" × ".join(map(str, shape)) for shape in of_them)
             lines.append([version, *computed, ", ".join(sorted(quantities, key=CALLS.index)), sizes])
     return Table("What computed the calls, and what cuDNN was told, by its own log", _SOFTWARE, lines)
 
@@ -171,7 +171,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 def in_unit(figure: Figure) -> tuple[float | None, float | None, float | None]:
     """Return a figure's value and quartiles in the unit of its quantity: a call's are µs per example."""
-    scale = 1e6 / figure.cell.batch if figure.quantity in CALLS else 1
+    scale = 1e6 / figure.shape.batch if figure.quantity in CALLS else 1
     value, low, high = (one and one * scale for one in (figure.value, figure.low, figure.high))
     return value, low, high
 
@@ -195,10 +195,10 @@ def _records(report: Report) -> list[dict[str, object]]:
                 "machine": figure.machine,
                 "commit": figure.commit,
                 "environment": figure.environment,
-                "depth": figure.cell.depth,
-                "batch": figure.cell.batch,
-                "seq": figure.cell.seq,
-                "hidden": figure.cell.hidden,
+                "depth": figure.shape.depth,
+                "batch": figure.shape.batch,
+                "seq": figure.shape.seq,
+                "hidden": figure.shape.hidden,
                 "version": figure.variant,
                 "quantity": figure.quantity,
                 "state": figure.state,
@@ -219,7 +219,7 @@ def _records(report: Report) -> list[dict[str, object]]:
 
 def _standing(one: Standing) -> dict[str, object]:
     return {
-        **one.cell._asdict(),
+        **one.shape._asdict(),
         "quantity": one.quantity,
         "tf32": one.tf32,
         "best": one.best.version,
@@ -250,7 +250,7 @@ def _table(title: str, quantities: dict[str, str], report: Report) -> Table:
     lines: dict[tuple, dict[str, Row]] = defaultdict(dict)
     for row in report.rows:
         if row.figure.quantity in quantities:
-            lines[row.figure.cell, row.version][row.figure.quantity] = row
+            lines[row.figure.shape, row.version][row.figure.quantity] = row
     present = [name for name in quantities if any(name in line for line in lines.values())]
     columns = [(quantities[name], name, "value") for name in present]
     for heading, compared in (
@@ -266,19 +266,19 @@ def _table(title: str, quantities: dict[str, str], report: Report) -> Table:
         ["depth", "batch × seq", "hidden", "version", *(heading for heading, _, _ in columns)],
         [
             [
-                str(cell.depth),
-                f"{cell.batch} × {cell.seq}",
-                str(cell.hidden),
+                str(shape.depth),
+                f"{shape.batch} × {shape.seq}",
+                str(shape.hidden),
                 version,
                 *(_shown(line[name], column) if name in line else "n/a" for _, name, column in columns),
             ]
-            for (cell, version), line in lines.items()
+            for (shape, version), line in lines.items()
         ],
     )
 
 
 def _slopes(report: Report) -> Table:
-    """Return the power of each size that a call's time grows with, where two cells differ in that size alone."""
+    """Return the power of each size that a call's time grows with, where two shapes differ in that size alone."""
     slopes: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
     columns = list(itertools.product(CALLS, plot.AXES))
     for quantity, axis in columns:
@@ -286,7 +286,7 @@ def _slopes(report: Report) -> Table:
         for version, line in lines.items():
             slopes[version][quantity, axis] = plot.slope(line, axis)
     return Table(
-        "How time grows: the slope on log axes, of the cells with the most figures that differ in that size alone",
+        "How time grows: the slope on log axes, of the shapes with the most figures that differ in that size alone",
         ["version", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
         [
             [version, *(f"{of[column]:z.2f}" if column in of else "n/a" for column in columns)]

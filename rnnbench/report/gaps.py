@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import NotFound, ResultsWarning, Run
-from rnnbench.network.grids import GRIDS, Cell, asv_filter
+from rnnbench.history.benchmark_names import asv_filter, describe
+from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.report import absence
 from rnnbench.report.tables import day
 from rnnbench.variants import THEANO, is_ours
@@ -24,8 +25,8 @@ class Gap(NamedTuple):
 
     machine: str
     commit: str
-    missing: dict[str, list[Cell]]  # by benchmark
-    failed: dict[str, list[Cell]]  # what was tried, and broke
+    missing: dict[str, list[Shape]]  # by benchmark
+    failed: dict[str, list[Shape]]  # what was tried, and broke
     command: str  # measures what is missing; empty where nothing is
 
 
@@ -75,67 +76,67 @@ def _sentences(gap: Gap, grid: str) -> str:
     where = f"{gap.machine} at {gap.commit[:8]}"
     figures = f"of the {grid} grid's figures"
     lines = [f"{where} lacks {count} {figures}:" if count else f"{where} has all {figures}."]
-    lines += _by_cells(gap.missing)
+    lines += _by_shapes(gap.missing)
     if gap.failed:
         lines.append("These failed, as the run's output says:")
-        lines += _by_cells(gap.failed)
+        lines += _by_shapes(gap.failed)
     if gap.command:
         lines += ["To measure what is missing (what can't run there stays n/a):", f"  {gap.command}"]
     return "\n".join(lines)
 
 
-def _by_cells(benchmarks: Mapping[str, list[Cell]]) -> list[str]:
+def _by_shapes(benchmarks: Mapping[str, list[Shape]]) -> list[str]:
     lines = []
-    for cells, names in _together(benchmarks).items():
-        sizes = ", ".join(f"({', '.join(map(str, cell))})" for cell in cells)
+    for shapes, names in _together(benchmarks).items():
+        sizes = ", ".join(f"({', '.join(map(str, shape))})" for shape in shapes)
         lines += [f"  {sizes}:", *(f"    {name}" for name in names)]
     return lines
 
 
-def _together(benchmarks: Mapping[str, list[Cell]]) -> dict[tuple[Cell, ...], list[str]]:
-    """Return the names of the benchmarks that have the same cells, by these."""
+def _together(benchmarks: Mapping[str, list[Shape]]) -> dict[tuple[Shape, ...], list[str]]:
+    """Return the names of the benchmarks that have the same shapes, by these."""
     names = defaultdict(list)
-    for name, cells in benchmarks.items():
-        names[tuple(cells)].append(name)
+    for name, shapes in benchmarks.items():
+        names[tuple(shapes)].append(name)
     return names
 
 
 def _gap(
     key: tuple[str, str], runs: Iterable[Run], known: Iterable[str], wanted: re.Pattern[str], facts: Mapping[str, str]
 ) -> Gap:
-    states: dict[str, dict[Cell, str]] = {name: {} for name in known}
+    states: dict[str, dict[Shape, str]] = {name: {} for name in known}
     for run in runs:
         for figure in history.read(run, unavailable=True):
-            cells = states.setdefault(figure.benchmark, {})
+            shapes = states.setdefault(figure.benchmark, {})
             # Of several environments the one that got furthest counts.
-            cells[figure.cell] = max(cells.get(figure.cell, "n/a"), figure.state, key=("n/a", "failed", "ok").index)
+            shapes[figure.shape] = max(shapes.get(figure.shape, "n/a"), figure.state, key=("n/a", "failed", "ok").index)
     by_variant: dict[str, set[str]] = defaultdict(set)
-    for name, cells in states.items():
-        by_variant[history.describe(name)[0]].update(cells.values())
+    for name, shapes in states.items():
+        by_variant[describe(name)[0]].update(shapes.values())
     missing, failed = {}, {}
-    for name, cells in states.items():
-        variant = history.describe(name)[0]
-        if {"n/a"} in (set(cells.values()), by_variant[variant]):
+    for name, shapes in states.items():
+        variant = describe(name)[0]
+        if {"n/a"} in (set(shapes.values()), by_variant[variant]):
             continue
-        possible = [cell for cell in GRIDS["full"] if not absence.reason(variant, cell, facts)]
-        asked = [cell for cell in possible if wanted.search(_parametrized(name, cell))]
-        if lacking := [cell for cell in asked if cells.get(cell, "n/a") == "n/a"]:
+        possible = [shape for shape in GRIDS["full"] if not absence.reason(variant, shape, facts)]
+        asked = [shape for shape in possible if wanted.search(_parametrized(name, shape))]
+        if lacking := [shape for shape in asked if shapes.get(shape, "n/a") == "n/a"]:
             missing[name] = lacking
-        if broken := [cell for cell in asked if cells.get(cell) == "failed"]:
+        if broken := [shape for shape in asked if shapes.get(shape) == "failed"]:
             failed[name] = broken
     machine, commit = key
     return Gap(machine, commit, missing, failed, _command(machine, commit, missing, facts) if missing else "")
 
 
-def _command(machine: str, commit: str, missing: Mapping[str, list[Cell]], facts: Mapping[str, str]) -> str:
+def _command(machine: str, commit: str, missing: Mapping[str, list[Shape]], facts: Mapping[str, str]) -> str:
     patterns = []
-    for cells, names in _together(missing).items():
-        sizes = "|".join(", ".join(map(str, cell)) for cell in cells)
+    for shapes, names in _together(missing).items():
+        sizes = "|".join(", ".join(map(str, shape)) for shape in shapes)
         patterns.append(rf"^({'|'.join(map(re.escape, names))})\(({sizes})\)")
     # The machine's name says nothing of the device: without this, its CPU would be timed.
     device = "RNNBENCH_DEVICE=cuda " if "gpu" in facts else ""
     words = ["rnnbench", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns)]
-    ours = {is_ours(history.describe(name)[0]) for name in missing}
+    ours = {is_ours(describe(name)[0]) for name in missing}
     if ours != {True}:  # asv.conf.json's environment has Theano's variants alone
         words += ["--environment", "peers:3.11", *(["--environment", f"{THEANO}:3.11"] if True in ours else [])]
     words.append(f"{commit}^!")
@@ -155,12 +156,12 @@ def _known(results: Path) -> list[str]:
 
 def _is_ours(name: str) -> bool:
     try:
-        history.describe(name)
+        describe(name)
     except ValueError:
         return False
     return True
 
 
-def _parametrized(name: str, cell: Cell) -> str:
+def _parametrized(name: str, shape: Shape) -> str:
     """Return what asv matches a pattern against."""
-    return f"{name}({', '.join(map(str, cell))})"
+    return f"{name}({', '.join(map(str, shape))})"

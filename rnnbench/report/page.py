@@ -13,15 +13,15 @@ from rnnbench import history
 from rnnbench.history import selftest
 from rnnbench.measure import state
 from rnnbench.measure.floor import Floor, floor
-from rnnbench.network.grids import GRIDS
+from rnnbench.network.shapes import GRIDS
 from rnnbench.report import absence, formats, published
 from rnnbench.report.tables import BASELINE, CALLS, compare, is_wrong, standings
 
 NAME = "recurrent-networks"  # in the page's address, and the name of its files and its folder
 TITLE = "Recurrent networks"
 
-CELLS = GRIDS["full"]
-_POSITIONS = {cell: position for position, cell in enumerate(CELLS)}
+SHAPES = GRIDS["full"]
+_POSITIONS = {shape: position for position, shape in enumerate(SHAPES)}
 
 _PARTS = Path(__file__).parent / "page"
 
@@ -77,13 +77,13 @@ def write(results: Path, html: Path) -> None:
                     "commits": commits[machine],
                     "floors": {variant: _floors(variant, facts) for variant in sorted(variants[machine])},
                     "reasons": {
-                        variant: [absence.reason(variant, cell, facts) for cell in CELLS]
+                        variant: [absence.reason(variant, shape, facts) for shape in SHAPES]
                         for variant in sorted(variants[machine])
                     },
                 }
                 for machine, facts in machines.items()
             ],
-            "cells": CELLS,
+            "shapes": SHAPES,
             "grids": GRIDS,
             "published": _published(),
             "baseline": BASELINE,
@@ -108,14 +108,14 @@ def _content(runs: Iterable[history.Run], facts: Mapping[str, str]) -> dict[str,
 def _series(figures: Iterable[history.Figure]) -> list[dict[str, Any]]:
     """Return the figures of a machine and commit: a series for each variant and environment.
 
-    A figure is its cell's position, its value, its quartiles, the number of samples, and its marks if it
+    A figure is its shape's position, its value, its quartiles, the number of samples, and its marks if it
     has any. What is n/a isn't listed; a variant that is n/a throughout has a series without figures.
     """
     series: dict[tuple[str, str], dict[str, list[list[Any]]]] = {}
     for figure in figures:
         quantities = series.setdefault((figure.variant, figure.environment), {})
         # The parameters may have been others once: the tab shows the grid of today.
-        position = _POSITIONS.get(figure.cell)
+        position = _POSITIONS.get(figure.shape)
         if figure.state != "n/a" and position is not None:
             row = [position, figure.value, figure.low, figure.high, figure.samples]
             quantities.setdefault(figure.quantity, []).append([*row, figure.marks] if figure.marks else row)
@@ -135,8 +135,8 @@ def _precision(folder: Path | None) -> dict[str, str]:
 
 
 def _floors(variant: str, facts: Mapping[str, str]) -> dict[str, list[Floor | None]]:
-    """Return the floor of each time, in the order of the cells."""
-    return {quantity: [floor(cell, quantity, variant, facts) for cell in CELLS] for quantity in CALLS}
+    """Return the floor of each time, in the order of the shapes."""
+    return {quantity: [floor(shape, quantity, variant, facts) for shape in SHAPES] for quantity in CALLS}
 
 
 def _published() -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def _published() -> list[dict[str, Any]]:
             "name": name,
             "differences": source.differences,
             "figures": [
-                [figure.cell, figure.quantity, figure.variant, figure.value] for figure in published.figures(name)
+                [figure.shape, figure.quantity, figure.variant, figure.value] for figure in published.figures(name)
             ],
         }
         for name, source in published.SOURCES.items()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.history import Figure
-from rnnbench.network.grids import PARAM_NAMES, Cell
+from rnnbench.network.shapes import PARAM_NAMES, Shape
 from rnnbench.report.tables import CALLS, Report, Row
 
 AXES = ("seq", "hidden", "batch", "depth")
@@ -41,25 +41,25 @@ def save(report: Report, path: Path) -> None:
         page.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def lines(rows: Iterable[Row], axis: str) -> tuple[Cell | None, dict[str, list[Figure]]]:
-    """Return the cell whose other sizes have the most figures along an axis, and those figures by version.
+def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[Figure]]]:
+    """Return the shape whose other sizes have the most figures along an axis, and those figures by version.
 
     None and nothing where no size but one was timed. Of equally many, the largest sizes are taken.
     """
-    along: dict[Cell, dict[str, list[Figure]]] = defaultdict(lambda: defaultdict(list))
+    along: dict[Shape, dict[str, list[Figure]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.figure.value:
-            along[row.figure.cell._replace(**{axis: 0})][row.version].append(row.figure)
-    found = {cell: {name: line for name, line in by.items() if len(line) > 1} for cell, by in along.items()}
-    base = max(found, key=lambda cell: (sum(map(len, found[cell].values())), cell), default=None)
+            along[row.figure.shape._replace(**{axis: 0})][row.version].append(row.figure)
+    found = {shape: {name: line for name, line in by.items() if len(line) > 1} for shape, by in along.items()}
+    base = max(found, key=lambda shape: (sum(map(len, found[shape].values())), shape), default=None)
     if base is None or not found[base]:
         return None, {}
-    return base, {name: sorted(line, key=lambda one: one.cell) for name, line in found[base].items()}
+    return base, {name: sorted(line, key=lambda one: one.shape) for name, line in found[base].items()}
 
 
 def slope(line: Iterable[Figure], axis: str) -> float:
     """Return the power of a size that times grow with: the slope of a straight line through their logarithms."""
-    points = [(log(getattr(figure.cell, axis)), log(figure.value)) for figure in line if figure.value]
+    points = [(log(getattr(figure.shape, axis)), log(figure.value)) for figure in line if figure.value]
     return statistics.linear_regression(*zip(*points, strict=True)).slope
 
 
@@ -78,12 +78,12 @@ def _draw(panel: Any, report: Report, quantity: str, axis: str) -> None:
     versions = list(dict.fromkeys(row.version for row in report.rows))
     for name, line in drawn.items():
         turn, number = divmod(versions.index(name), _COLORS)
-        sizes = [getattr(figure.cell, axis) for figure in line]
+        sizes = [getattr(figure.shape, axis) for figure in line]
         value, low, high = ([1e3 * one for one in spread] for spread in zip(*map(_spread, line), strict=True))
         label = f"{name}: {axis}$^{{{slope(line, axis):z.2f}}}$"
         panel.plot(sizes, value, marker=_MARKERS[turn % len(_MARKERS)], color=f"C{number}", label=label)
         panel.plot([sizes, sizes], [low, high], color=f"C{number}", linewidth=5, alpha=0.4)
-    ticks = sorted({getattr(figure.cell, axis) for line in drawn.values() for figure in line})
+    ticks = sorted({getattr(figure.shape, axis) for line in drawn.values() for figure in line})
     panel.set_xticks(ticks, map(str, ticks))
     panel.legend(fontsize="x-small" if len(drawn) > _COLORS else None)
 

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from rnnbench.history import Figure
-from rnnbench.network.grids import Cell
+from rnnbench.network.shapes import Shape
 
 TITAN_X = "titan-x"
 _DATE = 1451606400000  # of the year 2016 no more is known
@@ -59,10 +59,10 @@ def figures(source: str = DEFAULT) -> Iterator[Figure]:
     for row in csv.DictReader(text.splitlines()):
         if row["cell"] != "lstm" or row["source"] != source:
             continue
-        cell = Cell(*(int(row[name]) for name in Cell._fields))
+        shape = Shape(*(int(row[name]) for name in Shape._fields))
         variant = SOURCES[source].variants.get(row["version"], row["version"])
         for quantity in ("train", "forward"):
-            seconds = float(row[f"{quantity}_us_per_example"]) * cell.batch / 1e6
+            seconds = float(row[f"{quantity}_us_per_example"]) * shape.batch / 1e6
             yield Figure(
                 machine=TITAN_X,
                 commit="",
@@ -71,7 +71,7 @@ def figures(source: str = DEFAULT) -> Iterator[Figure]:
                 benchmark="",
                 variant=variant,
                 quantity=quantity,
-                cell=cell,
+                shape=shape,
                 state="ok",
                 value=seconds,
                 low=None,

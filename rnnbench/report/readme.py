@@ -1,6 +1,6 @@
 """The README's tables, written from results/ between the marks `<!-- table: MACHINE -->` and `<!-- end -->`.
 
-`ranking:` in place of `table:` shows the best of each cell. MACHINE@COMMIT shows that commit instead of the newest
+`ranking:` in place of `table:` shows the best of each shape. MACHINE@COMMIT shows that commit instead of the newest
 with results, and variants named after it are the only ones shown.
 """
 

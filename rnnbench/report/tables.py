@@ -13,15 +13,16 @@ from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import Figure, NotFound, Run, selftest
+from rnnbench.history.benchmark_names import QUANTITIES
 from rnnbench.measure.floor import floor
-from rnnbench.network.grids import Cell
+from rnnbench.network.shapes import Shape
 from rnnbench.report import published
 from rnnbench.variants import VARIANTS, is_ours
 
 BASELINE = "scan"
 CALLS = ("train", "forward")
 # Of an error a quotient says nothing.
-_COMPARED = tuple(name for name in history.QUANTITIES if not name.startswith("error"))
+_COMPARED = tuple(name for name in QUANTITIES if not name.startswith("error"))
 
 
 class Row(NamedTuple):
@@ -45,9 +46,9 @@ class Versus(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How the variants of one precision stand in a cell."""
+    """How the variants of one precision stand in a shape."""
 
-    cell: Cell
+    shape: Shape
     quantity: str  # one of CALLS
     tf32: bool
     best: Row
@@ -125,15 +126,15 @@ def standings(rows: Sequence[Row]) -> list[Standing]:
 
     What isn't as accurate there as its tolerance asks doesn't stand.
     """
-    wrong = {(row.figure.cell, row.version) for row in rows if is_wrong(row.figure)}
-    found: dict[tuple[Cell, str, bool], dict[str, Row]] = defaultdict(dict)
+    wrong = {(row.figure.shape, row.version) for row in rows if is_wrong(row.figure)}
+    found: dict[tuple[Shape, str, bool], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         figure = row.figure
-        if figure.quantity in CALLS and figure.value and (figure.cell, row.version) not in wrong:
-            fastest = found[figure.cell, figure.quantity, figure.variant.endswith("tf32")]
+        if figure.quantity in CALLS and figure.value and (figure.shape, row.version) not in wrong:
+            fastest = found[figure.shape, figure.quantity, figure.variant.endswith("tf32")]
             fastest[figure.variant] = min(row, fastest.get(figure.variant, row), key=_seconds)
     ranked = []
-    for (cell, quantity, tf32), fastest in found.items():
+    for (shape, quantity, tf32), fastest in found.items():
         best, *others = sorted(fastest.values(), key=_seconds)
         if others:
             ours, peer = (
@@ -141,10 +142,10 @@ def standings(rows: Sequence[Row]) -> list[Standing]:
                 for wanted in (True, False)
             )
             beside = _versus(ours, peer) if ours and peer else None
-            ranked.append(Standing(cell, quantity, tf32, best, _versus(best, others[0]), beside))
-    # Sorted by what tells them apart, a cell's stay together and in place.
-    places = {cell: place for place, cell in enumerate(dict.fromkeys(one.cell for one in ranked))}
-    return sorted(ranked, key=lambda one: (places[one.cell], one.tf32, CALLS.index(one.quantity)))
+            ranked.append(Standing(shape, quantity, tf32, best, _versus(best, others[0]), beside))
+    # Sorted by what tells them apart, a shape's stay together and in place.
+    places = {shape: place for place, shape in enumerate(dict.fromkeys(one.shape for one in ranked))}
+    return sorted(ranked, key=lambda one: (places[one.shape], one.tf32, CALLS.index(one.quantity)))
 
 
 def day(milliseconds: int) -> datetime.date:
@@ -186,12 +187,12 @@ def compare(figures: Sequence[Figure], others: Iterable[Figure], facts: Mapping[
         speedup = of_floor = against = None
         if figure.value:
             if figure.quantity in CALLS:
-                least = floor(figure.cell, figure.quantity, figure.variant, facts)
+                least = floor(figure.shape, figure.quantity, figure.variant, facts)
                 of_floor = least and least.seconds / figure.value
                 if figure.variant != BASELINE:
-                    speedup = _quotient(figure, baselines.get((BASELINE, figure.quantity, figure.cell), ()))
+                    speedup = _quotient(figure, baselines.get((BASELINE, figure.quantity, figure.shape), ()))
             if counterparts and figure.quantity in _COMPARED:
-                against = _quotient(figure, counterparts.get((figure.variant, figure.quantity, figure.cell), ()))
+                against = _quotient(figure, counterparts.get((figure.variant, figure.quantity, figure.shape), ()))
         rows.append(Row(figure, version, speedup, of_floor, against))
     return rows
 
@@ -221,7 +222,7 @@ def _versus(one: Row, other: Row) -> Versus:
 
 def _order(figure: Figure) -> tuple:
     """As the published tables are ordered, the loop first."""
-    batch, seq, hidden, depth = figure.cell
+    batch, seq, hidden, depth = figure.shape
     return depth, seq, batch, hidden, figure.variant != BASELINE, figure.variant, figure.environment
 
 
@@ -229,7 +230,7 @@ def _by_key(figures: Iterable[Figure]) -> dict[tuple, list[Figure]]:
     found: dict[tuple, list[Figure]] = defaultdict(list)
     for figure in figures:
         if figure.value:
-            found[figure.variant, figure.quantity, figure.cell].append(figure)
+            found[figure.variant, figure.quantity, figure.shape].append(figure)
     return found
 
 

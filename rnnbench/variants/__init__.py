@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from rnnbench.measure import threads
+from rnnbench.measure import gpu, threads
 from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.workload import Workload
 
@@ -19,84 +20,174 @@ STRICT, TF32 = 1e-5, 2e-3  # tolerances, of products in float32 and rounded to T
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the registry.
+    """A row of the registry: one implementation.
 
-    The module is imported when it is asked for, and has `unavailable(device)`, which returns None
-    or the reason in one line, and `Network(work, device, **options)`.
+    Its file, rnnbench/variants/NAME.py, is imported when the variant is asked for. It has
+    `Network(work, device, **options)`, whose contract is network.contract.Network's. It may have
+    `unavailable(device)`, which returns None or, in one line, why the variant can't run there.
     """
 
-    module: str
-    description: str
+    name: str
+    label: str  # what tables for other projects call it
+    description: str  # what it is, in a phrase
     devices: tuple[str, ...]
+    extra: str | None = None  # of setup.py: `pip install '.[EXTRA]'` brings what it needs; None for NumPy alone
+    modules: tuple[str, ...] = ()  # what has to be importable, beside what `unavailable` checks
     libraries: tuple[str, ...] = ()  # the distributions whose versions are stored with its figures
     tolerance: float = STRICT  # the largest error of outputs and of each gradient, as reference.error gives it
     environment: str = "peers"  # the kind of asv's environments in which pip can install it
     caches: bool = False  # whether compiled code is kept on disk, so that a second build is a shorter one
     trains: bool = True  # whether it has gradients at all
+    has_tf32_twin: bool = False  # whether NAME_tf32 is another variant, of the same file with the option tf32
     options: Mapping[str, object] = field(default_factory=dict)
 
-    def in_tf32(self) -> Variant:
-        """Return the twin whose products are rounded to TF32, which only GPUs do."""
-        return replace(
-            self,
-            description=f"{self.description}, its products rounded to TF32",
-            devices=("cuda",),
-            tolerance=TF32,
-            options={**self.options, "tf32": True},
-        )
+    @property
+    def module(self) -> str:
+        """The module of its file; a twin in TF32 shares its sibling's."""
+        return f"rnnbench.variants.{self.name.removesuffix('_tf32')}"
 
     @property
     def tf32(self) -> bool:
         """Whether float32 products are rounded to TF32."""
         return bool(self.options.get("tf32"))
 
+    def in_tf32(self) -> Variant:
+        """Return the twin whose products are rounded to TF32, which only GPUs do."""
+        return replace(
+            self,
+            name=f"{self.name}_tf32",
+            label=f"{self.label}, TF32",
+            description=f"{self.description}, its products rounded to TF32",
+            devices=("cuda",),
+            tolerance=TF32,
+            has_tf32_twin=False,
+            options={**self.options, "tf32": True},
+        )
+
 
 _BOTH, _CPU, _CUDA = DEVICES, DEVICES[:1], DEVICES[1:]
-_THEANO, _TORCH, _JAX = ("Theano",), ("torch",), ("jax", "jaxlib")
 THEANO = "virtualenv"  # asv.conf.json's environment, with the NumPy that Theano wants and nobody else takes
 
-VARIANTS = {
-    "scan": Variant("rnnbench.variants.scan", "Theano's loop", _BOTH, _THEANO, environment=THEANO, caches=True),
-    "cudnn": Variant(
-        "rnnbench.variants.cudnn",
-        "Theano's RNNBlock, cuDNN's fused network",
-        _CUDA,
-        _THEANO,
+_ROWS = (
+    Variant(
+        "scan",
+        "Theano, scan",
+        "Theano's loop",
+        _BOTH,
+        extra="theano",
+        libraries=("Theano",),
         environment=THEANO,
         caches=True,
     ),
-    "torch": Variant("rnnbench.variants.torch", "PyTorch's nn.LSTM", _BOTH, _TORCH),
-    "torch_loop": Variant("rnnbench.variants.torch_loop", "A loop over PyTorch's operations", _BOTH, _TORCH),
-    "torch_compile": Variant(
-        "rnnbench.variants.torch_compile", "That loop under torch.compile", _BOTH, ("torch", "triton"), caches=True
+    Variant(
+        "cudnn",
+        "Theano, cuDNN",
+        "Theano's RNNBlock: cuDNN's fused network",
+        _CUDA,
+        extra="theano",
+        libraries=("Theano",),
+        environment=THEANO,
+        caches=True,
+        has_tf32_twin=True,
     ),
-    "jax_scan": Variant("rnnbench.variants.jax_scan", "JAX's lax.scan", _BOTH, _JAX),
-    "jax_cudnn": Variant("rnnbench.variants.jax_cudnn", "jax.experimental.rnn, cuDNN's fused network", _CUDA, _JAX),
-    "flashrnn": Variant(
-        "rnnbench.variants.flashrnn", "FlashRNN, after an input product", _CUDA, ("flashrnn", "torch"), caches=True
+    Variant(
+        "torch",
+        "PyTorch",
+        "PyTorch's nn.LSTM: on a GPU, cuDNN's fused network",
+        _BOTH,
+        extra="torch",
+        modules=("torch",),
+        libraries=("torch",),
+        has_tf32_twin=True,
     ),
-    "pytensor_scan": Variant(
-        "rnnbench.variants.pytensor_scan", "PyTensor's loop", _CPU, ("pytensor", "numba"), caches=True
+    Variant(
+        "torch_loop",
+        "PyTorch, loop",
+        "A Python loop over PyTorch's operations: one product for all inputs, one for each step",
+        _BOTH,
+        extra="torch",
+        modules=("torch",),
+        libraries=("torch",),
+        has_tf32_twin=True,
     ),
-    "keras": Variant(
-        "rnnbench.variants.keras", "Keras' LSTM layer on TensorFlow", _CPU, ("keras", "tensorflow", "tensorflow-cpu")
+    Variant(
+        "torch_compile",
+        "PyTorch, compiled loop",
+        "The loop of torch_loop, its step compiled by torch.compile",
+        _BOTH,
+        extra="torch",
+        modules=("torch",),
+        libraries=("torch", "triton"),
+        caches=True,
+        has_tf32_twin=True,
     ),
-    "onnxruntime": Variant(
-        "rnnbench.variants.onnxruntime", "ONNX's LSTM in ONNX Runtime", _CPU, ("onnxruntime",), trains=False
+    Variant(
+        "jax_scan",
+        "JAX, scan",
+        "JAX's lax.scan under jit: one product for all inputs, one for each step",
+        _BOTH,
+        extra="jax",
+        modules=("jax", "jaxlib"),
+        libraries=("jax", "jaxlib"),
+        has_tf32_twin=True,
     ),
-}
-_WITH_TF32 = ("cudnn", "torch", "torch_loop", "torch_compile", "jax_scan", "jax_cudnn", "flashrnn")
-VARIANTS |= {f"{name}_tf32": VARIANTS[name].in_tf32() for name in _WITH_TF32}
+    Variant(
+        "jax_cudnn",
+        "JAX, cuDNN",
+        "jax.experimental.rnn: cuDNN's fused network",
+        _CUDA,
+        extra="jax",
+        modules=("jax", "jaxlib"),
+        libraries=("jax", "jaxlib"),
+        has_tf32_twin=True,
+    ),
+    Variant(
+        "flashrnn",
+        "FlashRNN",
+        "FlashRNN's kernels for the steps, after one product for all inputs",
+        _CUDA,
+        extra="flashrnn",
+        modules=("flashrnn", "torch"),
+        libraries=("flashrnn", "torch"),
+        caches=True,
+        has_tf32_twin=True,
+    ),
+    Variant(
+        "pytensor_scan",
+        "PyTensor, scan",
+        "The loop of PyTensor, Theano's successor, compiled by Numba",
+        _CPU,
+        extra="pytensor",
+        modules=("pytensor",),
+        libraries=("pytensor", "numba"),
+        caches=True,
+    ),
+    Variant(
+        "keras",
+        "Keras, TensorFlow",
+        "Keras' LSTM layer on TensorFlow",
+        _CPU,
+        extra="keras",
+        modules=("keras", "tensorflow"),
+        libraries=("keras", "tensorflow", "tensorflow-cpu"),
+    ),
+    Variant(
+        "onnxruntime",
+        "ONNX Runtime",
+        "ONNX's LSTM in ONNX Runtime: forward alone",
+        _CPU,
+        extra="onnxruntime",
+        modules=("onnxruntime", "onnx"),
+        libraries=("onnxruntime",),
+        trains=False,
+    ),
+)
+VARIANTS = {row.name: row for row in (*_ROWS, *(row.in_tf32() for row in _ROWS if row.has_tf32_twin))}
 
 
 def is_ours(name: str) -> bool:
     """Return whether a variant runs in Theano, and isn't a peer to measure beside."""
     return name in VARIANTS and VARIANTS[name].environment == THEANO
-
-
-def class_prefix(name: str) -> str:
-    """Return what the names of a variant's benchmarks begin with: cudnn_tf32's with CudnnTF32."""
-    return "".join("TF32" if part == "tf32" else part.capitalize() for part in name.split("_"))
 
 
 def available(device: str = "cpu") -> dict[str, str | None]:
@@ -157,7 +248,17 @@ def too_large(work: Workload, device: str, memory: float) -> str | None:
 
 
 def _unavailable(name: str, device: str) -> str | None:
-    return made_for_another(name, device) or importlib.import_module(VARIANTS[name].module).unavailable(device)
+    if reason := made_for_another(name, device):
+        return reason
+    row = VARIANTS[name]
+    if absent := [module for module in row.modules if importlib.util.find_spec(module) is None]:
+        return f"the package {absent[0]} is missing: python -m pip install 'rnnbench[{row.extra}]'"
+    check = getattr(importlib.import_module(row.module), "unavailable", None)
+    if check and (reason := check(device)):
+        return reason
+    if device == "cuda" and gpu.driver() is None:
+        return f"no NVIDIA driver: {gpu.DRIVER_NAMES[0]} was not found"
+    return None
 
 
 def _check(argument: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -173,7 +274,6 @@ __all__ = [
     "Variant",
     "available",
     "build",
-    "class_prefix",
     "is_ours",
     "versions",
 ]

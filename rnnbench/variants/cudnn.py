@@ -16,7 +16,8 @@ import numpy as np
 
 from rnnbench import theano_runtime
 from rnnbench.network.workload import FLOAT, Weights, Workload
-from rnnbench.theano_runtime import cuda, parameters
+from rnnbench.theano_runtime import cuda
+from rnnbench.variants import cudnn_parameters
 
 
 def unavailable(device: str) -> str | None:
@@ -36,7 +37,7 @@ class Network:
         self._sizes = [work.hidden] * (work.depth + 1)
         math_type = rnn.TF32 if tf32 else rnn.STRICT
         block = rnn.Block("float32", work.hidden, work.depth, "lstm", math_type=math_type)
-        flat = parameters.flatten(work.weights)
+        flat = cudnn_parameters.flatten(work.weights)
         expected = block.get_param_size([work.batch, work.hidden])
         if expected != flat.size:
             raise RuntimeError(f"cuDNN wants {expected} parameters, and the network has {flat.size}")
@@ -62,4 +63,4 @@ class Network:
         return np.array(self.forward())
 
     def gradients(self) -> Weights:
-        return parameters.unflatten(np.array(self.train()), self._sizes)
+        return cudnn_parameters.unflatten(np.array(self.train()), self._sizes)

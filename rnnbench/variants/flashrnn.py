@@ -15,17 +15,15 @@ from typing import Any
 
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import GATES
-from rnnbench.variants import frameworks, torch_loop
+from rnnbench.variants import torch_loop
 
 
 def unavailable(device: str) -> str | None:
-    """Return None, or why FlashRNN can't run on this device here, in one line; imports nothing."""
+    """Return None, or why FlashRNN can't compile its kernels here, in one line."""
     toolkit = os.environ.get("CUDA_HOME") or shutil.which("nvcc") or Path("/usr/local/cuda/bin/nvcc").exists()
-    return frameworks.missing(device, "FlashRNN", "flashrnn", "flashrnn", "torch") or (
-        None
-        if toolkit
-        else "FlashRNN compiles its kernels, and there is no nvcc: install CUDA's toolkit, or set CUDA_HOME"
-    )
+    if not toolkit:
+        return "FlashRNN compiles its kernels, and there is no nvcc: install CUDA's toolkit, or set CUDA_HOME"
+    return None
 
 
 class Network(torch_loop.Network):

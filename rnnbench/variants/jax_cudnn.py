@@ -11,10 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnbench.network.workload import Weights, Workload
-from rnnbench.theano_runtime import parameters as cudnn_parameters
-from rnnbench.variants import jax_scan
-
-unavailable = jax_scan.unavailable
+from rnnbench.variants import cudnn_parameters, jax_scan
 
 
 class Network(jax_scan.Network):

@@ -17,12 +17,6 @@ import numpy as np
 
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import GATES, Weights, Workload
-from rnnbench.variants import frameworks
-
-
-def unavailable(device: str) -> str | None:
-    """Return None, or why JAX can't run on this device here, in one line; imports nothing."""
-    return frameworks.missing(device, "JAX", "jax", "jax", "jaxlib")
 
 
 class Network:

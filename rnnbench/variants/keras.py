@@ -15,16 +15,10 @@ import numpy as np
 
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import Weights, Workload
-from rnnbench.variants import frameworks
 
 _BACKEND = "tensorflow"
 # Keras' names of the parameters for ours.
 _NAMES = {"W": "kernel", "U": "recurrent_kernel", "b": "bias"}
-
-
-def unavailable(device: str) -> str | None:
-    """Return None, or why Keras can't run on this device here, in one line; imports nothing."""
-    return frameworks.missing(device, "Keras with TensorFlow", "keras", "keras", _BACKEND)
 
 
 class Network:

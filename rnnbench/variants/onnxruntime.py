@@ -11,16 +11,10 @@ import numpy as np
 from rnnbench.measure import threads
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import GATES, Weights, Workload
-from rnnbench.variants import frameworks
 
 # ONNX has the gates in the order i, o, f, g.
 _ORDER = [0, 3, 1, 2]
 _OPSET = 14
-
-
-def unavailable(device: str) -> str | None:
-    """Return None, or why ONNX Runtime can't run on this device here, in one line; imports nothing."""
-    return frameworks.missing(device, "ONNX Runtime with ONNX", "onnxruntime", "onnxruntime", "onnx")
 
 
 class Network:

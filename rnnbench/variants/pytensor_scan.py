@@ -14,12 +14,6 @@ from typing import Any
 import numpy as np
 
 from rnnbench.network.workload import FLOAT, GATES, Weights, Workload
-from rnnbench.variants import frameworks
-
-
-def unavailable(device: str) -> str | None:
-    """Return None, or why PyTensor can't run on this device here, in one line; imports nothing."""
-    return frameworks.missing(device, "PyTensor", "pytensor", "pytensor")
 
 
 class Network:

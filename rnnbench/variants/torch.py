@@ -12,16 +12,10 @@ import numpy as np
 
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import Weights, Workload
-from rnnbench.variants import frameworks
 
 # PyTorch's names of the parameters, which it keeps transposed, for ours.
 _NAMES = {"W": "weight_ih_l", "U": "weight_hh_l", "b": "bias_ih_l"}
 _SECOND_BIAS = "bias_hh_l"
-
-
-def unavailable(device: str) -> str | None:
-    """Return None, or why PyTorch can't run on this device here, in one line; imports nothing."""
-    return frameworks.missing(device, "PyTorch", "torch", "torch")
 
 
 class Network:

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from rnnbench.variants import torch, torch_loop
+from rnnbench.variants import torch_loop
 
 
 def unavailable(device: str) -> str | None:
-    """Return None, or why torch.compile can't run on this device here, in one line; imports nothing."""
+    """Return None, or why torch.compile can't run here, in one line."""
     if not shutil.which("g++"):
         return "torch.compile needs the C++ compiler g++: install it (on Debian and Ubuntu: apt-get install g++)"
-    return torch.unavailable(device)
+    return None
 
 
 class Network(torch_loop.Network):

@@ -14,8 +14,6 @@ import numpy as np
 from rnnbench.network.workload import GATES, Weights
 from rnnbench.variants import torch
 
-unavailable = torch.unavailable
-
 
 class Network(torch.Network):
     """A loop over the steps; the contract is network.contract.Network's."""

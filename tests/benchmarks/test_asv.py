@@ -1,4 +1,4 @@
-"""asv end to end, in a clone: it builds an environment, times a cell, publishes, and compares commits."""
+"""asv end to end, in a clone: it builds an environment, times a shape, publishes, and compares commits."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from helpers.clone import Clone
 import rnnbench.asv_plugin  # noqa: F401 - it brings asv the environment of the peers
 from rnnbench.history import interleave
 from rnnbench.measure.state import MARKS, judge
-from rnnbench.network.grids import GRIDS
+from rnnbench.network.shapes import GRIDS
 
 # Far from what this machine's noise does, and far below what the slow commit does.
 FACTOR = "1.5"
@@ -57,7 +57,7 @@ def test_the_machine_is_described(clone, timed):
 def test_each_process_stores_the_state_of_the_machine(clone, timed):
     states = clone.states(timed)
     # Of what can't run, and of what isn't a time, there is none.
-    assert {name: list(cells) for name, cells in states.items()} == {"lstm.ScanLSTM.time_forward": ["32, 30, 128, 1"]}
+    assert {name: list(shapes) for name, shapes in states.items()} == {"lstm.ScanLSTM.time_forward": ["32, 30, 128, 1"]}
     seen = states["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
     assert len(seen) == 2
     # It was looked at around all of the samples.
@@ -73,7 +73,7 @@ def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):
     assert re.search(r"cudnn can't run on cpu: .+", clone.log)
 
 
-def test_a_run_shows_the_cells_that_it_has(clone, timed):
+def test_a_run_shows_the_shapes_that_it_has(clone, timed):
     table = re.search(r"lstm\.ScanLSTM\.time_forward +ok\n(.*\n)+?\n", clone.log)[0]
     assert "batch, seq, hidden, depth" in table
     assert re.findall(r" (\d+, \d+, \d+, \d+) +[\d.]+±[\d.]+[mμ]?s", table) == ["32, 30, 128, 1"]
@@ -159,8 +159,8 @@ def test_the_peers_environment_has_all_frameworks_but_theano():
 def test_environments_take_their_samples_in_turn(clone, timed):
     environments = {"virtualenv:3.11": ["scan"], f"existing:{sys.executable}": ["scan"]}
     commands = list(interleave.commands("quick", "test", environments))
-    of_cell = [command[command.index("--environment") + 1] for command in commands[:4]]
-    assert of_cell == [*environments, *reversed(environments)]
+    of_shape = [command[command.index("--environment") + 1] for command in commands[:4]]
+    assert of_shape == [*environments, *reversed(environments)]
     assert len(commands) == 4 * len(GRIDS["quick"])
 
     counts = []

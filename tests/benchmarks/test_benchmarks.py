@@ -11,13 +11,13 @@ import pytest
 from helpers import ROOT
 
 import benchmarks
-from benchmarks import common, compile, lstm
+from benchmarks import compile, lstm
 from benchmarks.accuracy import ScanAccuracy
-from rnnbench import variants
+from rnnbench import PARAM_NAMES, PARAMS, cases, variants
+from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.measure.clock import ImpossibleTime
-from rnnbench.network import grids
 
-CELL = (32, 30, 128, 1)
+SHAPE = (32, 30, 128, 1)
 
 
 def find_classes():
@@ -28,12 +28,12 @@ def find_classes():
 
 CLASSES = find_classes()
 every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-on_the_cpu = pytest.mark.skipif(common.DEVICE != "cpu", reason=f"RNNBENCH_DEVICE is {common.DEVICE}")
+on_the_cpu = pytest.mark.skipif(cases.DEVICE != "cpu", reason=f"RNNBENCH_DEVICE is {cases.DEVICE}")
 
 
 def test_each_kind_has_a_class_for_each_variant():
     for name, row in variants.VARIANTS.items():
-        kinds = {cls.__name__.removeprefix(variants.class_prefix(name)) for cls in CLASSES if cls.variant == name}
+        kinds = {cls.__name__.removeprefix(class_prefix(name)) for cls in CLASSES if cls.variant == name}
         without_a_cache = {"LSTM", "WarmBuild", "Memory", "Accuracy"}
         assert kinds == (without_a_cache | {"ColdBuild"} if row.caches else without_a_cache)
 
@@ -49,9 +49,9 @@ def test_every_benchmark_that_has_results_is_still_there_in_its_version():
 
 
 @every_class
-def test_a_class_runs_over_all_cells(cls):
-    assert cls.params == grids.PARAMS
-    assert cls.param_names == grids.PARAM_NAMES
+def test_a_class_runs_over_all_shapes(cls):
+    assert cls.params == PARAMS
+    assert cls.param_names == PARAM_NAMES
 
 
 @every_class
@@ -67,14 +67,14 @@ def test_what_cannot_run_is_not_available_to_asv_and_says_why(cls):
     reason = variants.available("cpu")[cls.variant]
     if reason is not None:
         with pytest.raises(NotImplementedError) as problem:
-            cls().setup(*CELL)
+            cls().setup(*SHAPE)
         assert reason in str(problem.value)
 
 
 @on_the_cpu
 def test_cudnn_cannot_run_on_the_cpu():
     with pytest.raises(NotImplementedError, match="cudnn can't run on cpu"):
-        lstm.CudnnLSTM().setup(*CELL)
+        lstm.CudnnLSTM().setup(*SHAPE)
 
 
 def test_a_workload_too_large_is_not_available_to_asv():
@@ -84,7 +84,7 @@ def test_a_workload_too_large_is_not_available_to_asv():
 
 def test_the_timer_waits_for_the_network(monkeypatch):
     benchmark = lstm.ScanLSTM()
-    benchmark.setup(*CELL)
+    benchmark.setup(*SHAPE)
     waited = []
     monkeypatch.setattr(benchmark.network, "synchronize", lambda: waited.append(True))
     first, second = benchmark.timer(), benchmark.timer()
@@ -96,47 +96,47 @@ def test_the_timer_waits_for_the_network(monkeypatch):
 @pytest.mark.parametrize("function", ["forward", "train"])
 def test_a_time_that_the_device_cannot_do_is_refused(function, monkeypatch):
     benchmark = lstm.ScanLSTM()
-    benchmark.setup(*CELL)
+    benchmark.setup(*SHAPE)
     timer = benchmark.timer
-    benchmark.setup(*CELL)  # as asv does before each sample, the timer being that of the first
+    benchmark.setup(*SHAPE)  # as asv does before each sample, the timer being that of the first
     monkeypatch.setitem(vars(benchmark.network), function, lambda: None)
     timer()
-    getattr(benchmark, f"time_{function}")(*CELL)
+    getattr(benchmark, f"time_{function}")(*SHAPE)
     with pytest.raises(ImpossibleTime):
         timer()
 
 
 def test_a_network_is_built_once():
     one, other = lstm.ScanLSTM(), lstm.ScanLSTM()
-    one.setup(*CELL)
-    other.setup(*CELL)
+    one.setup(*SHAPE)
+    other.setup(*SHAPE)
     assert one.network is other.network
-    assert one.network is not common.network("scan", 1, 1, 1, 1)
+    assert one.network is not cases.prepared("scan", 1, 1, 1, 1).network
 
 
 @pytest.mark.parametrize(("method", "called"), [("time_forward", "forward"), ("time_train", "train")])
 def test_each_time_is_of_its_own_call(method, called, monkeypatch):
     benchmark = lstm.ScanLSTM()
-    benchmark.setup(*CELL)
+    benchmark.setup(*SHAPE)
     calls = []
     for name in ("forward", "train"):
         monkeypatch.setitem(vars(benchmark.network), name, lambda name=name: calls.append(name))
-    getattr(benchmark, method)(*CELL)
+    getattr(benchmark, method)(*SHAPE)
     assert calls == [called]
 
 
 def test_the_errors_are_within_the_tolerance(scan):
     benchmark = ScanAccuracy()
-    benchmark.setup(*CELL)
-    assert benchmark.network is scan(*CELL)
-    for error in (benchmark.track_outputs(*CELL), benchmark.track_gradients(*CELL)):
+    benchmark.setup(*SHAPE)
+    assert benchmark.network is scan(*SHAPE)
+    for error in (benchmark.track_outputs(*SHAPE), benchmark.track_gradients(*SHAPE)):
         assert 0 < error < variants.VARIANTS["scan"].tolerance
 
 
 @pytest.mark.parametrize("cls", [compile.ScanWarmBuild, compile.ScanColdBuild], ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("function", ["forward", "train"])
 def test_a_build_times_the_function_of_its_name_and_draws_before(cls, function):
-    statement, setup = getattr(cls(), f"timeraw_{function}")(*CELL)
+    statement, setup = getattr(cls(), f"timeraw_{function}")(*SHAPE)
     assert f"network.{function}()" in statement
     assert 'build("scan", work' in statement
     assert "Workload(32, 30, 128, 1)" in setup
@@ -170,8 +170,8 @@ def test_a_slow_first_call_is_no_warm_up(monkeypatch):
         calls.append(time.perf_counter())
 
     made = SimpleNamespace(forward=forward, synchronize=lambda: None)
-    monkeypatch.setattr(common, "network", lambda *_: made)
-    common.warm.__wrapped__("scan", "forward", 1, 2, 3, 1)
+    monkeypatch.setattr(variants, "build", lambda *_, **__: made)
+    cases.Case("scan", 1, 2, 3, 1).warm("forward")
     assert calls[-1] - calls[0] > 0.2
 
 
@@ -192,7 +192,7 @@ def test_a_warm_build_leaves_the_caches_alone():
     ],
 )
 def test_a_known_failure_takes_a_sentence(failure, said, python):
-    run = python("-c", f"from rnnbench.measure.clock import ImpossibleTime; import benchmarks.common; raise {failure}")
+    run = python("-c", f"from rnnbench.measure.clock import ImpossibleTime; import benchmarks; raise {failure}")
     assert run.returncode == 1
     assert run.stderr.startswith("failed: ")
     assert said in run.stderr
@@ -200,6 +200,6 @@ def test_a_known_failure_takes_a_sentence(failure, said, python):
 
 
 def test_an_unknown_failure_keeps_its_traceback(python):
-    run = python("-c", "import benchmarks.common; raise KeyError('what')")
+    run = python("-c", "import benchmarks; raise KeyError('what')")
     assert run.returncode == 1
     assert "Traceback" in run.stderr

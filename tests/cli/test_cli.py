@@ -5,7 +5,8 @@ import re
 import pytest
 
 from rnnbench import __version__, theano_runtime, variants
-from rnnbench.network.grids import GRIDS, asv_filter
+from rnnbench.history.benchmark_names import asv_filter
+from rnnbench.network.shapes import GRIDS
 from rnnbench.theano_runtime.pieces import Piece
 
 

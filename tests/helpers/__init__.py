@@ -2,4 +2,5 @@
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]  # of the checkout
+HELPERS = Path(__file__).parent
+ROOT = HELPERS.parents[1]  # of the checkout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers import ROOT
 
-CELL = r"\(32, 30, 128, 1\)"
+SHAPE = r"\(32, 30, 128, 1\)"
 
 
 class Clone:
@@ -51,7 +51,7 @@ class Clone:
         return done.stdout
 
     def run(self, benchmark, commits, *arguments):
-        pattern = f"({benchmark}){CELL}"
+        pattern = f"({benchmark}){SHAPE}"
         return self.asv("run", "--machine", "test", "--record-samples", "--bench", pattern, *arguments, commits)
 
     def commit(self, message):
@@ -66,7 +66,7 @@ class Clone:
         return json.loads(file.read_text())["state"]
 
     def result(self, commit, benchmark):
-        """What asv stored of a benchmark in its only cell that ran, by column name."""
+        """What asv stored of a benchmark in its only shape that ran, by column name."""
         (file,) = self.files(commit)
         return self.stored(file, benchmark)
 

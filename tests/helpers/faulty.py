@@ -5,10 +5,6 @@ import numpy as np
 from rnnbench import reference
 
 
-def unavailable(device):
-    return None
-
-
 class Network:
     def __init__(self, work, device, fault=None):
         self._work = work

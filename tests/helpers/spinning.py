@@ -19,10 +19,6 @@ class Device:
             pass
 
 
-def unavailable(device):
-    return None
-
-
 class Network(Device):
     def __init__(self, work, device):
         super().__init__()

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from rnnbench.network.grids import PARAMS
+from rnnbench.network.shapes import PARAMS
 
 COLUMNS = [
     "result",
@@ -25,7 +25,7 @@ COLUMNS = [
     "samples",
     "profile",
 ]
-CELLS = list(itertools.product(*PARAMS))
+SHAPES = list(itertools.product(*PARAMS))
 PREFIXES = ("Scan", "Cudnn", "CudnnTF32", "Torch", "TorchTF32")
 MACHINES = ("north", "south", "west")
 
@@ -63,8 +63,8 @@ def seconds(batch, seq, hidden, depth):
 
 
 def full_grid():
-    """Return the results of every benchmark and cell."""
-    times = [seconds(*cell) for cell in CELLS]
+    """Return the results of every benchmark and shape."""
+    times = [seconds(*shape) for shape in SHAPES]
     results = {}
     for number, prefix in enumerate(PREFIXES, start=1):
         own = [time / number for time in times]
@@ -72,9 +72,9 @@ def full_grid():
             results[f"lstm.{prefix}LSTM.time_{method}"] = sampled(own)
             results[f"compile.{prefix}WarmBuild.timeraw_{method}"] = sampled(own, repeat=3)
             results[f"compile.{prefix}ColdBuild.timeraw_{method}"] = sampled([20 * time for time in own], repeat=3)
-        results[f"memory.{prefix}Memory.track_train"] = tracked([10**6 * hidden for _, _, hidden, _ in CELLS])
+        results[f"memory.{prefix}Memory.track_train"] = tracked([10**6 * hidden for _, _, hidden, _ in SHAPES])
         for kind in ("outputs", "gradients"):
-            results[f"accuracy.{prefix}Accuracy.track_{kind}"] = tracked([2e-7] * len(CELLS))
+            results[f"accuracy.{prefix}Accuracy.track_{kind}"] = tracked([2e-7] * len(SHAPES))
     return results
 
 

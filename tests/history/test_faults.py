@@ -185,7 +185,7 @@ def test_a_run_that_is_ended_says_so_or_the_next_one_does(checkout, number):
     assert TIMED not in checkout.changed(before)
 
 
-def test_a_cell_that_is_killed_keeps_the_figure_on_record(checkout):
+def test_a_shape_that_is_killed_keeps_the_figure_on_record(checkout):
     before = checkout.recorded()
     figure = checkout.result(checkout.head, TIMED)
     process = checkout.start()
@@ -211,7 +211,7 @@ def test_two_runs_at_once_are_both_recorded(checkout):
     assert checkout.changed(before) == {TIMED, OTHER}
 
 
-def test_a_cell_that_can_no_longer_run_keeps_the_figure_on_record(checkout):
+def test_a_shape_that_can_no_longer_run_keeps_the_figure_on_record(checkout):
     before = checkout.recorded()
     figure = checkout.result(checkout.head, TIMED)
     # As where a library is gone.

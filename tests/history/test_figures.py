@@ -11,8 +11,9 @@ from helpers import recorded, synthetic
 
 from rnnbench import history
 from rnnbench.history import NotFound, ResultsWarning, figures
+from rnnbench.history.benchmark_names import QUANTITIES, describe
 from rnnbench.measure import floor
-from rnnbench.network.grids import PARAMS, Cell
+from rnnbench.network.shapes import PARAMS, Shape
 from rnnbench.network.workload import Workload
 from rnnbench.report import tables
 
@@ -66,7 +67,7 @@ def test_every_figure_is_the_files(machine):
     assert len(figures) == 36 * len(content["results"])
     for figure in figures:
         row = content["results"][figure.benchmark]
-        indices = [sizes.index(size) for sizes, size in zip(PARAMS, figure.cell, strict=True)]
+        indices = [sizes.index(size) for sizes, size in zip(PARAMS, figure.shape, strict=True)]
         at = ((indices[0] * 3 + indices[1]) * 3 + indices[2]) * 2 + indices[3]
         value = row[column["result"]][at]
         if math.isnan(value):
@@ -88,15 +89,15 @@ def test_what_is_not_available_comes_when_asked_for():
     assert {figure.state for figure in read_strictly(RESULTS, machine="h100", unavailable=True)} == {"ok", "n/a"}
 
 
-def test_null_is_failed_in_a_cell_and_in_all(made):
+def test_null_is_failed_in_a_shape_and_in_all(made):
     values = [None, NAN, *[1.0] * 34]
     content = {"lstm.ScanLSTM.time_train": synthetic.sampled(values), "lstm.CudnnLSTM.time_train": [None, [["32"]] * 4]}
     synthetic.write_run(made, "north", COMMIT, content)
     scan, cudnn = {}, {}
     for figure in read_strictly(made, unavailable=True):
-        (scan if figure.variant == "scan" else cudnn)[figure.cell] = figure.state
-    assert [scan[Cell(*cell)] for cell in synthetic.CELLS] == ["failed", "n/a", *["ok"] * 34]
-    assert cudnn == {Cell(32, 32, 32, 32): "failed"}
+        (scan if figure.variant == "scan" else cudnn)[figure.shape] = figure.state
+    assert [scan[Shape(*shape)] for shape in synthetic.SHAPES] == ["failed", "n/a", *["ok"] * 34]
+    assert cudnn == {Shape(32, 32, 32, 32): "failed"}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_null_is_failed_in_a_cell_and_in_all(made):
     ],
 )
 def test_a_benchmarks_name_says_the_variant_and_the_quantity(benchmark, variant, quantity):
-    assert history.describe(benchmark) == (variant, quantity)
+    assert describe(benchmark) == (variant, quantity)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +124,13 @@ def test_a_benchmarks_name_says_the_variant_and_the_quantity(benchmark, variant,
 )
 def test_another_name_is_no_benchmark_of_ours(benchmark):
     with pytest.raises(ValueError, match="no benchmark"):
-        history.describe(benchmark)
+        describe(benchmark)
 
 
 def test_every_benchmark_of_this_repository_is_known():
     names = json.loads((RESULTS / "benchmarks.json").read_text())
     names.pop("version")
-    assert {history.describe(name)[1] for name in names} == set(history.QUANTITIES)
+    assert {describe(name)[1] for name in names} == set(QUANTITIES)
 
 
 def test_runs_are_found_by_machine_and_by_a_hashs_beginning_newest_first(tmp_path):
@@ -273,16 +274,16 @@ FACTS = {"float32_flops": "6.7e13", "tf32_flops": "4.9e14", "memory_bandwidth": 
 
 
 def test_the_floor_is_the_larger_of_computing_and_moving():
-    cell = Cell(128, 200, 1024, 3)
-    work = Workload(*cell)
-    assert floor.floor(cell, "train", "cudnn", FACTS) == (work.train_flops / 6.7e13, "compute")
-    assert floor.floor(cell, "forward", "cudnn_tf32", FACTS) == (work.forward_flops / 4.9e14, "compute")
+    shape = Shape(128, 200, 1024, 3)
+    work = Workload(*shape)
+    assert floor.floor(shape, "train", "cudnn", FACTS) == (work.train_flops / 6.7e13, "compute")
+    assert floor.floor(shape, "forward", "cudnn_tf32", FACTS) == (work.forward_flops / 4.9e14, "compute")
     slow = {**FACTS, "memory_bandwidth": "1e9"}
-    assert floor.floor(cell, "forward", "cudnn", slow) == (work.forward_bytes / 1e9, "memory")
-    assert floor.floor(cell, "train", "cudnn", slow) == (work.train_bytes / 1e9, "memory")
+    assert floor.floor(shape, "forward", "cudnn", slow) == (work.forward_bytes / 1e9, "memory")
+    assert floor.floor(shape, "train", "cudnn", slow) == (work.train_bytes / 1e9, "memory")
 
 
 @pytest.mark.parametrize("rate", [None, "", "fast", "nan", "inf", "0", "-1"])
 def test_there_is_no_floor_without_the_peaks(rate):
     facts = {key: value for key, value in {**FACTS, "memory_bandwidth": rate}.items() if value is not None}
-    assert floor.floor(Cell(32, 30, 128, 1), "train", "scan", facts) is None
+    assert floor.floor(Shape(32, 30, 128, 1), "train", "scan", facts) is None

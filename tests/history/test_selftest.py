@@ -10,43 +10,40 @@ from pathlib import Path
 import asv
 import pytest
 from asv.results import iter_results_paths
-from helpers import ROOT, spinning, synthetic
+from helpers import HELPERS, ROOT, synthetic
 
-from rnnbench import variants
 from rnnbench.cli import main
 from rnnbench.history import ResultsWarning, selftest
 from rnnbench.history.selftest import Verdict
-from rnnbench.network.grids import GRIDS, Cell
+from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.report import page
 from rnnbench.variants import Variant
 
-CELL = "32, 30, 128, 1"
+SHAPE = "32, 30, 128, 1"
 FIGURE = "lstm.ScanLSTM.time_train"
 
 
 def verdicts(*changed):
     """Return those of one figure: for each factor, how many of 60 comparisons were changed at each slowdown."""
     return [
-        Verdict("0123abcd", "2026-11-22", FIGURE, CELL, 0.01, 14, slowdown, factor, 60, count)
+        Verdict("0123abcd", "2026-11-22", FIGURE, SHAPE, 0.01, 14, slowdown, factor, 60, count)
         for factor, counts in zip(selftest._FACTORS, changed, strict=True)
         for slowdown, count in zip((0.0, 0.05, 0.1, 0.2), counts, strict=True)
     ]
 
 
-def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys):
+def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys, add_variant):
     """By asv, in the benchmarks, with a variant of known times; to a tenth of the speed, for a busy machine."""
     monkeypatch.setattr(selftest, "_RUNS", (0.0, 9.0))
     monkeypatch.setattr(selftest, "_TURNS", 2)
-    monkeypatch.setitem(GRIDS, "quick", (Cell(32, 30, 128, 1),))
-    monkeypatch.setattr(variants, "VARIANTS", {"spinning": Variant("helpers.spinning", "It spins", ("cpu",))})
+    monkeypatch.setitem(GRIDS, "quick", (Shape(32, 30, 128, 1),))
+    add_variant(Variant("spinning", "Spinning", "It spins", ("cpu",)))
     copied = tmp_path / "benchmarks"
     shutil.copytree(ROOT / "benchmarks", copied, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(spinning.__file__, copied)
     with (copied / "__init__.py").open("a") as file:
-        row = 'variants.Variant("benchmarks.spinning", "It spins", ("cpu",))'
-        file.write(f'from rnnbench import variants\n\nvariants.VARIANTS["spinning"] = {row}\n')
-    with (copied / "lstm.py").open("a") as file:
-        file.write('\n\nclass SpinningLSTM(_LSTM):\n    variant = "spinning"\n')
+        row = 'variants.Variant("spinning", "Spinning", "It spins", ("cpu",))'
+        file.write(f'\nfrom rnnbench import variants\n\nvariants.VARIANTS["spinning"] = {row}\n')
+        file.write(f"variants.__path__.append({str(HELPERS)!r})\n")
     monkeypatch.setenv("HOME", str(tmp_path))  # asv's list of machines stays as it is
     monkeypatch.setenv("RNNBENCH_DEVICE", "cpu")
     monkeypatch.chdir(tmp_path)
@@ -57,7 +54,7 @@ def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys):
     found = [one for one in selftest.read(Path("results/test")) if one.factor == 1.1 and one.slowdown]
     names = {"lstm.SpinningLSTM.time_forward", "lstm.SpinningLSTM.time_train"}
     assert {one.benchmark for one in found} == names
-    assert all((one.cell, one.compared, one.changed) == (CELL, 1, 1) for one in found)
+    assert all((one.shape, one.compared, one.changed) == (SHAPE, 1, 1) for one in found)
     assert {one.samples for one in found} <= set(range(2 * 7, 2 * 20 + 1))  # of both turns
     output = capsys.readouterr().out
     assert all(name in output for name in names)
@@ -91,7 +88,7 @@ def test_it_judges_as_asv_compare_does(slowdown, tmp_path, monkeypatch):
     ]
     for factor in selftest._FACTORS:
         shown = subprocess.run([*command, f"--factor={factor}"], capture_output=True, text=True, check=True)
-        lines = [line for line in shown.stdout.splitlines() if f"({CELL})" in line]
+        lines = [line for line in shown.stdout.splitlines() if f"({SHAPE})" in line]
         # Of a slowed run only what is slower is found.
         expected = {name for name in names for line in lines if name in line and (not slowdown or "| +" in line)}
         found = [one for one in judged if (one.factor, one.slowdown) == (factor, slowdown)]

@@ -128,9 +128,9 @@ def test_calls_timed_together_take_the_sum_of_their_times():
 
 
 @pytest.mark.parametrize(("method", "seconds"), [("forward", spinning.SECONDS), ("train", 3 * spinning.SECONDS)])
-def test_asvs_samples_are_of_the_known_time(method, seconds, monkeypatch):
+def test_asvs_samples_are_of_the_known_time(method, seconds, add_variant):
     """Through a benchmark's setup, its timer and asv's loop."""
-    monkeypatch.setitem(variants.VARIANTS, "spinning", Variant("helpers.spinning", "It spins", variants.DEVICES))
+    add_variant(Variant("spinning", "Spinning", "It spins", variants.DEVICES))
 
     class SpinningLSTM(lstm._LSTM):
         variant = "spinning"

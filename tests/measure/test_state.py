@@ -16,9 +16,9 @@ from rnnbench.asv_plugin import StatefulResults
 from rnnbench.cli import main
 from rnnbench.measure import state
 from rnnbench.measure.state import between, judge, look
-from rnnbench.network.grids import PARAMS, Cell
+from rnnbench.network.shapes import PARAMS, Shape
 
-CELL = Cell(32, 30, 128, 1)
+SHAPE = Shape(32, 30, 128, 1)
 COMMIT = "c" * 40
 
 # What was seen around 20 calls of scan's forward pass, on two cores of an AMD EPYC while nothing else ran: others,
@@ -112,8 +112,8 @@ def test_a_thread_that_waits_for_other_programs_is_seen(working, processor, pyth
     run = python("-c", WATCHED, str(processor), **{state.NOTES: str(tmp_path)})
     assert run.returncode == 0
     assert run.stderr.startswith(f"doubtful: {state.MARKS['busy']} (")
-    ((cell, seen),) = state.collect(tmp_path)
-    assert cell == CELL
+    ((shape, seen),) = state.collect(tmp_path)
+    assert shape == SHAPE
     assert seen["marks"] == ["busy"]
     # A third of the processor each; other programs may have worked there too.
     assert seen["waited"] > 0.5
@@ -243,7 +243,7 @@ BENCHMARK = {
     "version": "1",
     "params": [[str(size) for size in sizes] for sizes in PARAMS],
 }
-OTHER = Cell(32, 30, 128, 3)  # the second of the parameters' combinations
+OTHER = Shape(32, 30, 128, 3)  # the second of the parameters' combinations
 
 
 class Measuring:
@@ -256,19 +256,19 @@ class Measuring:
         (folder / "here" / "machine.json").write_text('{"machine": "here", "version": 1}')
 
     def run(self, rounds, append=False, kind=StatefulResults):
-        """Store what processes measured, a dict of cells and of the marks they left for each round."""
+        """Store what processes measured, a dict of shapes and of the marks they left for each round."""
         results = kind({"machine": "here", "python": "3.11"}, {}, COMMIT, 1, "3.11", "an-environment", {})
         results.load_data(str(self.results))
         for number, left in enumerate(rounds):
-            for cell, marks in left.items():
-                note = {"cell": cell, "state": QUIET | {"marks": marks}}
+            for shape, marks in left.items():
+                note = {"shape": shape, "state": QUIET | {"marks": marks}}
                 if kind is StatefulResults:
-                    with open(f"{os.environ[state.NOTES]}/{number}-{'-'.join(map(str, cell))}.json", "w") as file:
+                    with open(f"{os.environ[state.NOTES]}/{number}-{'-'.join(map(str, shape))}.json", "w") as file:
                         json.dump(note, file)
-            measured = [1.0 if cell in left else float("nan") for cell in (CELL, OTHER)] + [float("nan")] * 34
+            measured = [1.0 if shape in left else float("nan") for shape in (SHAPE, OTHER)] + [float("nan")] * 34
             samples = [[1.0] * 7 if value == 1 else None for value in measured]
             result = BenchmarkResult(measured, samples, [sample and 1 for sample in samples], 0, "", None)
-            chosen = [position for position, cell in enumerate((CELL, OTHER)) if cell in left]
+            chosen = [position for position, shape in enumerate((SHAPE, OTHER)) if shape in left]
             results.add_result(
                 BENCHMARK,
                 result,
@@ -280,7 +280,7 @@ class Measuring:
 
     def marks(self):
         return {
-            figure.cell: (figure.marks, figure.samples)
+            figure.shape: (figure.marks, figure.samples)
             for run in history.runs(self.results)
             for figure in history.read(run)
         }
@@ -292,30 +292,30 @@ def measuring(tmp_path, monkeypatch):
 
 
 def test_a_figure_is_marked_if_one_of_its_processes_was_disturbed(measuring):
-    measuring.run([{CELL: [], OTHER: []}, {CELL: ["busy"], OTHER: []}])
-    assert measuring.marks() == {CELL: (("busy",), 14), OTHER: ((), 14)}
+    measuring.run([{SHAPE: [], OTHER: []}, {SHAPE: ["busy"], OTHER: []}])
+    assert measuring.marks() == {SHAPE: (("busy",), 14), OTHER: ((), 14)}
 
 
 def test_figures_measured_again_lose_their_marks_and_the_others_keep_them(measuring):
-    measuring.run([{CELL: ["busy"], OTHER: ["shared", "busy"]}])
-    measuring.run([{CELL: []}])
-    assert measuring.marks() == {CELL: ((), 7), OTHER: (("busy", "shared"), 7)}
+    measuring.run([{SHAPE: ["busy"], OTHER: ["shared", "busy"]}])
+    measuring.run([{SHAPE: []}])
+    assert measuring.marks() == {SHAPE: ((), 7), OTHER: (("busy", "shared"), 7)}
 
 
 def test_samples_that_are_added_to_doubtful_ones_do_not_clear_them(measuring):
-    measuring.run([{CELL: ["busy"]}])
-    measuring.run([{CELL: []}], append=True)
-    assert measuring.marks() == {CELL: (("busy",), 14)}
+    measuring.run([{SHAPE: ["busy"]}])
+    measuring.run([{SHAPE: []}], append=True)
+    assert measuring.marks() == {SHAPE: (("busy",), 14)}
 
 
 def test_nothing_is_known_of_what_asv_measured_without_the_plugin(measuring):
-    measuring.run([{CELL: ["busy"]}])
-    measuring.run([{CELL: []}], kind=Results)
-    assert measuring.marks() == {CELL: (None, 7)}
+    measuring.run([{SHAPE: ["busy"]}])
+    measuring.run([{SHAPE: []}], kind=Results)
+    assert measuring.marks() == {SHAPE: (None, 7)}
 
 
 def test_asv_reads_the_file_as_its_own(measuring):
-    measuring.run([{CELL: ["busy"]}])
+    measuring.run([{SHAPE: ["busy"]}])
     (path,) = measuring.results.rglob(f"{COMMIT[:8]}-*.json")
     read = Results.load(str(path))
     assert read.get_result_samples(BENCHMARK["name"], BENCHMARK["params"])[0] == [1.0] * 7
@@ -323,7 +323,7 @@ def test_asv_reads_the_file_as_its_own(measuring):
 
 @pytest.mark.parametrize("broken", [7, ["busy"], {"32, 30, 128, 1": 7}, {"32, 30, 128, 1": [{"marks": ["\x1b[2J"]}]}])
 def test_a_state_that_the_plugin_never_wrote_is_left_out_with_its_figures(broken, measuring):
-    measuring.run([{CELL: []}])
+    measuring.run([{SHAPE: []}])
     (path,) = measuring.results.rglob(f"{COMMIT[:8]}-*.json")
     content = json.loads(path.read_text())
     content["state"][BENCHMARK["name"]] = broken

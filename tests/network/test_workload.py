@@ -63,7 +63,7 @@ def test_weights_are_uniform_and_data_are_normal():
 
 
 def test_the_data_are_those_of_the_history():
-    # Results of before and after another draw can't be compared: benchmarks.common's version says so.
+    # Results of before and after another draw can't be compared: the benchmarks' version says so.
     digest = hashlib.sha256()
     for array in arrays(Workload(batch=3, seq=4, hidden=5, depth=2, seed=7)):
         digest.update(array.astype("<f4").tobytes())

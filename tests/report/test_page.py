@@ -24,14 +24,14 @@ from playwright.sync_api import sync_playwright
 
 from rnnbench import Workload
 from rnnbench.measure.state import MARKS
-from rnnbench.network.grids import GRIDS, PARAMS, Cell
+from rnnbench.network.shapes import GRIDS, PARAMS, Shape
 from rnnbench.report import absence
 from rnnbench.report import page as dashboard
 from rnnbench.variants import VARIANTS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MACHINES = {path.parent.name: path for path in recorded.RESULTS.glob(f"*/{recorded.COMMIT}-*.json")}
-CELLS = list(itertools.product(*PARAMS))
+SHAPES = list(itertools.product(*PARAMS))
 FAILED = (128, 30, 512, 1)
 TORCH = "lstm.TorchLSTM.time_train"
 DOUBTFUL = {(32, 30, 128, 1): ["busy"], (32, 30, 512, 1): ["busy", "throttled"], (128, 30, 128, 1): []}
@@ -48,7 +48,7 @@ COMPUTED = {
 
 
 class History:
-    """A copy of what was recorded with more in it: an older commit of the H100, half as fast, where a cell failed.
+    """A copy of what was recorded with more in it: an older commit of the H100, half as fast, where a shape failed.
 
     torch trains there in 0.8 times cudnn's time, on a machine that was busy now and then.
     """
@@ -73,9 +73,9 @@ class History:
             [value and 0.8 * value for value in values] if name in ("result", "stats_q_25", "stats_q_75") else values
             for name, values in zip(columns, failing, strict=False)
         ]
-        seen = {", ".join(map(str, cell)): [{"marks": marks}] for cell, marks in DOUBTFUL.items()}
+        seen = {", ".join(map(str, shape)): [{"marks": marks}] for shape, marks in DOUBTFUL.items()}
         content["state"] = {TORCH: seen, "lstm.ScanLSTM.time_train": {"32, 30, 128, 1": [COMPUTED]}}
-        failing[columns.index("result")][CELLS.index(FAILED)] = None
+        failing[columns.index("result")][SHAPES.index(FAILED)] = None
         self.path = newer.with_name(f"{self.older[:8]}-{content['env_name']}.json")
         self.path.write_text(json.dumps(content))
 
@@ -184,24 +184,24 @@ def opener(tab, address):
 
 
 def stored(path, benchmark):
-    """A benchmark's figures by cell: median and quartiles, as asv stored them."""
+    """A benchmark's figures by shape: median and quartiles, as asv stored them."""
     content = json.loads(Path(path).read_text())
     row = dict(zip(content["result_columns"], content["results"][benchmark], strict=False))
-    columns = [row.get(name) or [None] * len(CELLS) for name in ("result", "stats_q_25", "stats_q_75")]
-    figures = zip(CELLS, *columns, strict=True)
-    return {cell: figure for cell, *figure in figures if figure[0] is not None and not math.isnan(figure[0])}
+    columns = [row.get(name) or [None] * len(SHAPES) for name in ("result", "stats_q_25", "stats_q_75")]
+    figures = zip(SHAPES, *columns, strict=True)
+    return {shape: figure for shape, *figure in figures if figure[0] is not None and not math.isnan(figure[0])}
 
 
 def rows(tab, selector):
-    """A table's body by cell and version: the texts after the headers, which may span rows."""
+    """A table's body by shape and version: the texts after the headers, which may span rows."""
     read = "rows => rows.map(row => Array.from(row.cells, cell => [cell.tagName, cell.textContent]))"
-    found, cell = {}, None
+    found, shape = {}, None
     for row in tab.locator(f"{selector} tbody tr").evaluate_all(read):
         *sizes, version = [text for tag, text in row if tag == "TH"]
         if sizes:
             depth, batch_seq, hidden = sizes
-            cell = (*map(int, batch_seq.split(" × ")), int(hidden), int(depth))
-        found[cell, version] = [text for tag, text in row if tag == "TD"]
+            shape = (*map(int, batch_seq.split(" × ")), int(hidden), int(depth))
+        found[shape, version] = [text for tag, text in row if tag == "TD"]
     return found
 
 
@@ -227,18 +227,18 @@ def same(shown, value):
     return abs(float(shown) - value) <= 0.5001 * unit
 
 
-def figures_are_shown(table, path, cells):
+def figures_are_shown(table, path, shapes):
     """Check the table of times against a results file, and return how many figures it has."""
     count = 0
     for variant, name in (("scan", "ScanLSTM"), ("cudnn", "CudnnLSTM")):
         for column, function in enumerate(("train", "forward")):
-            for cell, figure in stored(path, f"lstm.{name}.time_{function}").items():
-                if cell not in cells:
+            for shape, figure in stored(path, f"lstm.{name}.time_{function}").items():
+                if shape not in shapes:
                     continue
-                shown = numbers(table[cell, variant][column])
+                shown = numbers(table[shape, variant][column])
                 assert len(shown) == 3
                 for text, seconds in zip(shown, figure, strict=True):
-                    assert same(text, seconds / cell[0] * 1e6), (cell, variant, function)
+                    assert same(text, seconds / shape[0] * 1e6), (shape, variant, function)
                 count += 1
     return count
 
@@ -261,8 +261,8 @@ def test_the_list_of_benchmarks_has_the_stored_numbers(site):
     text = "rows => rows.map(row => Array.from(row.cells, cell => cell.textContent))"
     shown = {row[0]: row[1] for row in tab.locator("#summarylist-body tbody tr").evaluate_all(text)}
     factor = {"ms": 1e-3, "μs": 1e-6}
-    for cell, (seconds, *_) in stored(MACHINES["h100"], "lstm.CudnnLSTM.time_train").items():
-        value = shown[f"lstm.CudnnLSTM.time_train ({', '.join(map(str, cell))})"]
+    for shape, (seconds, *_) in stored(MACHINES["h100"], "lstm.CudnnLSTM.time_train").items():
+        value = shown[f"lstm.CudnnLSTM.time_train ({', '.join(map(str, shape))})"]
         assert same(value[:-2], seconds / factor[value[-2:]])
 
 
@@ -295,7 +295,7 @@ def test_the_times_are_those_in_results(site, machine, history):
         for name in ("ScanLSTM", "CudnnLSTM")
         for function in ("train", "forward")
     )
-    assert figures_are_shown(rows(tab, "#rn-times"), path, CELLS) == expected
+    assert figures_are_shown(rows(tab, "#rn-times"), path, SHAPES) == expected
 
 
 def test_build_time_memory_and_accuracy_are_those_in_results(site):
@@ -312,9 +312,9 @@ def test_build_time_memory_and_accuracy_are_those_in_results(site):
     }
     for column, (benchmark, unit) in enumerate(benchmarks.items()):
         figures = stored(MACHINES["epyc-2core"], benchmark)
-        for cell in GRIDS["quick"]:
-            text = shown[cell, "scan"][column]
-            assert same(text, figures[cell][0] / unit) if cell in figures else text == "n/a"
+        for shape in GRIDS["quick"]:
+            text = shown[shape, "scan"][column]
+            assert same(text, figures[shape][0] / unit) if shape in figures else text == "n/a"
 
 
 def test_the_selectors_change_what_is_shown(site, history):
@@ -329,11 +329,11 @@ def test_the_selectors_change_what_is_shown(site, history):
 
     tab.select_option("#rn-grid", "quick")
     tab.wait_for_selector("text=the quick grid")
-    assert {cell for cell, _ in rows(tab, "#rn-times")} == set(GRIDS["quick"])
+    assert {shape for shape, _ in rows(tab, "#rn-times")} == set(GRIDS["quick"])
 
     tab.go_back()
     tab.wait_for_selector("text=the seed grid")
-    assert {cell for cell, _ in rows(tab, "#rn-times")} == set(GRIDS["seed"])
+    assert {shape for shape, _ in rows(tab, "#rn-times")} == set(GRIDS["seed"])
 
 
 def test_the_grid_is_the_smallest_that_has_all_figures(tab, html, serve, tmp_path):
@@ -341,7 +341,7 @@ def test_the_grid_is_the_smallest_that_has_all_figures(tab, html, serve, tmp_pat
     with rewritten(other, "epyc-2core", json.loads(MACHINES["epyc-2core"].read_text())["commit_hash"]) as content:
         for series in content["series"]:
             for figures in series["figures"].values():
-                figures[:] = [row for row in figures if CELLS[row[0]] in GRIDS["quick"]]
+                figures[:] = [row for row in figures if SHAPES[row[0]] in GRIDS["quick"]]
     opener(tab, serve(other))(dashboard.NAME, machine="epyc-2core")
     assert tab.locator("#rn-status").text_content().endswith("the quick grid.")
     tab.select_option("#rn-machine", "h100")
@@ -378,7 +378,7 @@ def test_failed_and_na_are_told_apart(site, history):
     failed = tab.locator("#rn-times td.failed")
     absent = tab.locator("#rn-times td.absent").first
     assert failed.count() == 1
-    colour = "cell => getComputedStyle(cell).color"
+    colour = "shape => getComputedStyle(shape).color"
     assert failed.evaluate(colour) != absent.evaluate(colour)
     assert "should have run" in failed.get_attribute("title")
     assert "failed" in tab.locator("#rn-speedup td.failed").all_text_contents()
@@ -387,7 +387,7 @@ def test_failed_and_na_are_told_apart(site, history):
 def test_what_runs_nowhere_is_said_once(site):
     tab = site(dashboard.NAME, machine="epyc-2core")
     assert tab.locator("#rn-unavailable li").all_text_contents() == [
-        "n/a in every cell, and left out below: cudnn, cudnn_tf32 "
+        "n/a in every shape, and left out below: cudnn, cudnn_tf32 "
         "(it is made for cuda, and this machine was timed on cpu)."
     ]
     assert {version for _, version in rows(tab, "#rn-times")} == {"scan"}
@@ -396,13 +396,13 @@ def test_what_runs_nowhere_is_said_once(site):
 def test_what_is_too_large_for_the_machine_is_said(tab, html, serve, tmp_path):
     other = shutil.copytree(html, tmp_path / "html")
     facts = json.loads((recorded.RESULTS / "epyc-2core" / "machine.json").read_text()) | {"ram": str(2**30)}
-    cell = (128, 200, 1024, 3)
-    reason = absence.reason("scan", Cell(*cell), facts)
-    assert f"{Workload(*cell).least_memory / 2**30:.1f} GiB of memory, and this machine has 1.0 GiB" in reason
+    shape = (128, 200, 1024, 3)
+    reason = absence.reason("scan", Shape(*shape), facts)
+    assert f"{Workload(*shape).least_memory / 2**30:.1f} GiB of memory, and this machine has 1.0 GiB" in reason
     index = json.loads((other / dashboard.NAME / "index.json").read_text())
     machine = next(one for one in index["machines"] if one["name"] == "epyc-2core")
     assert set(machine["reasons"]["scan"]) == {None}
-    machine["reasons"]["scan"] = [absence.reason("scan", Cell(*cell), facts) for cell in CELLS]
+    machine["reasons"]["scan"] = [absence.reason("scan", Shape(*shape), facts) for shape in SHAPES]
     (other / dashboard.NAME / "index.json").write_text(json.dumps(index))
 
     opener(tab, serve(other))(dashboard.NAME, machine="epyc-2core", grid="full")
@@ -416,11 +416,11 @@ def heat(tab, selector):
     return [text for text in tab.locator(f"{selector} table.heat td").all_text_contents() if text]
 
 
-def in_order(cells):
+def in_order(shapes):
     """Cells as a heat map has them: train before forward, the hidden sizes across."""
-    down = sorted({(depth, seq, batch) for batch, seq, _, depth in cells})
+    down = sorted({(depth, seq, batch) for batch, seq, _, depth in shapes})
     for depth, seq, batch in down:
-        across = sorted(cell for cell in cells if (cell[3], cell[1], cell[0]) == (depth, seq, batch))
+        across = sorted(shape for shape in shapes if (shape[3], shape[1], shape[0]) == (depth, seq, batch))
         yield from itertools.product(("train", "forward"), across)
 
 
@@ -429,9 +429,9 @@ def test_the_speed_up_over_scan(site, history):
     shown = heat(tab, "#rn-speedup")
     path = MACHINES["h100"]
     expected = [
-        stored(path, f"lstm.ScanLSTM.time_{function}")[cell][0]
-        / stored(path, f"lstm.CudnnLSTM.time_{function}")[cell][0]
-        for function, cell in in_order(GRIDS["seed"])
+        stored(path, f"lstm.ScanLSTM.time_{function}")[shape][0]
+        / stored(path, f"lstm.CudnnLSTM.time_{function}")[shape][0]
+        for function, shape in in_order(GRIDS["seed"])
     ]
     assert len(shown) == len(expected) == 20
     assert all(same(text.rstrip("×"), ratio) for text, ratio in zip(shown, expected, strict=True))
@@ -459,37 +459,37 @@ def test_nothing_is_said_of_what_computed_where_nobody_knows(site, history):
     assert tab.locator("#rn-software").is_hidden()
 
 
-def test_the_best_of_each_cell(site, history):
+def test_the_best_of_each_shape(site, history):
     tab = site(dashboard.NAME, machine="h100", commit=history.older, grid="full")
     shown = rows(tab, "#rn-ranking")
     times = {name: stored(history.path, f"lstm.{name}LSTM.time_train") for name in ("Scan", "Cudnn", "Torch")}
-    assert {cell for cell, call in shown if call == "train"} == set(times["Torch"])
-    for cell, torch in times["Torch"].items():
-        best, time, lead, of_floor, theano = shown[cell, "train"]
-        name, other = ("scan", times["Scan"]) if cell == FAILED else ("cudnn", times["Cudnn"])
-        ratios = [other[cell][0] / torch[0], other[cell][1] / torch[2], other[cell][2] / torch[1]]
-        torch_named = "torch*" if DOUBTFUL.get(cell) else "torch"
+    assert {shape for shape, call in shown if call == "train"} == set(times["Torch"])
+    for shape, torch in times["Torch"].items():
+        best, time, lead, of_floor, theano = shown[shape, "train"]
+        name, other = ("scan", times["Scan"]) if shape == FAILED else ("cudnn", times["Cudnn"])
+        ratios = [other[shape][0] / torch[0], other[shape][1] / torch[2], other[shape][2] / torch[1]]
+        torch_named = "torch*" if DOUBTFUL.get(shape) else "torch"
         assert (best, lead.split()[-1]) == ("torch", name)
-        assert same(numbers(time)[0], 1e6 * torch[0] / cell[0])
-        assert time.endswith("*") == bool(DOUBTFUL.get(cell))
+        assert same(numbers(time)[0], 1e6 * torch[0] / shape[0])
+        assert time.endswith("*") == bool(DOUBTFUL.get(shape))
         assert (theano.split()[0], theano.split()[-1]) == (name, torch_named)
         inverse = [1 / ratios[0], 1 / ratios[2], 1 / ratios[1]]
         for text, ratio in zip(numbers(lead) + numbers(theano), ratios + inverse, strict=True):
             assert same(text, ratio)
-        work = Workload(*cell)
+        work = Workload(*shape)
         least = max(work.train_flops / FLOPS, work.train_bytes / BANDWIDTH)
         assert same(of_floor.rstrip("%"), 100 * least / torch[0])
 
 
 def test_where_one_variant_was_timed_none_is_the_best(site):
-    assert not site(dashboard.NAME, machine="epyc-2core").get_by_text("The best of each cell").is_visible()
+    assert not site(dashboard.NAME, machine="epyc-2core").get_by_text("The best of each shape").is_visible()
 
 
 def test_what_the_machines_state_makes_doubtful_is_marked_and_explained(site, history):
     tab = site(dashboard.NAME, machine="h100", commit=history.older)
     shown = rows(tab, "#rn-times")
-    starred = {(cell, version) for (cell, version), texts in shown.items() if texts[0].endswith("*")}
-    assert starred == {(cell, "torch") for cell, marks in DOUBTFUL.items() if marks}
+    starred = {(shape, version) for (shape, version), texts in shown.items() if texts[0].endswith("*")}
+    assert starred == {(shape, "torch") for shape, marks in DOUBTFUL.items() if marks}
     assert tab.locator("#rn-times p").all_text_contents() == [
         f"*: {count}, {mark}: {MARKS[mark]}." for count, mark in (("2 figures", "busy"), ("1 figure", "throttled"))
     ]
@@ -501,10 +501,10 @@ def test_the_share_of_the_floor(site, history):
     shown = heat(tab, "#rn-floor")
     expected = []
     for name in ("ScanLSTM", "CudnnLSTM"):
-        for function, cell in in_order(GRIDS["seed"]):
-            work = Workload(*cell)
+        for function, shape in in_order(GRIDS["seed"]):
+            work = Workload(*shape)
             flops, moved = getattr(work, f"{function}_flops"), getattr(work, f"{function}_bytes")
-            seconds = stored(MACHINES["h100"], f"lstm.{name}.time_{function}")[cell][0]
+            seconds = stored(MACHINES["h100"], f"lstm.{name}.time_{function}")[shape][0]
             expected.append(100 * max(flops / FLOPS, moved / BANDWIDTH) / seconds)
     assert len(shown) == 40
     assert all(same(numbers(text)[0], share) for text, share in zip(shown, expected, strict=True))
@@ -532,7 +532,7 @@ def test_a_slope_that_rounds_to_zero_has_no_sign(tab, html, serve, tmp_path, his
     with rewritten(other, "h100", history.newest) as content:
         for series in content["series"]:
             for row in series["figures"].get("train", []):
-                row[1] = 1 - 1e-6 * CELLS[row[0]][0]
+                row[1] = 1 - 1e-6 * SHAPES[row[0]][0]
     opener(tab, serve(other))(dashboard.NAME, machine="h100", commit=history.newest)
     shown = tab.locator("#rn-slopes tbody tr", has_text="train").locator("td").all_text_contents()
     assert set(shown) == {"0.00"}
@@ -703,7 +703,7 @@ class HostileHistory(History):
         path.write_text(json.dumps(benchmarks))
 
     def row(self, value=0.1):
-        return [[value] * len(CELLS), *self.good["results"]["lstm.ScanLSTM.time_train"][1:5]]
+        return [[value] * len(SHAPES), *self.good["results"]["lstm.ScanLSTM.time_train"][1:5]]
 
     def add(self, folder, machine=None, facts=None, run=None, text=None):
         """Add a machine with a results file; return the file that is wrong."""

@@ -18,45 +18,47 @@ import pytest
 from asv.benchmarks import Benchmarks
 from helpers import ROOT, recorded, synthetic
 
-from rnnbench import cli, history
+from rnnbench import history
+from rnnbench.cli import results as result_commands
 from rnnbench.history import NotFound
+from rnnbench.history.benchmark_names import asv_filter, class_prefix
 from rnnbench.measure.state import MARKS
-from rnnbench.network.grids import GRIDS, Cell, asv_filter
+from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.network.workload import Workload
 from rnnbench.report import absence, export, formats, gaps, plot, published, readme, tables
-from rnnbench.variants import VARIANTS, class_prefix
+from rnnbench.variants import VARIANTS
 
 RESULTS = recorded.RESULTS
-CELL = Cell(32, 30, 128, 1)
+SHAPE = Shape(32, 30, 128, 1)
 PEAKS = {"float32_flops": "6.7e13", "tf32_flops": "4.9e14", "memory_bandwidth": "3.35e12"}
 NAN = float("nan")
 
 
-def median(machine, benchmark, cell):
+def median(machine, benchmark, shape):
     """Return a figure by a way of its own through the results file: seconds a batch."""
     (path,) = (RESULTS / machine).glob("fcae1cdc-*.json")
     values, sizes, *_ = json.loads(path.read_text())["results"][benchmark]
     at = 0
-    for choices, size in zip(sizes, cell, strict=True):
+    for choices, size in zip(sizes, shape, strict=True):
         at = at * len(choices) + choices.index(str(size))
     return values[at]
 
 
-def row_of(report, variant, quantity, cell=CELL):
+def row_of(report, variant, quantity, shape=SHAPE):
     (row,) = (
         row
         for row in report.rows
-        if (row.figure.variant, row.figure.quantity, row.figure.cell) == (variant, quantity, cell)
+        if (row.figure.variant, row.figure.quantity, row.figure.shape) == (variant, quantity, shape)
     )
     return row
 
 
 def timed(**values):
-    """Return results of one cell's train time, by variant."""
-    return {f"lstm.{prefix}LSTM.time_train": one_cell(value) for prefix, value in values.items()}
+    """Return results of one shape's train time, by variant."""
+    return {f"lstm.{prefix}LSTM.time_train": one_shape(value) for prefix, value in values.items()}
 
 
-def one_cell(value):
+def one_shape(value):
     return synthetic.sampled([value, *[NAN] * 35])
 
 
@@ -76,20 +78,20 @@ def full(tmp_path_factory):
 
 
 def lines_of(text, first):
-    """Return the cells of a Markdown table's rows that begin with these."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    """Return the shapes of a Markdown table's rows that begin with these."""
+    rows = [[shape.strip() for shape in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return [row for row in rows if row[: len(first)] == list(first)]
 
 
 def test_the_table_has_the_files_figures_per_example_with_their_quartiles():
     report = tables.make(RESULTS, "h100")
-    for cell in GRIDS["seed"]:
-        first = [str(cell.depth), f"{cell.batch} × {cell.seq}", str(cell.hidden)]
+    for shape in GRIDS["seed"]:
+        first = [str(shape.depth), f"{shape.batch} × {shape.seq}", str(shape.hidden)]
         for variant, prefix in (("scan", "Scan"), ("cudnn", "Cudnn")):
             (shown,) = lines_of(formats.markdown(report), [*first, variant])
             for text, method in zip(shown[4:6], ("train", "forward"), strict=True):
                 value, low, high = map(float, re.fullmatch(r"([\d.]+) \(([\d.]+)–([\d.]+)\)", text).groups())
-                expected = median("h100", f"lstm.{prefix}LSTM.time_{method}", cell) / cell.batch * 1e6
+                expected = median("h100", f"lstm.{prefix}LSTM.time_{method}", shape) / shape.batch * 1e6
                 assert value == pytest.approx(expected, rel=5e-3)
                 assert low <= value <= high
     assert "284 (279–320)" in formats.text(report)  # as the first published README had it
@@ -99,28 +101,28 @@ def test_the_published_order(full):
     drawn = lines_of(formats.markdown_times(tables.make(full[0], "north")), [])
     sizes = [(int(depth), *map(int, re.findall(r"\d+", both)), int(hidden)) for depth, both, hidden, *_ in drawn[2:]]
     assert [(depth, seq, batch, hidden) for depth, batch, seq, hidden in sizes] == sorted(
-        (cell[3], cell[1], cell[0], cell[2]) for cell in synthetic.CELLS for _ in synthetic.PREFIXES
+        (shape[3], shape[1], shape[0], shape[2]) for shape in synthetic.SHAPES for _ in synthetic.PREFIXES
     )
 
 
 def test_the_speedup_is_scans_median_over_the_variants():
     report = tables.make(RESULTS, "h100")
-    for cell in GRIDS["seed"]:
+    for shape in GRIDS["seed"]:
         for quantity in ("train", "forward"):
-            scan, cudnn = (median("h100", f"lstm.{prefix}LSTM.time_{quantity}", cell) for prefix in ("Scan", "Cudnn"))
-            assert row_of(report, "cudnn", quantity, cell).speedup == pytest.approx(scan / cudnn)
-            assert row_of(report, "scan", quantity, cell).speedup is None
+            scan, cudnn = (median("h100", f"lstm.{prefix}LSTM.time_{quantity}", shape) for prefix in ("Scan", "Cudnn"))
+            assert row_of(report, "cudnn", quantity, shape).speedup == pytest.approx(scan / cudnn)
+            assert row_of(report, "scan", quantity, shape).speedup is None
     assert "6.5×" in formats.text(report)
     assert "vs scan" not in formats.text(tables.make(RESULTS, "epyc-2core"))
 
 
 def test_the_share_of_the_floor_is_shown_where_the_machine_has_peaks(made):
-    least = Workload(*CELL).train_flops / 6.7e13
+    least = Workload(*SHAPE).train_flops / 6.7e13
     for machine in ("north", "south"):
         synthetic.write_run(made, machine, synthetic.commit_hash(0), timed(Scan=4 * least, CudnnTF32=least))
     report = tables.make(made, "north")
     assert row_of(report, "scan", "train").of_floor == pytest.approx(0.25)
-    in_tf32 = max(Workload(*CELL).train_flops / 4.9e14, Workload(*CELL).train_bytes / 3.35e12)
+    in_tf32 = max(Workload(*SHAPE).train_flops / 4.9e14, Workload(*SHAPE).train_bytes / 3.35e12)
     assert row_of(report, "cudnn_tf32", "train").of_floor == pytest.approx(in_tf32 / least)
     assert "25%" in formats.text(report)
     synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(Scan=least))
@@ -130,10 +132,10 @@ def test_the_share_of_the_floor_is_shown_where_the_machine_has_peaks(made):
 
 def test_against_the_titan_x_as_published():
     report = tables.make(RESULTS, "h100", against="titan-x")
-    ours = median("h100", "lstm.CudnnLSTM.time_train", CELL) / 32 * 1e6
+    ours = median("h100", "lstm.CudnnLSTM.time_train", SHAPE) / 32 * 1e6
     assert row_of(report, "cudnn", "train").against == pytest.approx(136.3 / ours)
-    ours = median("h100", "lstm.ScanLSTM.time_forward", Cell(128, 200, 1024, 3)) / 128 * 1e6
-    assert row_of(report, "scan", "forward", Cell(128, 200, 1024, 3)).against == pytest.approx(3161.8 / ours)
+    ours = median("h100", "lstm.ScanLSTM.time_forward", Shape(128, 200, 1024, 3)) / 128 * 1e6
+    assert row_of(report, "scan", "forward", Shape(128, 200, 1024, 3)).against == pytest.approx(3161.8 / ours)
     assert all(row.against for row in report.rows)
     differences = published.SOURCES["cudnn-rnn-benchmarks"].differences
     for text in (formats.text(report), formats.markdown(report)):
@@ -147,7 +149,7 @@ def test_what_has_no_published_counterpart_is_not_compared(full):
     report = tables.make(full[0], "north", against="titan-x")
     compared = {row.figure.variant for row in report.rows if row.against}
     assert compared == {"scan", "cudnn"}
-    assert {row.figure.cell for row in report.rows if row.against} == set(GRIDS["seed"])
+    assert {row.figure.shape for row in report.rows if row.against} == set(GRIDS["seed"])
 
 
 def test_the_published_figures_are_all_there():
@@ -158,7 +160,7 @@ def test_the_published_figures_are_all_there():
         assert {figure.environment for figure in figures} == {source}
         of_source = [row for row in rows if row["source"] == source]
         given = [float(row[f"{name}_us_per_example"]) for row in of_source for name in ("train", "forward")]
-        assert [figure.value / figure.cell.batch * 1e6 for figure in figures] == pytest.approx(given)
+        assert [figure.value / figure.shape.batch * 1e6 for figure in figures] == pytest.approx(given)
         assert len(given) == 2 * {"cudnn-rnn-benchmarks": 20, "rnn-benchmarks": 18}[source]
 
 
@@ -220,8 +222,8 @@ def test_environments_meet_in_one_table(made):
 
 
 def test_failed_and_not_available_look_different(made):
-    content = {**timed(Scan=None, Cudnn=1), "lstm.CudnnLSTM.time_forward": one_cell(NAN)}
-    content["lstm.ScanLSTM.time_forward"] = one_cell(1e-3)
+    content = {**timed(Scan=None, Cudnn=1), "lstm.CudnnLSTM.time_forward": one_shape(NAN)}
+    content["lstm.ScanLSTM.time_forward"] = one_shape(1e-3)
     synthetic.write_run(made, "north", synthetic.commit_hash(0), content)
     text = formats.markdown(tables.make(made, "north"))
     ((*_, train, forward, _, _),) = lines_of(text, ["1", "32 × 30", "128", "scan"])
@@ -243,15 +245,15 @@ def test_what_a_machine_cannot_run_and_what_failed_is_explained(made):
     assert "failed:" not in formats.text(tables.make(RESULTS, "h100"))
 
 
-def test_a_cell_that_the_memory_cannot_hold_is_told_by_the_benchmarks_own_rule():
-    cell = Cell(128, 200, 1024, 3)
-    least = Workload(*cell).least_memory
-    assert absence.reason("scan", cell, {"ram": str(least)}) is None
-    assert "needs at least" in absence.reason("scan", cell, {"ram": str(least - 1)})
+def test_a_shape_that_the_memory_cannot_hold_is_told_by_the_benchmarks_own_rule():
+    shape = Shape(128, 200, 1024, 3)
+    least = Workload(*shape).least_memory
+    assert absence.reason("scan", shape, {"ram": str(least)}) is None
+    assert "needs at least" in absence.reason("scan", shape, {"ram": str(least - 1)})
     # A GPU's memory isn't in the facts.
-    assert absence.reason("scan", cell, {"ram": "1", "gpu": "A GPU"}) is None
+    assert absence.reason("scan", shape, {"ram": "1", "gpu": "A GPU"}) is None
     for unknown in ({}, {"ram": "much"}, {"ram": "nan"}):
-        assert absence.reason("scan", cell, unknown) is None
+        assert absence.reason("scan", shape, unknown) is None
 
 
 def test_csv_and_json_have_the_same_figures(full):
@@ -295,20 +297,20 @@ def computed(algorithm):
     return {"marks": [], "libraries": {"torch": "2.11.0"}, "cudnn": cudnn}
 
 
-def test_what_computed_is_told_with_the_cells_that_it_computed(made):
-    """Calls and cells that were computed alike have one line; processes that differ are both told."""
+def test_what_computed_is_told_with_the_shapes_that_it_computed(made):
+    """Calls and shapes that were computed alike have one line; processes that differ are both told."""
     chosen = GRIDS["seed"][:2]
-    row = synthetic.sampled([3e-3 if cell in chosen else NAN for cell in GRIDS["full"]])
+    row = synthetic.sampled([3e-3 if shape in chosen else NAN for shape in GRIDS["full"]])
     content = {f"lstm.{name}LSTM.time_{call}": row for name in ("Torch", "TorchLoop") for call in tables.CALLS}
-    cells = [", ".join(map(str, cell)) for cell in chosen]
+    shapes = [", ".join(map(str, shape)) for shape in chosen]
     small, large = [computed("PERSIST_STATIC_SMALL_H")], [computed("STANDARD"), computed("STANDARD")]
-    states = {f"lstm.TorchLSTM.time_{call}": dict(zip(cells, (small, large), strict=True)) for call in tables.CALLS}
-    states["lstm.TorchLSTM.time_forward"] = {cells[1]: [computed("STANDARD"), computed("PERSIST_STATIC")]}
-    states["lstm.TorchLoopLSTM.time_train"] = {cells[0]: [computed(None)]}
+    states = {f"lstm.TorchLSTM.time_{call}": dict(zip(shapes, (small, large), strict=True)) for call in tables.CALLS}
+    states["lstm.TorchLSTM.time_forward"] = {shapes[1]: [computed("STANDARD"), computed("PERSIST_STATIC")]}
+    states["lstm.TorchLoopLSTM.time_train"] = {shapes[0]: [computed(None)]}
     synthetic.write_run(made, "north", synthetic.commit_hash(0), content, state=states)
     report = tables.make(made, "north")
     (table,) = (table for table in formats.tables(report) if "cuDNN" in table.headings)
-    torch, sizes = ["torch", "torch 2.11.0", "9.19.0"], [cell.replace(", ", " × ") for cell in cells]
+    torch, sizes = ["torch", "torch 2.11.0", "9.19.0"], [shape.replace(", ", " × ") for shape in shapes]
     assert table.rows == [
         [*torch, "PERSIST_STATIC / STANDARD", "FMA", "forward", sizes[1]],
         [*torch, "PERSIST_STATIC_SMALL_H", "FMA", "train", sizes[0]],
@@ -341,9 +343,9 @@ def test_strict_refuses_what_is_marked(doubted, run):
 
 def test_builds_memory_and_errors_are_shown():
     text = formats.text(tables.make(RESULTS, "epyc-2core"))
-    built = median("epyc-2core", "compile.ScanWarmBuild.timeraw_train", CELL)
-    memory = median("epyc-2core", "memory.ScanMemory.track_train", CELL)
-    error = median("epyc-2core", "accuracy.ScanAccuracy.track_outputs", CELL)
+    built = median("epyc-2core", "compile.ScanWarmBuild.timeraw_train", SHAPE)
+    memory = median("epyc-2core", "memory.ScanMemory.track_train", SHAPE)
+    error = median("epyc-2core", "accuracy.ScanAccuracy.track_outputs", SHAPE)
     for shown in (f"{built:.2f} (", f"{memory / 1e6:.1f}", f"{error:.1e}"):
         assert shown in text
 
@@ -364,7 +366,7 @@ def test_numbers_have_three_digits(value, shown):
     assert formats.number(value) == shown
 
 
-def test_nothing_from_the_files_ends_a_markdown_cell_or_moves_the_cursor(made, run):
+def test_nothing_from_the_files_ends_a_markdown_shape_or_moves_the_cursor(made, run):
     synthetic.write_machine(made, "e|<b>\x1b[2J")
     for environment in ("a|b\x1b[31m", "c"):
         synthetic.write_run(made, "e|<b>\x1b[2J", synthetic.commit_hash(0), timed(Scan=1), environment=environment)
@@ -431,20 +433,20 @@ def test_a_mark_can_name_its_variants():
 
 def test_a_mark_can_ask_for_the_ranking():
     drawn = readme.rewrite("<!-- ranking: h100@ec908981 scan cudnn -->\n<!-- end -->\n", recorded.HISTORY)
-    rows = [[cell.strip() for cell in line.split("|")] for line in drawn.splitlines()[1:-1]]
+    rows = [[shape.strip() for shape in line.split("|")] for line in drawn.splitlines()[1:-1]]
     assert rows[0][4:8] == ["call", "best", "time, µs", "vs the next"]
     assert (len(rows), {row[5] for row in rows[2:]}) == (22, {"cudnn"})
     assert ["1", "32 × 30", "128", "train", "cudnn", "43.4 (41.3–56.9)"] in [row[1:7] for row in rows]
 
 
-def test_the_standings_are_of_each_cell_and_precision(made):
+def test_the_standings_are_of_each_shape_and_precision(made):
     times = {"Scan": 4e-3, "Cudnn": 2e-3, "Torch": 1.6e-3, "JaxScan": 3e-3, "CudnnTF32": 1e-3}
     synthetic.write_run(made, "north", synthetic.commit_hash(0), timed(**times))
     (one,) = tables.standings(tables.make(made, "north").rows)  # of TF32 there is one alone
-    assert (one.cell, one.quantity, one.tf32) == (CELL, "train", False)
+    assert (one.shape, one.quantity, one.tf32) == (SHAPE, "train", False)
     assert (one.best.figure.variant, one.lead.other.figure.variant) == ("torch", "cudnn")
     assert one.lead.times == pytest.approx(2 / 1.6)
-    assert one.best.of_floor == pytest.approx(Workload(*CELL).train_flops / 6.7e13 / 1.6e-3)
+    assert one.best.of_floor == pytest.approx(Workload(*SHAPE).train_flops / 6.7e13 / 1.6e-3)
     assert (one.ours.one.figure.variant, one.ours.other.figure.variant) == ("cudnn", "torch")
     # synthetic's quartiles are 0.9 and 1.1 times a value.
     expected = (0.8, 0.8 * 0.9 / 1.1, 0.8 * 1.1 / 0.9)
@@ -522,7 +524,7 @@ def test_seventeen_variants_are_told_apart_and_look_alike_in_each_panel(made):
         f"lstm.{prefix}LSTM.time_train": synthetic.full_grid()["lstm.ScanLSTM.time_train"] for prefix in prefixes
     }
     # In this panel there are fewer.
-    results["lstm.CudnnLSTM.time_train"] = one_cell(1.0)
+    results["lstm.CudnnLSTM.time_train"] = one_shape(1.0)
     synthetic.write_run(made, "north", synthetic.commit_hash(0), results)
     report = tables.make(made, "north")
     looks = []
@@ -539,7 +541,7 @@ def test_the_slope_is_the_power_that_time_grows_with(full):
     for axis, power in {"batch": 0.5, "seq": 1, "hidden": 1, "depth": 1}.items():
         base, lines = plot.lines(rows, axis)
         # The largest of the other sizes.
-        assert base == Cell(128, 200, 1024, 3)._replace(**{axis: 0})
+        assert base == Shape(128, 200, 1024, 3)._replace(**{axis: 0})
         assert set(lines) == {"scan", "cudnn", "cudnn_tf32", "torch", "torch_tf32"}
         assert all(plot.slope(line, axis) == pytest.approx(power) for line in lines.values())
 
@@ -554,7 +556,7 @@ def test_the_table_of_all_slopes(full):
 
 
 def test_a_slope_that_rounds_to_zero_has_no_sign(made):
-    falling = synthetic.sampled([1 - 1e-6 * batch for batch, *_ in synthetic.CELLS])
+    falling = synthetic.sampled([1 - 1e-6 * batch for batch, *_ in synthetic.SHAPES])
     synthetic.write_run(made, "north", synthetic.commit_hash(0), {"lstm.ScanLSTM.time_train": falling})
     *_, table = formats.tables(tables.make(made, "north"))
     assert table.rows[0][1:5] == ["0.00"] * 4
@@ -563,7 +565,7 @@ def test_a_slope_that_rounds_to_zero_has_no_sign(made):
 def test_a_size_that_was_timed_once_has_no_line():
     rows = [row for row in tables.make(RESULTS, "epyc-2core").rows if row.figure.quantity == "train"]
     assert plot.lines(rows, "seq") == (None, {})
-    assert plot.lines(rows, "hidden")[0] == Cell(128, 30, 0, 1)
+    assert plot.lines(rows, "hidden")[0] == Shape(128, 30, 0, 1)
 
 
 def names_of_benchmarks(results):
@@ -589,16 +591,16 @@ def asked(command):
 def test_the_command_asks_for_what_is_missing_and_nothing_else(grid):
     gap = gap_of(RESULTS, "epyc-2core", grid)
     measured = {
-        f"{figure.benchmark}({', '.join(map(str, figure.cell))})"
+        f"{figure.benchmark}({', '.join(map(str, figure.shape))})"
         for run in history.runs(RESULTS, "epyc-2core")
         for figure in history.read(run)
     }
     # scan alone runs there.
     every = [
-        f"{name}({', '.join(map(str, cell))})"
+        f"{name}({', '.join(map(str, shape))})"
         for name in names_of_benchmarks(RESULTS)
         if ".Scan" in name
-        for cell in GRIDS["full"]
+        for shape in GRIDS["full"]
     ]
     wanted = {name for name in every if re.search(asv_filter(grid), name)}
     if grid == "quick":
@@ -609,7 +611,9 @@ def test_the_command_asks_for_what_is_missing_and_nothing_else(grid):
     described = json.loads((RESULTS / "benchmarks.json").read_text())
     described.pop("version")
     selected = Benchmarks(SimpleNamespace(benchmark_dir=None), described.values(), pattern).benchmark_selection
-    names = {f"{name}({', '.join(map(str, synthetic.CELLS[at]))})" for name, cells in selected.items() for at in cells}
+    names = {
+        f"{name}({', '.join(map(str, synthetic.SHAPES[at]))})" for name, shapes in selected.items() for at in shapes
+    }
     assert names == wanted - measured
 
 
@@ -647,13 +651,13 @@ def test_what_was_measured_in_any_environment_or_failed_is_not_missing(made):
     known = [*tried, *memory, "lstm.CudnnTF32LSTM.time_forward", "version"]
     (made / "benchmarks.json").write_text(json.dumps(dict.fromkeys(known)))
     gap = gap_of(made, "north", "quick")
-    rest = [cell for cell in GRIDS["full"] if cell in GRIDS["quick"] and cell != CELL]
+    rest = [shape for shape in GRIDS["full"] if shape in GRIDS["quick"] and shape != SHAPE]
     assert gap.missing == {
         "lstm.ScanLSTM.time_train": rest,
         "lstm.TorchLSTM.time_train": rest,
-        "lstm.CudnnLSTM.time_train": [CELL, *rest],
+        "lstm.CudnnLSTM.time_train": [SHAPE, *rest],
     }
-    assert gap.failed == {"lstm.TorchLSTM.time_train": [CELL]}
+    assert gap.failed == {"lstm.TorchLSTM.time_train": [SHAPE]}
 
 
 def test_history_lists_what_has_results(full, run):
@@ -711,7 +715,7 @@ def test_wrong_arguments(arguments, run):
 
 
 def test_the_command_offers_every_format():
-    assert tuple(formats.FORMATS) == cli._FORMATS
+    assert tuple(formats.FORMATS) == result_commands._FORMATS
 
 
 def test_a_broken_file_is_said_once_and_the_rest_is_shown(tmp_path, run):

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 # A batch of one, a sequence of one, no size a multiple of anything; and one large enough for TF32 to show.
-CELLS = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (33, 7, 65, 3), (32, 30, 128, 1)]
+SHAPES = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (33, 7, 65, 3), (32, 30, 128, 1)]
 LARGE = (32, 30, 512, 1)
 # Of one test alone: Theano's calls that come again are started as graphs, and don't reach cuDNN's log.
 HEARD = (9, 4, 40, 1)
@@ -69,7 +69,7 @@ def errors(network, sizes):
 
 
 @every_variant
-@pytest.mark.parametrize("sizes", CELLS, ids=lambda sizes: "-".join(map(str, sizes)))
+@pytest.mark.parametrize("sizes", SHAPES, ids=lambda sizes: "-".join(map(str, sizes)))
 def test_outputs_and_gradients_agree_with_the_reference(network, name, sizes):
     assert max(errors(network(name, *sizes), sizes)) < variants.VARIANTS[name].tolerance
 
@@ -98,7 +98,7 @@ def on_the_gpu(array):
 
 @every_variant
 def test_results_stay_on_the_device(network, name):
-    made = network(name, *CELLS[-1])
+    made = network(name, *SHAPES[-1])
     for function in (made.forward, made.train):
         results = function()
         for result in arrays(results):
@@ -110,7 +110,7 @@ def test_results_stay_on_the_device(network, name):
 
 @every_variant
 def test_a_second_call_gives_the_same(network, name):
-    made = network(name, *CELLS[4])
+    made = network(name, *SHAPES[4])
     outputs, gradients = made.outputs(), made.gradients()
     made.train()
     assert np.array_equal(made.outputs(), outputs)
@@ -120,7 +120,7 @@ def test_a_second_call_gives_the_same(network, name):
 
 def test_a_call_that_comes_again_computes_from_what_is_there_then(network):
     """From its second time on cuDNN's work is started as a CUDA graph, which holds addresses, no values."""
-    made, work = network("cudnn", *CELLS[4]), Workload(*CELLS[4])
+    made, work = network("cudnn", *SHAPES[4]), Workload(*SHAPES[4])
     weights = made._weights.get_value(borrow=True, return_internal_type=True)
     first = weights.copy()
     for _ in range(4):
@@ -136,7 +136,7 @@ def test_a_call_that_comes_again_computes_from_what_is_there_then(network):
 
 def test_a_call_that_comes_again_is_started_as_a_whole(network):
     """The host is done with its part before the GPU; starting kernel by kernel it takes 99% of the call."""
-    made = network("cudnn", *CELLS[-1])
+    made = network("cudnn", *SHAPES[-1])
     shares = []
     for _ in range(50):
         made.synchronize()
@@ -301,7 +301,8 @@ def test_a_second_process_compiles_nothing_again(network, name, second_build):
 
 OUT_OF_MEMORY = """
 import ctypes, sys
-from benchmarks import common
+import benchmarks  # it prints a known failure as a sentence
+from rnnbench import prepared
 from rnnbench.measure import gpu
 driver = gpu.driver()
 context, left, total, taken = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t(), ctypes.c_uint64()
@@ -310,9 +311,9 @@ assert driver.cuCtxPushCurrent_v2(context) == 0
 assert driver.cuMemGetInfo_v2(ctypes.byref(left), ctypes.byref(total)) == 0
 assert driver.cuMemAlloc_v2(ctypes.byref(taken), ctypes.c_size_t(left.value - 2 * 2**30)) == 0
 assert driver.cuCtxPopCurrent_v2(ctypes.byref(context)) == 0
-common.warm(sys.argv[1], "train", 32, 30, 128, 1)
+prepared(sys.argv[1], 32, 30, 128, 1).warm("train")
 print("a small one runs", flush=True)
-common.warm(sys.argv[1], "train", 128, 200, 1024, 3)
+prepared(sys.argv[1], 128, 200, 1024, 3).warm("train")
 """
 
 

@@ -7,41 +7,41 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import common, lstm
-from rnnbench import Unavailable, Workload, build, reference, variants
+from benchmarks import lstm
+from rnnbench import Unavailable, Workload, build, cases, reference, variants
 
 THEANO = "rnnbench.variants.scan", "rnnbench.variants.cudnn"
 PEERS = [name for name, row in variants.VARIANTS.items() if row.module not in THEANO]
 TRAINING = [name for name in PEERS if variants.VARIANTS[name].trains]
-CELLS = [(7, 13, 37, 2), (3, 1, 5, 1)]
+SHAPES = [(7, 13, 37, 2), (3, 1, 5, 1)]
 
 
-def sizes_of(cell):
-    return "-".join(map(str, cell))
+def sizes_of(shape):
+    return "-".join(map(str, shape))
 
 
-def made(name, cell):
+def made(name, shape):
     """The variant's network, or a skipped test where it can't run."""
     try:
-        return build(name, Workload(*cell), device=common.DEVICE)
+        return build(name, Workload(*shape), device=cases.DEVICE)
     except Unavailable as reason:
         pytest.skip(str(reason))
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=sizes_of)
+@pytest.mark.parametrize("shape", SHAPES, ids=sizes_of)
 @pytest.mark.parametrize("name", PEERS)
-def test_outputs_agree_with_the_reference(name, cell):
-    outputs = made(name, cell).outputs()
+def test_outputs_agree_with_the_reference(name, shape):
+    outputs = made(name, shape).outputs()
     assert outputs.dtype == np.float32
-    assert reference.error(outputs, reference.outputs(Workload(*cell))) < variants.VARIANTS[name].tolerance
+    assert reference.error(outputs, reference.outputs(Workload(*shape))) < variants.VARIANTS[name].tolerance
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=sizes_of)
+@pytest.mark.parametrize("shape", SHAPES, ids=sizes_of)
 @pytest.mark.parametrize("name", TRAINING)
-def test_gradients_agree_with_the_reference(name, cell):
-    network = made(name, cell)
+def test_gradients_agree_with_the_reference(name, shape):
+    network = made(name, shape)
     network.gradients()  # the second step's are those of the first
-    for layer, correct in zip(network.gradients(), reference.gradients(Workload(*cell)), strict=True):
+    for layer, correct in zip(network.gradients(), reference.gradients(Workload(*shape)), strict=True):
         assert layer.keys() == correct.keys()
         for parameter, array in layer.items():
             assert (array.shape, array.dtype) == (correct[parameter].shape, np.float32)
@@ -53,7 +53,7 @@ def test_gradients_agree_with_the_reference(name, cell):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_forward_leaves_the_outputs_on_the_device_and_train_the_gradients(name):
-    network = made(name, CELLS[0])
+    network = made(name, SHAPES[0])
     expected = network.outputs()
     network.forward()
     network.synchronize()
@@ -67,7 +67,7 @@ def test_forward_leaves_the_outputs_on_the_device_and_train_the_gradients(name):
 def test_it_needs_no_theano(name):
     if importlib.util.find_spec("theano"):
         pytest.skip("other tests import Theano here")
-    made(name, CELLS[0]).forward()
+    made(name, SHAPES[0]).forward()
     assert "theano" not in sys.modules
 
 
@@ -107,7 +107,7 @@ def test_flashrnn_gets_its_weights_in_its_order(monkeypatch):
     flashrnn = pytest.importorskip("flashrnn", reason="FlashRNN isn't installed: pip install 'rnnbench[flashrnn]'")
     config = flashrnn.FlashRNNConfig
     monkeypatch.setattr(flashrnn, "FlashRNNConfig", lambda **fields: config(**{**fields, "backend": "vanilla"}))
-    work = Workload(*CELLS[0])
+    work = Workload(*SHAPES[0])
     network = importlib.import_module("rnnbench.variants.flashrnn").Network(work, "cpu")
     assert reference.error(network.outputs(), reference.outputs(work)) < 1e-5
     assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
@@ -117,30 +117,30 @@ def test_jax_gets_its_weights_in_cudnns_order(monkeypatch):
     """By JAX's reference for cuDNN, which needs no GPU."""
     rnn = pytest.importorskip("jax.experimental.rnn", reason="JAX isn't installed: pip install 'rnnbench[jax]'")
 
-    def without_cudnn(inputs, states, cells, weights, lengths, **sizes):
+    def without_cudnn(inputs, states, shapes, weights, lengths, **sizes):
         precision = sizes.pop("precision")
         assert not rnn._lstm_cudnn_allow_tf32(precision)
         unpacked = rnn.unpack_lstm_weights(
             weights, *(sizes[name] for name in ("input_size", "hidden_size", "num_layers", "bidirectional"))
         )
-        return rnn.lstm_ref(inputs, states, cells, *unpacked, lengths, *sizes.values())
+        return rnn.lstm_ref(inputs, states, shapes, *unpacked, lengths, *sizes.values())
 
     monkeypatch.setattr(rnn, "lstm", without_cudnn)
-    work = Workload(*CELLS[0])
+    work = Workload(*SHAPES[0])
     network = importlib.import_module("rnnbench.variants.jax_cudnn").Network(work, "cpu")
     assert reference.error(network.outputs(), reference.outputs(work)) < 1e-5
     assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
 
 
 def test_onnxruntime_cannot_train_and_says_so():
-    network = made("onnxruntime", CELLS[0])
+    network = made("onnxruntime", SHAPES[0])
     for call in (network.gradients, lambda: network.train):
         with pytest.raises(Unavailable, match="can't train"):
             call()
 
 
 def test_what_cannot_train_is_not_available_to_asv():
-    made("onnxruntime", CELLS[0])
+    made("onnxruntime", SHAPES[0])
     benchmark = lstm.OnnxruntimeLSTM()
     benchmark.setup(32, 30, 128, 1)
     with pytest.raises(NotImplementedError, match="can't train"):

@@ -8,12 +8,12 @@ import pytest
 
 from rnnbench import Workload, build, reference, variants
 
-# A batch of one, a sequence of one, and no size a multiple of anything; and a cell that is timed.
-CELLS = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (32, 30, 128, 1)]
-TIMED = CELLS[-1]
+# A batch of one, a sequence of one, and no size a multiple of anything; and a shape that is timed.
+SHAPES = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (32, 30, 128, 1)]
+TIMED = SHAPES[-1]
 TOLERANCE = variants.VARIANTS["scan"].tolerance
 
-cells = pytest.mark.parametrize("sizes", CELLS, ids=lambda sizes: "-".join(map(str, sizes)))
+shapes = pytest.mark.parametrize("sizes", SHAPES, ids=lambda sizes: "-".join(map(str, sizes)))
 
 
 def nodes_of(function, op):
@@ -30,14 +30,14 @@ def loops(function):
     return [node.op.fn for node in nodes_of(function, "Scan")]
 
 
-@cells
+@shapes
 def test_outputs_agree_with_the_reference(scan, sizes):
     outputs = scan(*sizes).outputs()
     assert outputs.dtype == np.float32
     assert reference.error(outputs, reference.outputs(Workload(*sizes))) < TOLERANCE
 
 
-@cells
+@shapes
 def test_every_gradient_agrees_with_the_reference(scan, sizes):
     computed, expected = scan(*sizes).gradients(), reference.gradients(Workload(*sizes))
     assert len(computed) == len(expected) == sizes[-1]
@@ -55,7 +55,7 @@ def test_the_tolerance_is_what_the_design_promises():
     assert TOLERANCE <= 1e-5
 
 
-@cells
+@shapes
 def test_a_second_call_gives_the_same(scan, sizes):
     network = scan(*sizes)
     outputs, gradients = network.outputs().copy(), network.gradients()
@@ -65,7 +65,7 @@ def test_a_second_call_gives_the_same(scan, sizes):
         assert all(np.array_equal(layer[name], first[name]) for name in first)
 
 
-@cells
+@shapes
 def test_writing_into_results_changes_no_later_ones(scan, sizes):
     network = scan(*sizes)
     outputs, gradients = network.outputs(), network.gradients()
@@ -76,7 +76,7 @@ def test_writing_into_results_changes_no_later_ones(scan, sizes):
 
 
 def test_networks_of_one_process_leave_each_other_alone(scan):
-    first, second = scan(*CELLS[1]), scan(*CELLS[3])
+    first, second = scan(*SHAPES[1]), scan(*SHAPES[3])
     before = first.outputs().copy(), second.outputs().copy()
     for network in (first, second, first, second):
         network.forward()
@@ -103,7 +103,7 @@ def test_nan_comes_out_where_the_reference_has_it():
     assert np.array_equal(np.isnan(build("scan", work).outputs()), expected)
 
 
-@pytest.mark.parametrize("sizes", [TIMED, CELLS[3]], ids=["depth 1", "depth 3"])
+@pytest.mark.parametrize("sizes", [TIMED, SHAPES[3]], ids=["depth 1", "depth 3"])
 def test_a_forward_step_is_one_product(scan, sizes):
     forward = scan(*sizes).forward
     assert len(loops(forward)) == sizes[-1]

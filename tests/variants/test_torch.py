@@ -9,10 +9,10 @@ from rnnbench import Workload, build, reference, variants
 
 pytest.importorskip("torch", reason="PyTorch isn't installed: pip install 'rnnbench[torch]'")
 
-CELLS = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (33, 7, 65, 3), (32, 30, 128, 1)]
+SHAPES = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (33, 7, 65, 3), (32, 30, 128, 1)]
 
 
-@pytest.mark.parametrize("sizes", CELLS, ids=lambda sizes: "-".join(map(str, sizes)))
+@pytest.mark.parametrize("sizes", SHAPES, ids=lambda sizes: "-".join(map(str, sizes)))
 def test_outputs_and_gradients_agree_with_the_reference(sizes):
     work = Workload(*sizes)
     made = build("torch", work)

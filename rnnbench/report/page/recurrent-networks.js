@@ -96,7 +96,7 @@ $(document).ready(function () {
         }
         const grids = Object.keys(index.grids);
         const grid = asked(grids, params.grid || [smallest(grids, series)], (one) => one);
-        fill(choices.grid, grids.map((one) => [one, one + ' (' + index.grids[one].length + ' cells)']), grid);
+        fill(choices.grid, grids.map((one) => [one, one + ' (' + index.grids[one].length + ' shapes)']), grid);
         draw(machine, named(series, machine), ranking, software, index.grids[grid]);
         element('rn-results').hidden = false;
         say('Shown: ' + machine.name + ' at ' + abbreviated(commit[0]) + ', the ' + grid + ' grid.');
@@ -107,13 +107,13 @@ $(document).ready(function () {
         return options.find((option) => values && key(option) === values[0]) || options[0];
     }
 
-    /* The first of the grids, which grow, that has all cells with figures. */
+    /* The first of the grids, which grow, that has all shapes with figures. */
     function smallest(grids, series) {
         const figures = series.flatMap((one) => Object.values(one.figures).flat());
-        const cells = figures.map(([position]) => String(index.cells[position]));
+        const shapes = figures.map(([position]) => String(index.shapes[position]));
         return grids.find(function (grid) {
             const known = new Set(index.grids[grid].map(String));
-            return cells.every((cell) => known.has(cell));
+            return shapes.every((shape) => known.has(shape));
         });
     }
 
@@ -131,34 +131,34 @@ $(document).ready(function () {
         drawFacts(machine, shown);
         element('rn-unavailable').replaceChildren(...reasons(shown, absent, grid).map((line) => make('li', {}, line)));
         // As the published tables are ordered: by depth, seq, batch, hidden.
-        const cells = grid.slice().sort((one, other) => one[3] - other[3] || one[1] - other[1] ||
+        const shapes = grid.slice().sort((one, other) => one[3] - other[3] || one[1] - other[1] ||
             one[0] - other[0] || one[2] - other[2]);
-        drawSpeedup(shown, cells);
-        drawRanking(ranking, cells);
-        drawTimes(shown, cells);
-        drawFloor(shown, cells, machine);
-        drawGrowth(shown, cells);
-        drawPublished(shown, cells);
-        drawCosts(shown, cells);
+        drawSpeedup(shown, shapes);
+        drawRanking(ranking, shapes);
+        drawTimes(shown, shapes);
+        drawFloor(shown, shapes, machine);
+        drawGrowth(shown, shapes);
+        drawPublished(shown, shapes);
+        drawCosts(shown, shapes);
         drawSoftware(software);
     }
 
-    /* Why there is no figure, a sentence a reason: of versions that have none, and of cells that can't run here. */
+    /* Why there is no figure, a sentence a reason: of versions that have none, and of shapes that can't run here. */
     function reasons(shown, absent, grid) {
         const why = function (one) {
             const known = new Set(one.reasons.values());
             return known.size === 1 && Array.from(known)[0] ||
                 'it wasn’t asked for, or lacks here what rnnbench variants names';
         };
-        const versions = Array.from(new Set(absent.map(why)), (reason) => 'n/a in every cell, and left out below: ' +
+        const versions = Array.from(new Set(absent.map(why)), (reason) => 'n/a in every shape, and left out below: ' +
             absent.filter((one) => why(one) === reason).map((one) => one.label).join(', ') + ' (' + reason + ').');
-        const cells = shown.flatMap((one) => grid.filter((cell) => !TIMES.some((quantity) => figure(one, quantity, cell)))
-            .map((cell) => one.reasons.get(String(cell)))).filter(Boolean);
-        return [...versions, ...Array.from(new Set(cells), (reason) => 'n/a: ' + reason + '.')];
+        const shapes = shown.flatMap((one) => grid.filter((shape) => !TIMES.some((quantity) => figure(one, quantity, shape)))
+            .map((shape) => one.reasons.get(String(shape)))).filter(Boolean);
+        return [...versions, ...Array.from(new Set(shapes), (reason) => 'n/a: ' + reason + '.')];
     }
 
-    /* Each series with a name of its own, its figures and their floors by quantity and cell, and why it can't run
-       a cell, by cell; the baseline's are first. */
+    /* Each series with a name of its own, its figures and their floors by quantity and shape, and why it can't run
+       a shape, by shape; the baseline's are first. */
     function named(series, machine) {
         const count = {};
         series.sort((one, other) => (other.variant === index.baseline) - (one.variant === index.baseline));
@@ -170,22 +170,22 @@ $(document).ready(function () {
                     const [position, value, low, high, samples, marks = []] = row;
                     const floors = machine.floors[one.variant][quantity];
                     const [floor, bound] = floors && floors[position] || [null, null];
-                    return [String(index.cells[position]), { value, low, high, samples, marks, floor, bound }];
+                    return [String(index.shapes[position]), { value, low, high, samples, marks, floor, bound }];
                 }));
             }
             const label = count[one.variant] > 1 ? one.variant + ' (' + one.environment + ')' : one.variant;
-            const reasons = new Map(machine.reasons[one.variant].map((reason, position) => [String(index.cells[position]), reason]));
+            const reasons = new Map(machine.reasons[one.variant].map((reason, position) => [String(index.shapes[position]), reason]));
             return { variant: one.variant, environment: one.environment, label, figures, reasons };
         });
     }
 
-    function figure(series, quantity, cell) {
+    function figure(series, quantity, shape) {
         const figures = series && series.figures[quantity];
-        return figures && figures.get(String(cell));
+        return figures && figures.get(String(shape));
     }
 
-    function measured(series, quantity, cell) {
-        const found = figure(series, quantity, cell);
+    function measured(series, quantity, shape) {
+        const found = figure(series, quantity, shape);
         return found && found.value !== null ? found : null;
     }
 
@@ -219,23 +219,23 @@ $(document).ready(function () {
         return value;
     }
 
-    function drawSpeedup(shown, cells) {
+    function drawSpeedup(shown, shapes) {
         const others = shown.filter((one) => one.variant !== index.baseline && TIMES.some((quantity) => one.figures[quantity]));
         const parts = [];
         for (const one of others) {
             const scan = baseline(one, shown);
-            const ratio = function (quantity, cell) {
-                const slow = measured(scan, quantity, cell);
-                const fast = measured(one, quantity, cell);
+            const ratio = function (quantity, shape) {
+                const slow = measured(scan, quantity, shape);
+                const fast = measured(one, quantity, shape);
                 return slow && fast ? slow.value / fast.value : null;
             };
-            if (!TIMES.some((quantity) => cells.some((cell) => ratio(quantity, cell) !== null))) {
+            if (!TIMES.some((quantity) => shapes.some((shape) => ratio(quantity, shape) !== null))) {
                 continue;
             }
-            const words = TIMES.map((quantity) => sentence(one.label, quantity, cells, ratio));
-            const map = heatMap(one.label + ' against scan', cells, SPEEDUP_STEPS, function (quantity, cell) {
-                const value = ratio(quantity, cell);
-                return value === null ? { state: gap([one, scan], quantity, cell) } :
+            const words = TIMES.map((quantity) => sentence(one.label, quantity, shapes, ratio));
+            const map = heatMap(one.label + ' against scan', shapes, SPEEDUP_STEPS, function (quantity, shape) {
+                const value = ratio(quantity, shape);
+                return value === null ? { state: gap([one, scan], quantity, shape) } :
                     { value, text: times(value), words: times(value) + ' as fast' };
             });
             parts.push(make('div', {}, make('p', {}, ...words), map));
@@ -248,23 +248,23 @@ $(document).ready(function () {
         element('rn-speedup').replaceChildren(...parts);
     }
 
-    function sentence(label, quantity, cells, ratio) {
-        const ratios = cells.map((cell) => ratio(quantity, cell)).filter((value) => value !== null);
+    function sentence(label, quantity, shapes, ratio) {
+        const ratios = shapes.map((shape) => ratio(quantity, shape)).filter((value) => value !== null);
         if (!ratios.length) {
             return '';
         }
         const verb = quantity === 'train' ? 'trains' : 'runs forward';
         const range = Array.from(new Set([times(Math.min(...ratios)), times(Math.max(...ratios))])).join(' to ');
-        return label + ' ' + verb + ' ' + range + ' as fast, in ' + counted(ratios.length, 'cell') + '. ';
+        return label + ' ' + verb + ' ' + range + ' as fast, in ' + counted(ratios.length, 'shape') + '. ';
     }
 
-    /* How the variants stand, in the words of rnnbench report, which leaves out the cells where one was timed. */
-    function drawRanking([caption, headings, lines], cells) {
+    /* How the variants stand, in the words of rnnbench report, which leaves out the shapes where one was timed. */
+    function drawRanking([caption, headings, lines], shapes) {
         const rows = [];
-        for (const cell of cells) {
-            const known = lines.filter((line) => String(line.slice(0, 3)) === String(sizes(cell)));
+        for (const shape of shapes) {
+            const known = lines.filter((line) => String(line.slice(0, 3)) === String(sizes(shape)));
             known.forEach(([, , , call, ...texts], position) => rows.push([
-                ...(position ? [] : cellHeaders(cell, known.length)),
+                ...(position ? [] : shapeHeaders(shape, known.length)),
                 make('th', { scope: 'row' }, call),
                 ...texts.map((text) => make('td', {}, text))
             ]));
@@ -273,7 +273,7 @@ $(document).ready(function () {
         element('rn-ranking').parentElement.hidden = !rows.length;
     }
 
-    /* What computed, of all cells, in the words of rnnbench report. */
+    /* What computed, of all shapes, in the words of rnnbench report. */
     function drawSoftware([caption, headings, lines]) {
         const rows = lines.map(([version, ...texts]) => [
             make('th', { scope: 'row' }, version),
@@ -283,14 +283,14 @@ $(document).ready(function () {
         element('rn-software').parentElement.hidden = !rows.length;
     }
 
-    function drawTimes(shown, cells) {
+    function drawTimes(shown, shapes) {
         const timed = shown.filter((one) => TIMES.some((quantity) => one.figures[quantity]));
         const rows = [];
-        for (const cell of cells) {
+        for (const shape of shapes) {
             timed.forEach((one, position) => rows.push([
-                ...(position ? [] : cellHeaders(cell, timed.length)),
+                ...(position ? [] : shapeHeaders(shape, timed.length)),
                 make('th', { scope: 'row' }, one.label),
-                ...TIMES.map((quantity) => timeOf(figure(one, quantity, cell), cell[0], one.reasons.get(String(cell))))
+                ...TIMES.map((quantity) => timeOf(figure(one, quantity, shape), shape[0], one.reasons.get(String(shape))))
             ]));
         }
         element('rn-times').replaceChildren(table('Time per example, in µs',
@@ -307,23 +307,23 @@ $(document).ready(function () {
             perExample(found.value), make('span', { class: 'spread' }, spread)));
     }
 
-    function drawFloor(shown, cells, machine) {
+    function drawFloor(shown, shapes, machine) {
         const parts = [];
         const bounds = { compute: 0, memory: 0 };
         for (const one of shown) {
-            const share = function (quantity, cell) {
-                const found = measured(one, quantity, cell);
+            const share = function (quantity, shape) {
+                const found = measured(one, quantity, shape);
                 return found && found.floor ? 100 * found.floor / found.value : null;
             };
-            if (!TIMES.some((quantity) => cells.some((cell) => share(quantity, cell) !== null))) {
+            if (!TIMES.some((quantity) => shapes.some((shape) => share(quantity, shape) !== null))) {
                 continue;
             }
-            parts.push(heatMap(one.label + ', share of the floor', cells, FLOOR_STEPS, function (quantity, cell) {
-                const value = share(quantity, cell);
+            parts.push(heatMap(one.label + ', share of the floor', shapes, FLOOR_STEPS, function (quantity, shape) {
+                const value = share(quantity, shape);
                 if (value === null) {
-                    return { state: gap([one], quantity, cell) };
+                    return { state: gap([one], quantity, shape) };
                 }
-                const found = figure(one, quantity, cell);
+                const found = figure(one, quantity, shape);
                 bounds[found.bound] += 1;
                 const mark = found.bound === 'memory' ? ' m' : '';
                 return { value, text: percent(value) + mark, words: percent(value) + ' of the floor, which ' + found.bound + ' sets' };
@@ -331,7 +331,7 @@ $(document).ready(function () {
         }
         if (parts.length) {
             parts.push(make('p', {}, bounds.memory ? 'm: the memory’s bandwidth sets the floor; elsewhere arithmetic does.' :
-                'Arithmetic sets the floor in every cell.'));
+                'Arithmetic sets the floor in every shape.'));
             parts.push(legend(FLOOR_STEPS, (step) => step + '%', null));
         } else {
             parts.push(make('p', {}, 'No percentages: the description of this machine doesn’t name its peak rates. Add ' +
@@ -341,25 +341,25 @@ $(document).ready(function () {
         element('rn-floor').replaceChildren(...parts);
     }
 
-    function drawGrowth(shown, cells) {
-        const found = SIZES.map((_, axis) => growth(shown, cells, axis));
+    function drawGrowth(shown, shapes) {
+        const found = SIZES.map((_, axis) => growth(shown, shapes, axis));
         element('rn-growth').replaceChildren(...(found.some(Boolean) ? found.map(growthFigure).filter(Boolean) :
-            [make('p', {}, 'Too few cells have figures: growth takes two that differ in one size.')]));
+            [make('p', {}, 'Too few shapes have figures: growth takes two that differ in one size.')]));
         const labels = Array.from(new Set(found.flatMap((one) => one ? one.lines.map((line) => line.label) : [])));
         const rows = labels.map((label) => [make('th', { scope: 'row' }, label), ...found.map(function (one) {
             const line = one && one.lines.find((line) => line.label === label);
-            return line ? number(line.slope) : absence(null, 'too few of the cells drawn above have its figures');
+            return line ? number(line.slope) : absence(null, 'too few of the shapes drawn above have its figures');
         })]);
         element('rn-slopes').replaceChildren(...(rows.length ? [table('All slopes', ['Slope of', ...SIZES], rows)] : []));
     }
 
-    /* The times along an axis. Of the cells that are equal in the other sizes, those with the most figures
+    /* The times along an axis. Of the shapes that are equal in the other sizes, those with the most figures
        are drawn; of several such, the largest. */
-    function growth(shown, cells, axis) {
+    function growth(shown, shapes, axis) {
         const groups = new Map();
-        for (const cell of cells) {
-            const fixed = String(cell.filter((_, position) => position !== axis));
-            groups.set(fixed, [...(groups.get(fixed) || []), cell]);
+        for (const shape of shapes) {
+            const fixed = String(shape.filter((_, position) => position !== axis));
+            groups.set(fixed, [...(groups.get(fixed) || []), shape]);
         }
         let best = { count: 1 };
         for (const group of groups.values()) {
@@ -368,16 +368,16 @@ $(document).ready(function () {
                 // No two series share both, and neighbours share neither.
                 shape: (position + Math.floor(position / LOOKS)) % LOOKS,
                 kind: 'line-' + position % LOOKS + ' ' + quantity,
-                points: group.map((cell) => [cell[axis], measured(one, quantity, cell)])
+                points: group.map((shape) => [shape[axis], measured(one, quantity, shape)])
                     .filter((point) => point[1]).map((point) => [point[0], point[1].value])
                     .sort((a, b) => a[0] - b[0])
             }))).filter((line) => line.points.length > 1);
             const count = lines.reduce((sum, line) => sum + line.points.length, 0);
             if (count >= best.count) {
-                best = { count, lines, cell: group[0] };
+                best = { count, lines, shape: group[0] };
             }
         }
-        return best.lines ? { lines: best.lines.map((line) => ({ ...line, slope: power(slope(line.points)) })), cell: best.cell } : null;
+        return best.lines ? { lines: best.lines.map((line) => ({ ...line, slope: power(slope(line.points)) })), shape: best.shape } : null;
     }
 
     function growthFigure(found, axis) {
@@ -385,7 +385,7 @@ $(document).ready(function () {
             return null;
         }
         const title = 'Time against ' + SIZES[axis];
-        const fixed = SIZES.map((size, position) => size + ' ' + found.cell[position]).filter((_, position) => position !== axis);
+        const fixed = SIZES.map((size, position) => size + ' ' + found.shape[position]).filter((_, position) => position !== axis);
         return make('figure', { class: 'growth' },
             make('figcaption', {}, make('strong', {}, title), ' at ' + fixed.join(', ')),
             plot(title, SIZES[axis], found.lines),
@@ -393,17 +393,17 @@ $(document).ready(function () {
                 key(line.shape), line.label + ': slope ' + line.slope))));
     }
 
-    function drawPublished(shown, cells) {
+    function drawPublished(shown, shapes) {
         element('rn-published').replaceChildren(...index.published.flatMap(function (source) {
-            const then = new Map(source.figures.map(([cell, quantity, variant, value]) => [String([cell, quantity, variant]), value]));
+            const then = new Map(source.figures.map(([shape, quantity, variant, value]) => [String([shape, quantity, variant]), value]));
             const variants = shown.filter((one) => source.figures.some((figure) => figure[2] === one.variant));
             const rows = [];
-            for (const cell of cells) {
-                const known = variants.filter((one) => then.has(String([cell, TIMES[0], one.variant])));
+            for (const shape of shapes) {
+                const known = variants.filter((one) => then.has(String([shape, TIMES[0], one.variant])));
                 known.forEach((one, position) => rows.push([
-                    ...(position ? [] : cellHeaders(cell, known.length)),
+                    ...(position ? [] : shapeHeaders(shape, known.length)),
                     make('th', { scope: 'row' }, one.label),
-                    ...TIMES.flatMap((quantity) => beside(then.get(String([cell, quantity, one.variant])), figure(one, quantity, cell), cell[0]))
+                    ...TIMES.flatMap((quantity) => beside(then.get(String([shape, quantity, one.variant])), figure(one, quantity, shape), shape[0]))
                 ]));
             }
             return [make('h3', {}, source.name),
@@ -422,16 +422,16 @@ $(document).ready(function () {
         return [published, doubted(found, number(short(found.value / batch * 1e6))), number(times(then / found.value))];
     }
 
-    function drawCosts(shown, cells) {
-        const columns = COSTS.filter((cost) => shown.some((one) => cells.some((cell) => figure(one, cost[0], cell))));
+    function drawCosts(shown, shapes) {
+        const columns = COSTS.filter((cost) => shown.some((one) => shapes.some((shape) => figure(one, cost[0], shape))));
         const rows = [];
-        for (const cell of cells) {
-            const known = shown.filter((one) => columns.some((cost) => figure(one, cost[0], cell)));
+        for (const shape of shapes) {
+            const known = shown.filter((one) => columns.some((cost) => figure(one, cost[0], shape)));
             known.forEach((one, position) => rows.push([
-                ...(position ? [] : cellHeaders(cell, known.length)),
+                ...(position ? [] : shapeHeaders(shape, known.length)),
                 make('th', { scope: 'row' }, one.label),
                 ...columns.map(function (cost) {
-                    const found = figure(one, cost[0], cell);
+                    const found = figure(one, cost[0], shape);
                     return found && found.value !== null ? doubted(found, number(cost[2](found.value))) : absence(found);
                 })
             ]));
@@ -453,7 +453,7 @@ $(document).ready(function () {
         return make('div', {}, scrollable(caption, drawn), ...doubts(rows));
     }
 
-    /* A figure's cell, marked where the machine's state makes it doubtful. */
+    /* A figure's table cell, marked where the machine's state makes it doubtful. */
     function doubted(found, cell) {
         if (found.marks.length) {
             cell.dataset.marks = found.marks.join(' ');
@@ -473,8 +473,8 @@ $(document).ready(function () {
         return make('div', { class: 'scroll', role: 'region', tabindex: '0', 'aria-label': label }, content);
     }
 
-    function cellHeaders(cell, rows) {
-        return sizes(cell).map((text) => make('th', { scope: 'rowgroup', rowspan: rows }, text));
+    function shapeHeaders(shape, rows) {
+        return sizes(shape).map((text) => make('th', { scope: 'rowgroup', rowspan: rows }, text));
     }
 
     function sizes([batch, seq, hidden, depth]) {
@@ -482,14 +482,14 @@ $(document).ready(function () {
     }
 
     /* A table over the grid: depth and batch × seq down, times and hidden across. */
-    function heatMap(caption, cells, steps, content) {
-        const hiddens = Array.from(new Set(cells.map((cell) => cell[2]))).sort((a, b) => a - b);
-        const rows = new Map(cells.map((cell) => [String([cell[3], cell[0], cell[1]]), cell]));
-        const body = Array.from(rows.values()).map(function (cell) {
-            const [batch, seq, , depth] = cell;
+    function heatMap(caption, shapes, steps, content) {
+        const hiddens = Array.from(new Set(shapes.map((shape) => shape[2]))).sort((a, b) => a - b);
+        const rows = new Map(shapes.map((shape) => [String([shape[3], shape[0], shape[1]]), shape]));
+        const body = Array.from(rows.values()).map(function (shape) {
+            const [batch, seq, , depth] = shape;
             const squares = TIMES.flatMap((quantity) => hiddens.map(function (hidden) {
                 const here = [batch, seq, hidden, depth];
-                return cells.some((one) => String(one) === String(here)) ? square(content(quantity, here), steps) : make('td', {});
+                return shapes.some((one) => String(one) === String(here)) ? square(content(quantity, here), steps) : make('td', {});
             }));
             return make('tr', {}, make('th', { scope: 'row' }, String(depth)), make('th', { scope: 'row' }, batch + ' × ' + seq), ...squares);
         });
@@ -527,11 +527,11 @@ $(document).ready(function () {
     }
 
     /* For a figure made of several: the first that failed, or else that is n/a, and whose it is. */
-    function gap(series, quantity, cell) {
-        const missing = series.filter((one) => !measured(one, quantity, cell));
-        const failed = missing.find((one) => figure(one, quantity, cell));
+    function gap(series, quantity, shape) {
+        const missing = series.filter((one) => !measured(one, quantity, shape));
+        const failed = missing.find((one) => figure(one, quantity, shape));
         const whose = failed || missing[0];
-        const made = absence(figure(whose, quantity, cell), whose && whose.reasons.get(String(cell)));
+        const made = absence(figure(whose, quantity, shape), whose && whose.reasons.get(String(shape)));
         made.title = (whose ? whose.label : index.baseline) + ': ' + made.title;
         return made;
     }

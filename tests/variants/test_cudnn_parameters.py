@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from rnnbench.theano_runtime import parameters
+from rnnbench.variants import cudnn_parameters as parameters
 
 
 def weights(sizes):
