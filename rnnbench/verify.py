@@ -106,6 +106,6 @@ def table(found: Iterable[Check]) -> str:
         largest = [f"{check.largest(name):.1e}" for name in names]
         batch, seq, hidden, depth = check.shape
         rows.append([depth, f"{batch} × {seq}", hidden, check.variant, *largest, f"{check.tolerance:g}"])
-    headings = ["depth", "batch × seq", "hidden", "version", *names, "tolerance"]
+    headings = ["depth", "batch × seq", "hidden", "implementation", *names, "tolerance"]
     right = ["right"] * 3 + ["left"] + ["right"] * 5
     return tabulate(rows, headings, "simple", disable_numparse=True, colalign=right)

@@ -26,13 +26,13 @@ def rnn_benchmarks(report: Report) -> str:
     compiles: dict[tuple[str, int], Row] = {}
     for row in report.rows:
         if row.figure.quantity in ("train", "forward"):
-            settings[row.figure.shape][row.version][row.figure.quantity] = row
+            settings[row.figure.shape][row.implementation][row.figure.quantity] = row
         elif row.figure.quantity == "build_train_warm":
-            compiles.setdefault((row.version, row.figure.shape.depth), row)
+            compiles.setdefault((row.implementation, row.figure.shape.depth), row)
 
     lines = ["## LSTM", "", *(f"   * {_plain(fact)}" for fact in _host(report.facts)), "", _METHOD]
     section = None
-    for shape, versions in settings.items():
+    for shape, implementations in settings.items():
         heading = f"Batch Size {shape.batch}"
         if (shape.seq, shape.depth) != (_SEQ, _DEPTH):
             heading += f", Sequence Length {shape.seq}, {shape.depth} Layer{'s' if shape.depth > 1 else ''}"
@@ -46,11 +46,11 @@ def rnn_benchmarks(report: Report) -> str:
             "| Library | Compile (s) | Train (µs) | Forward only (µs) |",
             "| ------------- | ------------- | ------------- | ------------- |",
         ]
-        for version, rows in versions.items():
+        for implementation, rows in implementations.items():
             variant = next(iter(rows.values())).figure.variant
             label = VARIANTS[variant].label if variant in VARIANTS else variant
-            library = _plain(version.replace(variant, label, 1))
-            figures = [compiles.get((version, shape.depth)), rows.get("train"), rows.get("forward")]
+            library = _plain(implementation.replace(variant, label, 1))
+            figures = [compiles.get((implementation, shape.depth)), rows.get("train"), rows.get("forward")]
             lines.append(f"| {library} | {' | '.join(map(_shown, figures))} |")
     return "\n".join(lines) + "\n"
 

@@ -27,7 +27,7 @@ UNITS = {
 
 
 # The software's headings, which are those of all tables' columns that hold no figures.
-_SOFTWARE = ["version", "libraries", "cuDNN", "algorithm", "math type", "calls", "batch × seq × hidden × depth"]
+_SOFTWARE = ["implementation", "libraries", "cuDNN", "algorithm", "math type", "calls", "batch × seq × hidden × depth"]
 
 
 class Table(NamedTuple):
@@ -100,7 +100,7 @@ def ranking(ranked: Sequence[Standing]) -> Table:
                 f"{one.shape.batch} × {one.shape.seq}",
                 str(one.shape.hidden),
                 f"{one.quantity}{', TF32' if one.tf32 else ''}",
-                one.best.version,
+                one.best.implementation,
                 _spread(one.best),
                 f"{_times_as_fast(one.lead)} {_named(one.lead.other)}",
                 *([_shown(one.best, "of_floor")] if of_floor else []),
@@ -117,15 +117,15 @@ def software(rows: Sequence[Row]) -> Table:
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.software:
-            alike[row.version, figure.software][figure.quantity][figure.shape] = None
+            alike[row.implementation, figure.software][figure.quantity][figure.shape] = None
     lines = []
-    for (version, computed), calls in sorted(alike.items()):
+    for (implementation, computed), calls in sorted(alike.items()):
         together: dict[tuple[Shape, ...], list[str]] = defaultdict(list)
         for quantity, shapes in calls.items():
             together[tuple(shapes)].append(quantity)
         for of_them, quantities in together.items():
             sizes = ", ".join(" × ".join(map(str, shape)) for shape in of_them)
-            lines.append([version, *computed, ", ".join(sorted(quantities, key=CALLS.index)), sizes])
+            lines.append([implementation, *computed, ", ".join(sorted(quantities, key=CALLS.index)), sizes])
     return Table("What computed the calls, and what cuDNN was told, by its own log", _SOFTWARE, lines)
 
 
@@ -222,7 +222,7 @@ def _standing(one: Standing) -> dict[str, object]:
         **one.shape._asdict(),
         "quantity": one.quantity,
         "tf32": one.tf32,
-        "best": one.best.version,
+        "best": one.best.implementation,
         "of_floor": one.best.of_floor,
         "lead": _comparison(one.lead),
         "ours": one.ours and _comparison(one.ours),
@@ -230,7 +230,7 @@ def _standing(one: Standing) -> dict[str, object]:
 
 
 def _comparison(versus: Versus) -> dict[str, object]:
-    return {**versus._asdict(), "one": versus.one.version, "other": versus.other.version}
+    return {**versus._asdict(), "one": versus.one.implementation, "other": versus.other.implementation}
 
 
 def _times_as_fast(versus: Versus) -> str:
@@ -239,7 +239,7 @@ def _times_as_fast(versus: Versus) -> str:
 
 
 def _named(row: Row) -> str:
-    return f"{row.version}*" if row.figure.marks else row.version
+    return f"{row.implementation}*" if row.figure.marks else row.implementation
 
 
 def _times(report: Report) -> Table:
@@ -250,7 +250,7 @@ def _table(title: str, quantities: dict[str, str], report: Report) -> Table:
     lines: dict[tuple, dict[str, Row]] = defaultdict(dict)
     for row in report.rows:
         if row.figure.quantity in quantities:
-            lines[row.figure.shape, row.version][row.figure.quantity] = row
+            lines[row.figure.shape, row.implementation][row.figure.quantity] = row
     present = [name for name in quantities if any(name in line for line in lines.values())]
     columns = [(quantities[name], name, "value") for name in present]
     for heading, compared in (
@@ -263,16 +263,16 @@ def _table(title: str, quantities: dict[str, str], report: Report) -> Table:
                 columns.append((f"{quantities[name].rpartition(',')[0]}, {heading}", name, compared))
     return Table(
         title,
-        ["depth", "batch × seq", "hidden", "version", *(heading for heading, _, _ in columns)],
+        ["depth", "batch × seq", "hidden", "implementation", *(heading for heading, _, _ in columns)],
         [
             [
                 str(shape.depth),
                 f"{shape.batch} × {shape.seq}",
                 str(shape.hidden),
-                version,
+                implementation,
                 *(_shown(line[name], column) if name in line else "n/a" for _, name, column in columns),
             ]
-            for (shape, version), line in lines.items()
+            for (shape, implementation), line in lines.items()
         ],
     )
 
@@ -283,14 +283,14 @@ def _slopes(report: Report) -> Table:
     columns = list(itertools.product(CALLS, plot.AXES))
     for quantity, axis in columns:
         _, lines = plot.lines((row for row in report.rows if row.figure.quantity == quantity), axis)
-        for version, line in lines.items():
-            slopes[version][quantity, axis] = plot.slope(line, axis)
+        for implementation, line in lines.items():
+            slopes[implementation][quantity, axis] = plot.slope(line, axis)
     return Table(
         "How time grows: the slope on log axes, of the shapes with the most figures that differ in that size alone",
-        ["version", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
+        ["implementation", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
         [
-            [version, *(f"{of[column]:z.2f}" if column in of else "n/a" for column in columns)]
-            for version, of in slopes.items()
+            [implementation, *(f"{of[column]:z.2f}" if column in of else "n/a" for column in columns)]
+            for implementation, of in slopes.items()
         ],
     )
 

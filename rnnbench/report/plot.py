@@ -42,14 +42,14 @@ def save(report: Report, path: Path) -> None:
 
 
 def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[Figure]]]:
-    """Return the shape whose other sizes have the most figures along an axis, and those figures by version.
+    """Return the shape whose other sizes have the most figures along an axis, and those figures by implementation.
 
     None and nothing where no size but one was timed. Of equally many, the largest sizes are taken.
     """
     along: dict[Shape, dict[str, list[Figure]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.figure.value:
-            along[row.figure.shape._replace(**{axis: 0})][row.version].append(row.figure)
+            along[row.figure.shape._replace(**{axis: 0})][row.implementation].append(row.figure)
     found = {shape: {name: line for name, line in by.items() if len(line) > 1} for shape, by in along.items()}
     base = max(found, key=lambda shape: (sum(map(len, found[shape].values())), shape), default=None)
     if base is None or not found[base]:
@@ -75,9 +75,9 @@ def _draw(panel: Any, report: Report, quantity: str, axis: str) -> None:
         return
     panel.set_title(", ".join(f"{name} {getattr(base, name)}" for name in PARAM_NAMES if name != axis))
     # The same in each panel.
-    versions = list(dict.fromkeys(row.version for row in report.rows))
+    implementations = list(dict.fromkeys(row.implementation for row in report.rows))
     for name, line in drawn.items():
-        turn, number = divmod(versions.index(name), _COLORS)
+        turn, number = divmod(implementations.index(name), _COLORS)
         sizes = [getattr(figure.shape, axis) for figure in line]
         value, low, high = ([1e3 * one for one in spread] for spread in zip(*map(_spread, line), strict=True))
         label = f"{name}: {axis}$^{{{slope(line, axis):z.2f}}}$"

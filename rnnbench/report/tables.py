@@ -29,7 +29,7 @@ class Row(NamedTuple):
     """A figure, and what it is compared with; None where there is nothing to compare it with."""
 
     figure: Figure
-    version: str  # the variant, with its environment where several have measured it
+    implementation: str  # the variant, with its environment where several have measured it
     speedup: float | None  # how many times as fast as scan
     of_floor: float | None  # the floor's time over this one: 1 is as fast as the hardware allows
     against: float | None  # the other figure over this one: above 1 is better than there
@@ -126,11 +126,11 @@ def standings(rows: Sequence[Row]) -> list[Standing]:
 
     What isn't as accurate there as its tolerance asks doesn't stand.
     """
-    wrong = {(row.figure.shape, row.version) for row in rows if is_wrong(row.figure)}
+    wrong = {(row.figure.shape, row.implementation) for row in rows if is_wrong(row.figure)}
     found: dict[tuple[Shape, str, bool], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         figure = row.figure
-        if figure.quantity in CALLS and figure.value and (figure.shape, row.version) not in wrong:
+        if figure.quantity in CALLS and figure.value and (figure.shape, row.implementation) not in wrong:
             fastest = found[figure.shape, figure.quantity, figure.variant.endswith("tf32")]
             fastest[figure.variant] = min(row, fastest.get(figure.variant, row), key=_seconds)
     ranked = []
@@ -183,7 +183,7 @@ def compare(figures: Sequence[Figure], others: Iterable[Figure], facts: Mapping[
     rows = []
     for figure in sorted(figures, key=_order):
         several = len(environments[figure.variant]) > 1
-        version = f"{figure.variant} ({figure.environment})" if several else figure.variant
+        implementation = f"{figure.variant} ({figure.environment})" if several else figure.variant
         speedup = of_floor = against = None
         if figure.value:
             if figure.quantity in CALLS:
@@ -193,7 +193,7 @@ def compare(figures: Sequence[Figure], others: Iterable[Figure], facts: Mapping[
                     speedup = _quotient(figure, baselines.get((BASELINE, figure.quantity, figure.shape), ()))
             if counterparts and figure.quantity in _COMPARED:
                 against = _quotient(figure, counterparts.get((figure.variant, figure.quantity, figure.shape), ()))
-        rows.append(Row(figure, version, speedup, of_floor, against))
+        rows.append(Row(figure, implementation, speedup, of_floor, against))
     return rows
 
 

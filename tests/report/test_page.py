@@ -193,15 +193,15 @@ def stored(path, benchmark):
 
 
 def rows(tab, selector):
-    """A table's body by shape and version: the texts after the headers, which may span rows."""
+    """A table's body by shape and implementation: the texts after the headers, which may span rows."""
     read = "rows => rows.map(row => Array.from(row.cells, cell => [cell.tagName, cell.textContent]))"
     found, shape = {}, None
     for row in tab.locator(f"{selector} tbody tr").evaluate_all(read):
-        *sizes, version = [text for tag, text in row if tag == "TH"]
+        *sizes, implementation = [text for tag, text in row if tag == "TH"]
         if sizes:
             depth, batch_seq, hidden = sizes
             shape = (*map(int, batch_seq.split(" × ")), int(hidden), int(depth))
-        found[shape, version] = [text for tag, text in row if tag == "TD"]
+        found[shape, implementation] = [text for tag, text in row if tag == "TD"]
     return found
 
 
@@ -390,7 +390,7 @@ def test_what_runs_nowhere_is_said_once(site):
         "n/a in every shape, and left out below: cudnn, cudnn_tf32 "
         "(it is made for cuda, and this machine was timed on cpu)."
     ]
-    assert {version for _, version in rows(tab, "#rn-times")} == {"scan"}
+    assert {implementation for _, implementation in rows(tab, "#rn-times")} == {"scan"}
 
 
 def test_what_is_too_large_for_the_machine_is_said(tab, html, serve, tmp_path):
@@ -443,7 +443,7 @@ def test_without_scan_nothing_is_compared_with_it(tab, html, serve, tmp_path, hi
         content["series"] = [one for one in content["series"] if one["variant"] != "scan"]
     opener(tab, serve(other))(dashboard.NAME, machine="h100", commit=history.newest)
     assert tab.locator("#rn-speedup").text_content() == "Nothing was timed here that could be compared with scan."
-    assert {version for _, version in rows(tab, "#rn-times")} == {"cudnn"}
+    assert {implementation for _, implementation in rows(tab, "#rn-times")} == {"cudnn"}
 
 
 def test_what_computed(site, history):
@@ -488,7 +488,7 @@ def test_where_one_variant_was_timed_none_is_the_best(site):
 def test_what_the_machines_state_makes_doubtful_is_marked_and_explained(site, history):
     tab = site(dashboard.NAME, machine="h100", commit=history.older)
     shown = rows(tab, "#rn-times")
-    starred = {(shape, version) for (shape, version), texts in shown.items() if texts[0].endswith("*")}
+    starred = {(shape, implementation) for (shape, implementation), texts in shown.items() if texts[0].endswith("*")}
     assert starred == {(shape, "torch") for shape, marks in DOUBTFUL.items() if marks}
     assert tab.locator("#rn-times p").all_text_contents() == [
         f"*: {count}, {mark}: {MARKS[mark]}." for count, mark in (("2 figures", "busy"), ("1 figure", "throttled"))
@@ -759,7 +759,7 @@ def test_nothing_from_strangers_runs(tab, hostile, serve):
         ]
     facts = dict(zip(*(tab.locator(f"#rn-facts {tag}").all_text_contents() for tag in ("dt", "dd")), strict=True))
     assert all(facts[key] == text for key, text in TRICKY.items() if key != "ram")
-    assert {version for _, version in rows(tab, "#rn-times")} == {"scan", "constructor"}
+    assert {implementation for _, implementation in rows(tab, "#rn-times")} == {"scan", "constructor"}
 
 
 def test_what_strangers_wrote_moves_no_cursor(hostile, tmp_path):

@@ -212,12 +212,12 @@ def test_environments_meet_in_one_table(made):
     synthetic.write_run(made, "north", commit, timed(Scan=6, Torch=NAN), environment="one")
     synthetic.write_run(made, "north", commit, timed(Scan=NAN, Torch=2), environment="two")
     report = tables.make(made, "north")
-    assert [row.version for row in report.rows] == ["scan", "torch"]
+    assert [row.implementation for row in report.rows] == ["scan", "torch"]
     assert row_of(report, "torch", "train").speedup == 3
 
     synthetic.write_run(made, "north", commit, timed(Scan=8, Torch=2), environment="two")
     report = tables.make(made, "north")
-    assert [row.version for row in report.rows] == ["scan (one)", "scan (two)", "torch"]
+    assert [row.implementation for row in report.rows] == ["scan (one)", "scan (two)", "torch"]
     assert row_of(report, "torch", "train").speedup == 4
 
 
@@ -458,7 +458,7 @@ def test_a_variant_of_two_environments_stands_once_by_its_faster_one(made):
         content = timed(Scan=factor * 1e-3, Cudnn=factor * 4e-3)
         synthetic.write_run(made, "north", synthetic.commit_hash(0), content, environment=environment)
     (one,) = tables.standings(tables.make(made, "north").rows)
-    assert (one.best.version, one.lead.other.version) == ("scan (fast)", "cudnn (fast)")
+    assert (one.best.implementation, one.lead.other.implementation) == ("scan (fast)", "cudnn (fast)")
     assert one.lead.times == pytest.approx(4)
     assert one.ours is None  # there is no peer
 

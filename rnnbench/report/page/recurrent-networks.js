@@ -143,18 +143,18 @@ $(document).ready(function () {
         drawSoftware(software);
     }
 
-    /* Why there is no figure, a sentence a reason: of versions that have none, and of shapes that can't run here. */
+    /* Why there is no figure, a sentence a reason: of implementations that have none, and of shapes that can't run here. */
     function reasons(shown, absent, grid) {
         const why = function (one) {
             const known = new Set(one.reasons.values());
             return known.size === 1 && Array.from(known)[0] ||
                 'it wasn’t asked for, or lacks here what rnnbench variants names';
         };
-        const versions = Array.from(new Set(absent.map(why)), (reason) => 'n/a in every shape, and left out below: ' +
+        const implementations = Array.from(new Set(absent.map(why)), (reason) => 'n/a in every shape, and left out below: ' +
             absent.filter((one) => why(one) === reason).map((one) => one.label).join(', ') + ' (' + reason + ').');
         const shapes = shown.flatMap((one) => grid.filter((shape) => !TIMES.some((quantity) => figure(one, quantity, shape)))
             .map((shape) => one.reasons.get(String(shape)))).filter(Boolean);
-        return [...versions, ...Array.from(new Set(shapes), (reason) => 'n/a: ' + reason + '.')];
+        return [...implementations, ...Array.from(new Set(shapes), (reason) => 'n/a: ' + reason + '.')];
     }
 
     /* Each series with a name of its own, its figures and their floors by quantity and shape, and why it can't run
@@ -275,8 +275,8 @@ $(document).ready(function () {
 
     /* What computed, of all shapes, in the words of rnnbench report. */
     function drawSoftware([caption, headings, lines]) {
-        const rows = lines.map(([version, ...texts]) => [
-            make('th', { scope: 'row' }, version),
+        const rows = lines.map(([implementation, ...texts]) => [
+            make('th', { scope: 'row' }, implementation),
             ...texts.map((text) => make('td', {}, text))
         ]);
         element('rn-software').replaceChildren(...(rows.length ? [table(caption, headings, rows)] : []));
@@ -294,7 +294,7 @@ $(document).ready(function () {
             ]));
         }
         element('rn-times').replaceChildren(table('Time per example, in µs',
-            ['Depth', 'Batch × seq', 'Hidden', 'Version', 'Train, µs', 'Forward, µs'], rows));
+            ['Depth', 'Batch × seq', 'Hidden', 'Implementation', 'Train, µs', 'Forward, µs'], rows));
     }
 
     function timeOf(found, batch, reason) {
@@ -409,7 +409,7 @@ $(document).ready(function () {
             return [make('h3', {}, source.name),
                 make('ul', {}, ...source.differences.map((difference) => make('li', {}, difference))),
                 rows.length ? table(source.name + ' beside this machine, in µs per example',
-                    ['Depth', 'Batch × seq', 'Hidden', 'Version', 'Train, 2016', 'Train, here', 'Ratio', 'Forward, 2016',
+                    ['Depth', 'Batch × seq', 'Hidden', 'Implementation', 'Train, 2016', 'Train, here', 'Ratio', 'Forward, 2016',
                         'Forward, here', 'Ratio'], rows) : make('p', {}, 'It has nothing of what is shown here.')];
         }));
     }
@@ -437,7 +437,7 @@ $(document).ready(function () {
             ]));
         }
         element('rn-costs').replaceChildren(rows.length ?
-            table('Build time, memory and error', ['Depth', 'Batch × seq', 'Hidden', 'Version',
+            table('Build time, memory and error', ['Depth', 'Batch × seq', 'Hidden', 'Implementation',
                 ...columns.map((cost) => cost[1])], rows) :
             make('p', {}, 'None of them was measured here.'));
     }
