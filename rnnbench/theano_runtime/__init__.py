@@ -1,8 +1,8 @@
-"""Makes Theano 1.0.5 import, compile and run at full speed on a present Python.
+"""Make Theano 1.0.5 import, compile and run at full speed on Python 3.11.
 
-`prepare()` returns the module `theano`, or raises Unavailable when something essential is off.
-What Theano's C++ code needs is in include/rnnbench_theano.h; what its settings need is here, and
-what it needs of a GPU in cuda.py.
+`prepare()` returns the module `theano`, or raises Unavailable if a requirement isn't met. This
+module finds the requirements and sets Theano's options, cuda.py does the same for a GPU, and
+include/rnnbench_theano.h adapts Theano's C++ code to today's compilers and Python.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from rnnbench.theano_runtime.pieces import Piece
 _INCLUDE = Path(__file__).parent / "include"
 _HEADER = "rnnbench_theano.h"
 
-# Theano must be told where a BLAS is before it is imported, and fails without a word on it. These
-# are defaults: a user's .theanorc and THEANO_FLAGS go before them.
+# Theano reads these settings when it is imported. They are defaults: a user's .theanorc and
+# THEANO_FLAGS override them.
 _DEFAULTS = {
     "floatX": "float32",
     "device": "cpu",
-    # Memory of intermediate results is kept for the next call instead of freed and asked for again.
+    # Theano keeps the memory of intermediate results for the next call instead of freeing it.
     "allow_gc": "False",
     "scan.allow_gc": "False",
-    # OpenBLAS is in the process already (_load_blas), so that modules need no path to it: a path
-    # would differ between environments, and each would compile everything anew.
+    # Modules need no path to OpenBLAS, because _load_blas loads it into the process. A path would
+    # differ between environments, and each environment would compile everything again.
     "blas.ldflags": "-lm",
 }
 
-# -fno-math-errno: vector forms of exp and tanh don't set errno, so g++ takes them only if told that
-# nobody reads it. -g0 undoes Theano's -g, and -w keeps warnings on generated code out of the log.
+# -fno-math-errno lets g++ use the vector forms of exp and tanh, which don't set errno. -g0 undoes
+# Theano's -g. -w hides warnings about generated code.
 _FLAGS = ("-O3", "-fno-math-errno", "-g0", "-w")
 
-# What has to be as it is for the times to be those of Theano at its best.
-_ESSENTIAL = {
+# The values that Theano's settings must have for it to run at full speed.
+_REQUIRED_SETTINGS = {
     "floatX": ("float32",),
     "mode": ("Mode", "FAST_RUN"),
     "linker": ("cvm", "cvm_nogc"),
@@ -61,12 +61,12 @@ _ESSENTIAL = {
 }
 
 
-# The device that Theano was imported for: it can't be changed afterwards.
+# The device that this process imported Theano for. Theano can't change it afterwards.
 _device: str | None = None
 
 
 def find(device: str = "cpu") -> tuple[Piece, ...]:
-    """Return all that Theano needs on a device, found or missing; imports nothing."""
+    """Return a Piece for each thing that Theano needs on a device, found or missing. Imports no framework."""
     needed = (
         _find_python(),
         _find_package("Theano", "theano"),
@@ -78,19 +78,22 @@ def find(device: str = "cpu") -> tuple[Piece, ...]:
 
 
 def unavailable(device: str = "cpu") -> str | None:
-    """Return None, or why Theano can't run on a device here, in one line; imports nothing."""
+    """Return None if Theano can run on a device here, or one line that says why not. Imports no framework."""
     if reason := pieces.problem(find(device)):
         return reason
     if _device not in (None, device):
-        return f"this process runs Theano on {_device}, and a process has one device: start another for {device}"
+        return (
+            f"this process already runs Theano on {_device}, and Theano uses one device per process: "
+            f"start another process for {device}"
+        )
     return None
 
 
 def prepare(device: str = "cpu") -> ModuleType:
-    """Import Theano, set up for speed on a device, and return it.
+    """Set Theano up for full speed on a device, import it and return the module.
 
     Raises Unavailable if something that its speed depends on is missing or switched off, or if
-    this process has set Theano up for another device.
+    this process has already set Theano up for another device.
     """
     if reason := unavailable(device):
         raise Unavailable(reason)
@@ -101,7 +104,9 @@ def prepare(device: str = "cpu") -> ModuleType:
 def _prepare(device: str) -> ModuleType:
     global _device
     if "theano" in sys.modules:
-        raise Unavailable("Theano was imported before rnnbench could set it up: build the network first")
+        raise Unavailable(
+            "Theano was imported before rnnbench could set it up: build the network before you import Theano"
+        )
     _check_users_settings(device)
     _load_blas()
     own_blas = _users_setting("blas.ldflags") is None
@@ -111,23 +116,24 @@ def _prepare(device: str) -> ModuleType:
     defaults = _DEFAULTS | (cuda.prepare(_cache()) if device == "cuda" else {})
     _device = device
     with _settings(defaults, [f"-I{folder}", "-include", str(folder / _HEADER), *flags]), warnings.catch_warnings():
-        # Our cudnn.h makes up for what Theano warns of.
+        # Theano warns that it doesn't know this cuDNN. Our cudnn.h adapts it.
         warnings.filterwarnings("ignore", "Your cuDNN version is more recent than")
         try:
             theano = importlib.import_module("theano")
         except ValueError as problem:
-            raise Unavailable(f"Theano refuses its settings: {_first_line(problem)}") from problem
+            raise Unavailable(f"Theano rejects its settings: {_first_line(problem)}") from problem
         importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
         if device == "cuda":
             _use_gpu(theano)
-    _check(theano)
+    _check_speed_settings(theano)
     return theano
 
 
 def _use_gpu(theano: ModuleType) -> None:
-    """Do what Theano does when it is imported for a GPU, with what it has compiled before for it found again."""
+    """Set Theano up for the GPU, as Theano itself does on import, but after the compile cache was repaired."""
     gpuarray = importlib.import_module("theano.gpuarray")
-    name = theano.config.device  # ours is cpu; the user's own says which GPU, and Theano has tried to use that
+    # The default is "cpu". A user's own setting names a GPU, and Theano has already tried to use it.
+    name = theano.config.device
     if name == "cpu" or not gpuarray.pygpu_activated:
         try:
             gpuarray.use("cuda" if name == "cpu" else name)
@@ -140,7 +146,7 @@ def _find_python() -> Piece:
     piece = Piece("Python", Path(sys.executable), sys.version.split()[0])
     if sys.version_info[:2] == (3, 11):
         return piece
-    reason = f"Theano needs Python 3.11 here, and this is {piece.version}: use a Python 3.11 environment"
+    reason = f"Theano needs Python 3.11 here, but this is Python {piece.version}: use a Python 3.11 environment"
     return replace(piece, reason=reason)
 
 
@@ -152,7 +158,7 @@ def _find_package(package: str, module: str) -> Piece:
     path = Path(spec.origin).parent if spec.origin else None
     try:
         return Piece(package, path, importlib.metadata.version(package))
-    except importlib.metadata.PackageNotFoundError:  # on the path, but not installed
+    except importlib.metadata.PackageNotFoundError:  # importable, but not installed by pip
         return Piece(package, path)
 
 
@@ -166,12 +172,12 @@ def _find_compiler() -> Piece:
 
 
 def _cache() -> Path:
-    """Return the folder of what is built once for all environments of a user."""
+    """Return the folder of files that all environments of a user share."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnbench"
 
 
 def _load_blas() -> None:
-    """Load OpenBLAS so that every module compiled later finds its functions."""
+    """Load OpenBLAS into the process, so that modules compiled later find its functions."""
     import scipy_openblas32
 
     folder = Path(scipy_openblas32.get_lib_dir())
@@ -179,10 +185,11 @@ def _load_blas() -> None:
 
 
 def _native_flags() -> list[str]:
-    """Return the flags of this processor, spelled out.
+    """Return g++'s flags for this processor, one flag for each feature.
 
-    Theano's own attempt fails with today's g++, and its code then runs on the oldest processor's
-    instructions. "-march=native" itself would let machines that share a home share wrong code.
+    Theano's own search for them fails with today's g++, and its code then uses no newer
+    instructions. "-march=native" has the same text on every machine, so machines that share a home
+    directory would load code compiled for another processor.
     """
     command = ["g++", "-march=native", "-E", "-v", "-", "-o", os.devnull]
     log = subprocess.run(command, input="", capture_output=True, text=True, check=True).stderr
@@ -191,10 +198,10 @@ def _native_flags() -> list[str]:
 
 
 def _include_folder(flags: list[str]) -> Path:
-    """Return a folder with our headers, the main one precompiled for these flags.
+    """Return a folder with our headers and the main header precompiled for these flags.
 
-    It lies in the user's cache, where it is the same for every environment: Theano makes compiler
-    flags part of its cache's keys.
+    The folder is in the user's cache, so every environment uses the same path. Theano's keys for
+    compiled modules contain the compiler flags, and these contain the path.
     """
     import sysconfig
 
@@ -207,25 +214,25 @@ def _include_folder(flags: list[str]) -> Path:
     cache = _cache()
     folder = cache / f"include-{digest}"
     if folder.is_dir():
-        if cut_off.is_as_made(folder):
+        if cut_off.has_recorded_sizes(folder):
             return folder
         shutil.rmtree(folder, ignore_errors=True)
     cache.mkdir(parents=True, exist_ok=True)
-    # Made aside and renamed into place: another process sees all of it or nothing.
-    with tempfile.TemporaryDirectory(dir=cache) as aside:
-        made = Path(aside) / "made"
-        made.mkdir()
+    # The folder is filled under a temporary name and then renamed, so no process sees it half filled.
+    with tempfile.TemporaryDirectory(dir=cache) as temporary:
+        fresh = Path(temporary) / "fresh"
+        fresh.mkdir()
         for source in sources:
-            shutil.copy(source, made)
-        includes = [f"-I{made}", f"-I{sysconfig.get_paths()['include']}", f"-I{numpy.get_include()}"]
-        # The same flags as Theano's, or g++ passes the precompiled header over.
-        theanos = ["-g", "-m64", "-fPIC", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
-        header = made / _HEADER
-        command = ["g++", "-x", "c++-header", *flags, *theanos, *includes, str(header), "-o", f"{header}.gch"]
+            shutil.copy(source, fresh)
+        includes = [f"-I{fresh}", f"-I{sysconfig.get_paths()['include']}", f"-I{numpy.get_include()}"]
+        # g++ ignores a precompiled header without a warning if its flags differ from Theano's.
+        theano_flags = ["-g", "-m64", "-fPIC", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
+        header = fresh / _HEADER
+        command = ["g++", "-x", "c++-header", *flags, *theano_flags, *includes, str(header), "-o", f"{header}.gch"]
         subprocess.run(command, check=True)
-        cut_off.note_sizes(made)
+        cut_off.record_sizes(fresh)
         try:
-            made.rename(folder)
+            fresh.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
@@ -234,9 +241,9 @@ def _include_folder(flags: list[str]) -> Path:
 
 @contextlib.contextmanager
 def _settings(defaults: dict[str, str], cxxflags: list[str]) -> Iterator[None]:
-    """Show Theano our settings, below the user's own, in the environment that it reads when imported.
+    """Pass our settings to Theano through the environment. The user's own settings override them.
 
-    The environment is as it was afterwards: a child process finds the user's settings, not ours.
+    The environment is restored afterwards, so child processes see the user's settings only.
     """
     settings = configparser.RawConfigParser()
     for key, value in {**defaults, "gcc.cxxflags": " ".join(cxxflags)}.items():
@@ -244,7 +251,7 @@ def _settings(defaults: dict[str, str], cxxflags: list[str]) -> Iterator[None]:
         settings.read_dict({section or "global": {option: value}})
     flags = os.environ.get("THEANO_FLAGS")
     if (users := _users_setting("gcc.cxxflags")) is not None:
-        # The user's compiler flags are added to ours, not put in their place: Theano needs both.
+        # A user's flags would replace ours. Theano can't compile without ours, so both are passed.
         flags = ",".join(filter(None, [flags, f'gcc.cxxflags="{" ".join([*cxxflags, users])}"']))
     before = dict(os.environ)
     with tempfile.NamedTemporaryFile("w", prefix="theanorc-") as file:
@@ -265,7 +272,7 @@ def _users_files() -> list[str]:
 
 
 def _users_setting(key: str) -> str | None:
-    """Return what the user's THEANO_FLAGS, or else .theanorc, say of a setting."""
+    """Return the user's value of a setting, from THEANO_FLAGS or else from .theanorc, or None."""
     splitter = shlex.shlex(os.environ.get("THEANO_FLAGS", ""), posix=True)
     splitter.whitespace, splitter.whitespace_split = ",", True
     for pair in reversed(list(splitter)):
@@ -279,30 +286,33 @@ def _users_setting(key: str) -> str | None:
 
 
 def _check_users_settings(device: str) -> None:
-    """Raise Unavailable where the user's settings name another device, or can't be read, which Theano may pass over."""
+    """Raise Unavailable if the user's settings can't be read or name another device. Theano may ignore both."""
     for name in filter(None, os.environ.get("THEANORC", "").split(os.pathsep)):
         if not os.path.isfile(os.path.expanduser(name)):
-            raise Unavailable(f"{name}, which THEANORC names, is no file")
+            raise Unavailable(f"THEANORC names {name}, which is not a file: correct THEANORC")
     try:
-        asked = _users_setting("device") or device
+        requested = _users_setting("device") or device
     except (ValueError, configparser.Error) as problem:
         raise Unavailable(f"THEANO_FLAGS or .theanorc can't be read: {_first_line(problem)}") from problem
-    if not asked.startswith(device):
-        raise Unavailable(f"Theano's flag device is {asked!r}, and {device} was asked for")
+    if not requested.startswith(device):
+        raise Unavailable(
+            f"Theano's flag device is {requested!r}, but rnnbench needs {device}: "
+            "remove it from THEANO_FLAGS or .theanorc"
+        )
 
 
 def _first_line(problem: Exception) -> str:
     return str(problem).partition("\n")[0][:300]
 
 
-def _check(theano: ModuleType) -> None:
-    """Raise Unavailable if Theano would run, but not at its speed."""
+def _check_speed_settings(theano: ModuleType) -> None:
+    """Raise Unavailable if Theano's settings would make it slow."""
     config = theano.config
     if not config.cxx:
         raise Unavailable("Theano's flag cxx is empty: without a C++ compiler it runs Python code")
     if not config.blas.ldflags:
-        raise Unavailable("Theano's flag blas.ldflags is empty: without a BLAS its products are slow")
-    for name, allowed in _ESSENTIAL.items():
+        raise Unavailable("Theano's flag blas.ldflags is empty: without a BLAS its matrix products are slow")
+    for name, allowed in _REQUIRED_SETTINGS.items():
         if getattr(config, name) not in allowed:
             raise Unavailable(f"Theano's flag {name} is {getattr(config, name)!r}: it must be {' or '.join(allowed)}")
     try:

@@ -1,4 +1,7 @@
-"""Makes Theano find again what it compiled: without this it compiles a dozen modules in every process."""
+"""Make Theano find the modules that an earlier process compiled.
+
+Theano's own keys for some modules differ from process to process, so each process would compile these again.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ _key_of_theano = CLinker.cmodule_key
 
 
 def repair() -> None:
-    """Give every module a key that holds from one process to the next."""
+    """Make Theano give each module the same key in every process."""
     COp.c_code_cache_version = _code_version
     CLinker.cmodule_key = _module_key
 
 
 def _code_version(op: Any) -> tuple[Any, ...]:
-    """Return a version from an operation's code; Theano's uses hash(), which differs in each process."""
+    """Return a version computed from an operation's code. Theano's uses hash(), which differs in each process."""
     version: tuple[Any, ...] = (zlib.crc32("\0".join(op.func_codes).encode()),)
     if hasattr(op, "params_type"):
         version += (op.params_type.c_code_cache_version(),)
@@ -26,7 +29,11 @@ def _code_version(op: Any) -> tuple[Any, ...]:
 
 
 def _module_key(linker: Any) -> tuple[tuple[Any, ...], Any]:
-    """Return (version, signature); Theano takes an operation without properties for one without a version."""
+    """Return (version, signature) of a module.
+
+    Theano's own function returns an empty version if an operation has no properties, and such a
+    module isn't cached between processes. This function then asks each operation.
+    """
     version, signature = _key_of_theano(linker)
     if not version:
         nodes = linker.fgraph.toposort()
@@ -39,7 +46,9 @@ def _module_key(linker: Any) -> tuple[tuple[Any, ...], Any]:
 
 
 def _node_version(node: Any) -> Any:
-    """Return an operation's version; Theano's that reads cuDNN's has none, but flags name the path of ours."""
-    if type(node.op).__name__ == "DnnVersion":  # by its name: its module compiles it while it is imported
+    """Return an operation's version."""
+    # DnnVersion has none. It needs none, because the compiler flags in the key name the path of our
+    # cuDNN folder. It is matched by name, since its module compiles it during the import.
+    if type(node.op).__name__ == "DnnVersion":
         return (1,)
     return node.op.c_code_cache_version_apply(node)

@@ -1,7 +1,7 @@
-"""Finds CUDA, cuDNN and pygpu where a user has them, and sets Theano up to use them.
+"""Find CUDA, cuDNN and pygpu on this machine, and set Theano up to use them.
 
-`find()` says what is here, `prepare()` loads the libraries and returns Theano's flags, and
-`synchronize()` waits for the whole device.
+`find()` returns the pieces found and missing, `prepare()` loads the libraries and returns Theano's
+flags, and `synchronize()` waits for the GPU.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from rnnbench.network.contract import Unavailable
 from rnnbench.theano_runtime import pieces
 from rnnbench.theano_runtime.pieces import Piece
 
-VARIABLE = "RNNBENCH_CUDA"  # a site-packages folder, an interpreter's prefix or a toolkit
+VARIABLE = "RNNBENCH_CUDA"  # names a site-packages folder, an interpreter's prefix or a CUDA toolkit
 HEADERS = Path(__file__).parent / "include" / "cuda"
 DEBIAN_PYTHON = Path("/usr/lib/python3/dist-packages")
 DEBIAN_LIBRARIES = f"lib/{sysconfig.get_config_var('MULTIARCH') or 'x86_64-linux-gnu'}"
 INSTALL_PYGPU = "apt-get install libgpuarray-dev python3-pygpu"
-COMPILERS_OWN = (Path("/usr/include"), Path("/usr/local/include"), Path("/usr/lib"), Path("/usr/local/lib"))
+COMPILER_FOLDERS = (Path("/usr/include"), Path("/usr/local/include"), Path("/usr/lib"), Path("/usr/local/lib"))
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
-# What PyPI calls the pieces, for each major version of CUDA.
+# The names of the pieces on PyPI, for each major version of CUDA.
 WHEELS = {
     12: {
         "nvrtc": "nvidia-cuda-nvrtc-cu12",
@@ -57,17 +57,17 @@ WHEELS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Folders of libraries and headers that were installed together."""
+    """The folders of libraries and headers from one installation."""
 
     libraries: tuple[Path, ...]
     includes: tuple[Path, ...]
 
     def newest(self, name: str) -> Path | None:
-        """The newest lib<name>.so[.version] here, if there is one."""
+        """Return the path of the newest lib<name>.so[.version] in these folders, or None."""
         pattern = re.compile(rf"lib{re.escape(name)}\.so((?:\.\d+)*)")
         found = []
         for folder in self.libraries:
-            for file in _entries(folder):
+            for file in _list_folder(folder):
                 match = pattern.fullmatch(file.name)
                 if match and file.is_file():
                     version = tuple(int(part) for part in match[1].split(".") if part)
@@ -75,50 +75,54 @@ class Place:
         return max(found)[1] if found else None
 
     def include(self, header: str) -> Path | None:
-        """The first folder here that holds a header."""
+        """Return the first of these folders that has a header, or None."""
         return next((folder for folder in self.includes if (folder / header).is_file()), None)
 
 
 def find() -> tuple[Piece, ...]:
-    """All the pieces, in the order in which they are needed: found ones and missing ones."""
-    asked = os.environ.get(VARIABLE)
-    return _find(asked and os.path.expanduser(asked), os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"))
+    """Return all the pieces, found and missing, in the order in which Theano needs them."""
+    user_folder = os.environ.get(VARIABLE)
+    if user_folder:
+        user_folder = os.path.expanduser(user_folder)
+    return _find(user_folder, os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"))
 
 
 def prepare(cache: Path) -> dict[str, str]:
     """Load CUDA's libraries and pygpu, and return the Theano flags for them.
 
-    `cache` is a folder for what is built once: the names that libgpuarray and the linker want.
+    `cache` is a folder that keeps the files made for libgpuarray and the linker. Raises Unavailable
+    if a piece is missing or can't be used.
     """
     if reason := pieces.problem(find()):
         raise Unavailable(reason)
     found = {piece.name: piece for piece in find()}
-    folder = _named_folder(cache, found)
+    folder = _alias_folder(cache, found)
     for name in ("driver", "nvrtc", "cublas", "cudnn", "libgpuarray"):
         ctypes.CDLL(str(found[name].path))
     for stub in STUBS:
         ctypes.CDLL(str(folder / "lib" / stub))
     _import_pygpu(found["pygpu"])
-    # Through the environment, because Theano's flags have room for only two folders and split theirs at
-    # spaces. It must last: Theano compiles as long as the process lives.
-    _extend("CPLUS_INCLUDE_PATH", [*found["headers"].includes, *found["libgpuarray"].includes])
-    _extend("LIBRARY_PATH", [_path(found["libgpuarray"]).parent])
-    places = {"include": "include", "library": "lib", "bin": "lib"}  # the header is ours, before the real one
+    # Theano's flags take only two folders and split their paths at spaces, so the environment passes
+    # these. It stays changed, because Theano compiles until the process ends.
+    _prepend("CPLUS_INCLUDE_PATH", [*found["headers"].includes, *found["libgpuarray"].includes])
+    _prepend("LIBRARY_PATH", [_path(found["libgpuarray"]).parent])
+    places = {"include": "include", "library": "lib", "bin": "lib"}  # "include" has our cudnn.h
     return {
-        "dnn.enabled": "no_check",  # or Theano compiles a program in each process, to see that it can
+        "dnn.enabled": "no_check",  # otherwise Theano compiles a test program in each process
         "cuda.include_path": str(found["cudnn"].includes[0]),
         **{f"dnn.{kind}_path": str(folder / place) for kind, place in places.items()},
     }
 
 
 def synchronize() -> None:
-    """Wait for all work on Theano's GPU, whichever stream it runs on.
+    """Wait for all work on Theano's GPU, on every stream.
 
-    `GpuArray.sync()` waits for libgpuarray's stream only, and cuDNN uses another one.
+    `GpuArray.sync()` waits for libgpuarray's stream only, and cuDNN uses another stream. Raises
+    RuntimeError if the driver reports a failure.
     """
     driver = gpu.driver()
     assert driver is not None
-    # Theano's default context is the one that every network runs in.
+    # Every network runs in Theano's default context.
     with importlib.import_module("theano.gpuarray.type").get_context(None):
         status = driver.cuCtxSynchronize()
     if status != 0:
@@ -129,44 +133,44 @@ def synchronize() -> None:
 
 
 @functools.cache
-def _find(asked: str | None, *toolkits: str | None) -> tuple[Piece, ...]:
-    """`find` for one state of the environment."""
+def _find(user_folder: str | None, *toolkits: str | None) -> tuple[Piece, ...]:
+    """Find the pieces for these values of the environment's variables."""
     driver = find_driver()
-    places = list(_places(asked, toolkits))
+    places = list(_places(user_folder, toolkits))
     major = driver.cuda if driver.cuda in WHEELS else max(WHEELS)
     found = [find_nvrtc(places), find_cublas(places), find_headers(places), find_cudnn(places)]
     every = [driver]
-    if asked and not Path(asked).is_dir():
-        every.append(Piece(VARIABLE, reason=f"{asked}, which {VARIABLE} names, is no folder"))
+    if user_folder and not Path(user_folder).is_dir():
+        every.append(Piece(VARIABLE, reason=f"{VARIABLE} names {user_folder}, which is not a folder"))
     for piece in found:
         if piece.reason is None:
-            piece = _fitting(piece, driver, found[1])
+            piece = _check_cuda_version(piece, driver, found[1])
         if piece.reason is not None:
-            install = f"{_pip(asked)} install {WHEELS[major][piece.name]}"
+            install = f"{_pip(user_folder)} install {WHEELS[major][piece.name]}"
             piece = replace(piece, install=install)
         every.append(piece)
     return (*every, find_libgpuarray(), find_pygpu())
 
 
-def _fitting(piece: Piece, driver: Piece, cublas: Piece) -> Piece:
-    """The piece, or the reason why it doesn't go with the driver or with cuBLAS."""
+def _check_cuda_version(piece: Piece, driver: Piece, cublas: Piece) -> Piece:
+    """Return the piece, with a reason if its CUDA version doesn't match the driver's or cuBLAS's."""
     reason = None
     if piece.cuda and driver.cuda and piece.cuda > driver.cuda:
-        reason = f"{piece.path} is for CUDA {piece.cuda}, the driver runs CUDA {driver.cuda}"
+        reason = f"{piece.path} is for CUDA {piece.cuda}, but the driver runs only CUDA {driver.cuda}"
     elif piece.name == "cudnn" and piece.cuda and cublas.cuda and piece.cuda != cublas.cuda:
-        reason = f"{piece.path} is for CUDA {piece.cuda}, {cublas.path} for CUDA {cublas.cuda}"
+        reason = f"{piece.path} is for CUDA {piece.cuda}, but {cublas.path} is for CUDA {cublas.cuda}"
     return replace(piece, reason=reason)
 
 
 def find_driver() -> Piece:
-    """The NVIDIA driver, if it has a device to drive."""
+    """Return the NVIDIA driver as a piece. It can't be used if it finds no GPU."""
     driver = gpu.driver()
     if driver is None:
         return Piece("driver", reason="no NVIDIA driver: libcuda.so.1 was not found")
     number = ctypes.c_int()
     status = driver.cuDriverGetVersion(ctypes.byref(number))
     path = _path_of(driver.cuDriverGetVersion)
-    version = f"CUDA {_dotted(number.value)}" if status == 0 else None
+    version = f"CUDA {_version_text(number.value)}" if status == 0 else None
     release = _first_match(Path("/sys/module/nvidia/version"), r"[\d.]+")
     if version and release:
         version = f"{release}, {version}"
@@ -174,7 +178,7 @@ def find_driver() -> Piece:
     count = ctypes.c_int()
     status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if status == NO_DEVICE or (status == 0 and count.value == 0):
-        return replace(piece, reason="the NVIDIA driver is here, but no device")
+        return replace(piece, reason="the NVIDIA driver is installed, but it finds no GPU")
     if status != 0:
         why = f"the NVIDIA driver doesn't start: {gpu.error(driver, status)}"
         return replace(piece, reason=why)
@@ -182,7 +186,7 @@ def find_driver() -> Piece:
 
 
 def find_nvrtc(places: Iterable[Place]) -> Piece:
-    """NVRTC, with which libgpuarray compiles its kernels."""
+    """Return NVRTC as a piece. libgpuarray compiles its kernels with it."""
 
     def version(library: ctypes.CDLL) -> tuple[str, int]:
         major, minor = ctypes.c_int(), ctypes.c_int()
@@ -194,11 +198,11 @@ def find_nvrtc(places: Iterable[Place]) -> Piece:
 
 
 def find_cublas(places: Iterable[Place]) -> Piece:
-    """cuBLAS, which multiplies libgpuarray's matrices."""
+    """Return cuBLAS as a piece. libgpuarray multiplies matrices with it."""
 
     def version(library: ctypes.CDLL) -> tuple[str, int]:
         parts = []
-        for part in range(3):  # major, minor, patch: cublasGetProperty needs no device
+        for part in range(3):  # major, minor and patch version; cublasGetProperty needs no GPU
             value = ctypes.c_int()
             if library.cublasGetProperty(part, ctypes.byref(value)) != 0:
                 raise OSError("cublasGetProperty failed")
@@ -209,7 +213,7 @@ def find_cublas(places: Iterable[Place]) -> Piece:
 
 
 def find_headers(places: Iterable[Place]) -> Piece:
-    """CUDA's headers, which cudnn.h includes: PyPI spreads them over two wheels."""
+    """Return CUDA's headers as a piece. cudnn.h includes them, and PyPI has them in two wheels."""
     needed = ("cuda_runtime_api.h", "crt/host_defines.h")
     reason = "CUDA's headers were not found"
     for place in places:
@@ -219,14 +223,14 @@ def find_headers(places: Iterable[Place]) -> Piece:
         if found and not absent:
             number = _first_match(found[0] / needed[0], r"#define\s+CUDART_VERSION\s+(\d+)")
             major = int(number) // 1000 if number else None
-            return Piece("headers", found[0], number and _dotted(int(number)), found, major)
+            return Piece("headers", found[0], number and _version_text(int(number)), found, major)
         if found:
             reason = f"{found[0]} has CUDA's headers but not {absent[0]}"
     return Piece("headers", reason=reason)
 
 
 def find_cudnn(places: Iterable[Place]) -> Piece:
-    """cuDNN: a library that can be loaded, and the header of the same version beside it."""
+    """Return cuDNN as a piece: a library that can be loaded, and its header of the same version."""
 
     def version(library: ctypes.CDLL) -> tuple[str, int]:
         library.cudnnGetCudartVersion.restype = ctypes.c_size_t
@@ -244,10 +248,10 @@ def find_cudnn(places: Iterable[Place]) -> Piece:
             text = (include / "cudnn_version.h").read_text(errors="replace")
             parts = re.findall(r"#define\s+CUDNN_(?:MAJOR|MINOR|PATCHLEVEL)\s+(\d+)", text)
             if ".".join(parts) != piece.version:
-                why = f"{include} is of cuDNN {'.'.join(parts)}, {piece.path} of {piece.version}"
+                why = f"{include} has the headers of cuDNN {'.'.join(parts)}, but {piece.path} is cuDNN {piece.version}"
                 piece = Piece("cudnn", reason=why)
             elif int(parts[0]) < 8:
-                piece = Piece("cudnn", reason=f"{piece.path} is older than cuDNN 8")
+                piece = Piece("cudnn", reason=f"{piece.path} is older than cuDNN 8, and rnnbench needs cuDNN 8 or 9")
             else:
                 return replace(piece, includes=(include,))
         reason = reason or piece.reason
@@ -255,13 +259,13 @@ def find_cudnn(places: Iterable[Place]) -> Piece:
 
 
 def find_libgpuarray() -> Piece:
-    """libgpuarray, with the headers that Theano compiles against."""
+    """Return libgpuarray as a piece, with the headers that Theano's C++ code includes."""
     prefixes = [Path(sys.prefix), Path(sys.base_prefix), Path("/usr/local"), Path("/usr")]
     names = ("lib", DEBIAN_LIBRARIES)
-    libraries = [*_listed("LIBRARY_PATH"), *(root / name for root in prefixes for name in names)]
-    includes = [*_listed("CPATH"), *(root / "include" for root in prefixes)]
+    libraries = [*_folders_in("LIBRARY_PATH"), *(root / name for root in prefixes for name in names)]
+    includes = [*_folders_in("CPATH"), *(root / "include" for root in prefixes)]
     include = Place((), tuple(includes)).include("gpuarray/array.h")
-    files = (folder / "libgpuarray.so" for folder in libraries)  # the linker's name for it
+    files = (folder / "libgpuarray.so" for folder in libraries)  # the linker looks for this name
     linkable = next((file for file in files if file.is_file()), None)
     if include is None or linkable is None:
         missing = "libgpuarray.so" if linkable is None else "gpuarray/array.h"
@@ -275,7 +279,7 @@ def find_libgpuarray() -> Piece:
 
 
 def find_pygpu() -> Piece:
-    """pygpu, of this interpreter or from Debian, built for this version of Python."""
+    """Return pygpu as a piece: this interpreter's or Debian's, if it is built for this version of Python."""
     spec = importlib.util.find_spec("pygpu")
     package = Path(spec.origin).parent if spec and spec.origin else DEBIAN_PYTHON / "pygpu"
     if not package.is_dir():
@@ -286,13 +290,13 @@ def find_pygpu() -> Piece:
         return Piece("pygpu", package, reason=f"{package} is not built for {python}")
     if importlib.util.find_spec("mako") is None:
         command = f"{sys.executable} -m pip install mako"
-        return Piece("pygpu", package, reason="pygpu needs mako, not found here", install=command)
+        return Piece("pygpu", package, reason="pygpu needs the package mako, which was not found", install=command)
     version = _first_match(package / "_version.py", r'"version": "([^"]+)"')
     return Piece("pygpu", package, version, (package,))
 
 
 def _find_library(name: str, places: Iterable[Place], version: Callable[[ctypes.CDLL], tuple[str, int]]) -> Piece:
-    """The first library of this name that loads and tells its version."""
+    """Return the first library of this name that loads and reports its version, or the reason why none does."""
     broken = None
     for place in places:
         path = place.newest(name)
@@ -307,10 +311,10 @@ def _find_library(name: str, places: Iterable[Place], version: Callable[[ctypes.
     return broken or Piece(name, reason=f"lib{name} was not found")
 
 
-def _places(asked: str | None, toolkits: Iterable[str | None]) -> Iterator[Place]:
-    """Where CUDA may be, the user's own wish first."""
-    if asked:
-        root = Path(asked)
+def _places(user_folder: str | None, toolkits: Iterable[str | None]) -> Iterator[Place]:
+    """Yield the places to search for CUDA, the user's folder first."""
+    if user_folder:
+        root = Path(user_folder)
         for folder in (root, *sorted(root.glob("lib*/python3*/site-packages"))):
             yield _wheels(folder)
         yield _prefix(root)
@@ -319,19 +323,19 @@ def _places(asked: str | None, toolkits: Iterable[str | None]) -> Iterator[Place
     for toolkit in filter(None, toolkits):
         yield _prefix(Path(toolkit))
     local = Path("/usr/local")
-    versions = sorted(local.glob("cuda-*"), key=_numbers, reverse=True)
+    versions = sorted(local.glob("cuda-*"), key=_version_numbers, reverse=True)
     for root in (local / "cuda", *versions, local, Path("/usr")):
         yield _prefix(root)
 
 
 def _wheels(packages: Path) -> Place:
-    """PyPI's CUDA wheels in a site-packages folder."""
+    """Return the place of PyPI's CUDA wheels in a site-packages folder."""
     nvidia = packages / "nvidia"
     return Place(tuple(sorted(nvidia.glob("*/lib"))), tuple(sorted(nvidia.glob("*/include"))))
 
 
 def _prefix(root: Path) -> Place:
-    """A toolkit, or a system's folders."""
+    """Return the place of a CUDA toolkit, or of the system's folders, under a prefix."""
     target = root / "targets" / "x86_64-linux"
     libraries = (root / "lib64", root / DEBIAN_LIBRARIES, root / "lib", target / "lib")
     multiarch = root / "include" / Path(DEBIAN_LIBRARIES).name
@@ -340,13 +344,15 @@ def _prefix(root: Path) -> Place:
 
 # Preparing
 
+# The library names that libgpuarray opens, and the piece that each stands for.
 STUBS = {"libcuda.so": "driver", "libnvrtc.so": "nvrtc", "libcublas.so": "cublas"}
 
 
-def _named_folder(cache: Path, found: dict[str, Piece]) -> Path:
-    """A folder of the names that libgpuarray and the linker want, made on first use.
+def _alias_folder(cache: Path, found: dict[str, Piece]) -> Path:
+    """Return a folder with our cudnn.h and with the libraries under the names that libgpuarray and the linker use.
 
-    Its own name tells its content, and Theano compiles anew when that changes.
+    The first call makes the folder. Its name contains a hash of its content, so Theano compiles
+    again when the content changes.
     """
     header = (HEADERS / "cudnn.h").read_bytes()
     paths = "\n".join(f"{piece.path} {piece.version}" for piece in found.values())
@@ -369,24 +375,25 @@ def _named_folder(cache: Path, found: dict[str, Piece]) -> Path:
 
 
 def _build_stub(stub: Path, library: Path) -> None:
-    """A library that is nothing but another name for a real one.
+    """Build a library that only gives a real library another name.
 
-    libgpuarray opens its libraries by names without a version. The loader takes one that is
-    loaded already if its soname is that name; looking a function up in it finds the real one.
+    libgpuarray opens libraries by names without a version. The loader returns an already loaded
+    library whose soname is that name. Looking up a function in the stub finds the real function,
+    because the stub is linked to the real library. Raises Unavailable if it can't be built.
     """
     command = ["g++", "-shared", "-x", "c", os.devnull, "-x", "none", "-o", str(stub)]
     command += [f"-Wl,-soname,{stub.name}", "-Wl,--no-as-needed,--allow-shlib-undefined"]
     try:
         subprocess.run([*command, str(library)], check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise Unavailable("g++ was not found; Theano compiles with it") from error
+        raise Unavailable("g++ was not found: install g++, because Theano compiles with it") from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip() or "g++ failed"
         raise Unavailable(f"{library} can't be linked: {lines.splitlines()[-1]}") from error
 
 
 def _import_pygpu(piece: Piece) -> None:
-    """Imports pygpu, also from Debian's folder, of which nothing else is wanted."""
+    """Import pygpu by its path. Debian's folder must not join sys.path, because it has other packages too."""
     if "pygpu" in sys.modules:
         return
     package = piece.includes[0]
@@ -404,20 +411,21 @@ def _import_pygpu(piece: Piece) -> None:
         raise Unavailable(f"{package} can't be imported: {error}") from error
 
 
-def _extend(variable: str, folders: Iterable[Path]) -> None:
-    """Put folders before those that a path variable of the environment holds."""
-    held = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
-    # The compiler's own folders stay where they are: moved to the front they hide C++'s headers from C's.
-    wanted = [str(folder) for folder in folders if folder.resolve() not in COMPILERS_OWN]
-    if wanted:
-        os.environ[variable] = os.pathsep.join(dict.fromkeys([*wanted, *held]))
+def _prepend(variable: str, folders: Iterable[Path]) -> None:
+    """Put folders in front of the folders that a path variable of the environment lists."""
+    listed = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
+    # These folders must keep their place in the compiler's search order. In front of C++'s own folders they break
+    # its headers: <cstdlib> then finds no stdlib.h.
+    added = [str(folder) for folder in folders if folder.resolve() not in COMPILER_FOLDERS]
+    if added:
+        os.environ[variable] = os.pathsep.join(dict.fromkeys([*added, *listed]))
 
 
-# Small things
+# Helpers
 
 
 class _SymbolInfo(ctypes.Structure):
-    """What `dladdr` tells about a function: `Dl_info` in C."""
+    """The result of `dladdr` for a function: `Dl_info` in C."""
 
     _fields_ = [
         ("file", ctypes.c_char_p),
@@ -428,7 +436,7 @@ class _SymbolInfo(ctypes.Structure):
 
 
 def _path_of(function: Any) -> Path | None:
-    """The file of the library that a function was loaded from."""
+    """Return the path of the library that a function was loaded from, or None."""
     info = _SymbolInfo()
     address = ctypes.cast(function, ctypes.c_void_p)
     if ctypes.CDLL(None).dladdr(address, ctypes.byref(info)) == 0 or not info.file:
@@ -437,33 +445,33 @@ def _path_of(function: Any) -> Path | None:
 
 
 def _path(piece: Piece) -> Path:
-    """Return where a piece is that was found."""
+    """Return the path of a piece that was found."""
     assert piece.path is not None
     return piece.path
 
 
-def _pip(asked: str | None) -> str:
-    """The pip that installs where the user asked to look."""
-    if asked and (python := Path(asked) / "bin" / "python").exists():
+def _pip(user_folder: str | None) -> str:
+    """Return the command of the pip that installs into the user's folder, or else of this interpreter's pip."""
+    if user_folder and (python := Path(user_folder) / "bin" / "python").exists():
         return f"{python} -m pip"
     return f"{sys.executable} -m pip"
 
 
-def _entries(folder: Path) -> list[Path]:
-    """The files of a folder; none if it can't be read."""
+def _list_folder(folder: Path) -> list[Path]:
+    """Return the files in a folder, sorted. A folder that can't be read has none."""
     try:
         return sorted(folder.iterdir())
     except OSError:
         return []
 
 
-def _listed(variable: str) -> Iterator[Path]:
-    """The folders that a path variable of the environment holds."""
+def _folders_in(variable: str) -> Iterator[Path]:
+    """Return the folders that a path variable of the environment lists."""
     return (Path(part) for part in os.environ.get(variable, "").split(os.pathsep) if part)
 
 
 def _first_match(file: Path, pattern: str) -> str | None:
-    """The first match of a pattern, or of its group, in a text file that may be missing."""
+    """Return the first match of a pattern, or of its last group, in a text file. None if the file is missing."""
     try:
         match = re.search(pattern, file.read_text(errors="replace"))
     except OSError:
@@ -471,11 +479,11 @@ def _first_match(file: Path, pattern: str) -> str | None:
     return match[match.re.groups] if match else None
 
 
-def _numbers(path: Path) -> list[int]:
-    """The numbers in a name, to sort versions by."""
+def _version_numbers(path: Path) -> list[int]:
+    """Return the numbers in a path's last part, to sort folders by version."""
     return [int(part) for part in re.findall(r"\d+", path.name)]
 
 
-def _dotted(number: int) -> str:
-    """CUDA's version number as people write it: 13000 is 13.0."""
+def _version_text(number: int) -> str:
+    """Return CUDA's version number in its usual form, such as 13.0 for 13000."""
     return f"{number // 1000}.{number % 1000 // 10}"

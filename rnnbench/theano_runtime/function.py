@@ -1,4 +1,7 @@
-"""Compiles a network's graph. Imports Theano: import it after `theano_runtime.prepare()`."""
+"""Compile a network's graph.
+
+This module imports Theano, so import it after `theano_runtime.prepare()`.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,30 @@ from typing import Any
 
 import theano
 
-# Merging symbolic slices of slices into one gives dozens of small operations on sizes, which take
-# longer to rewrite and compile than the whole network; the slices are views and cost nothing.
-_NEVER = ("local_subtensor_merge",)
+# This rewrite merges symbolic slices of slices into dozens of small operations on sizes. They take
+# longer to compile than the whole network, and save nothing, because the slices are views.
+_EXCLUDED_REWRITES = ("local_subtensor_merge",)
 
 
 def compiled(output: Any, device: str, without: Iterable[str] = ()) -> Callable[[], Any]:
-    """Return a function that computes a variable, or a list of them, into memory that its next call writes again.
+    """Return a function that computes a variable or a list of variables.
 
-    On a GPU the results stay there. `without` names rewrites of Theano that are left out.
+    Each call overwrites the results of the call before. On a GPU the results stay there.
+    `without` names Theano's rewrites to leave out.
     """
 
     def result(variable: Any) -> Any:
         return theano.Out(variable.transfer(None) if device == "cuda" else variable, borrow=True)
 
-    results = [result(each) for each in output] if isinstance(output, list) else result(output)
-    mode = theano.compile.get_default_mode().excluding(*_NEVER, *without)
-    # Theano makes a million objects, most of which live on. Looking for garbage among them takes a
-    # third of the time, and half a second when the process ends.
-    collecting = gc.isenabled()
+    results = [result(variable) for variable in output] if isinstance(output, list) else result(output)
+    mode = theano.compile.get_default_mode().excluding(*_EXCLUDED_REWRITES, *without)
+    # Theano makes very many objects that stay alive. Searching them for garbage slows down compiling
+    # and the end of the process. docs/method.md has the figures.
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         return theano.function([], results, mode=mode)
     finally:
         gc.freeze()
-        if collecting:
+        if was_enabled:
             gc.enable()

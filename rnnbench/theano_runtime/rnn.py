@@ -1,6 +1,6 @@
-"""Theano's cuDNN network with a math type and an algorithm of one's own choice.
+"""Theano's cuDNN network with a choice of math type and algorithm.
 
-Imports Theano: import it after `theano_runtime.prepare()`.
+This module imports Theano, so import it after `theano_runtime.prepare()`.
 """
 
 from __future__ import annotations
@@ -11,26 +11,27 @@ from theano.gpuarray import dnn
 from theano.gpuarray.type import GpuContextType
 
 STANDARD = "CUDNN_RNN_ALGO_STANDARD"
-STRICT = "CUDNN_FMA_MATH"  # float32 products are float32
-TF32 = "CUDNN_DEFAULT_MATH"  # float32 products may use TF32 where the device has it
+STRICT = "CUDNN_FMA_MATH"  # products of float32 stay in float32
+TF32 = "CUDNN_DEFAULT_MATH"  # products of float32 may use TF32 if the device has it
 
-# Theano's C code for these handles float16; only the mark that says so is missing.
+# Theano's C code for these operations handles float16, but Theano doesn't set the flag that says so.
 for _op in (dnn.GpuDnnRNNOp, dnn.GpuDnnRNNGradInputs, dnn.GpuDnnRNNGradWeights):
     _op._f16_ok = True
 
-# Theano compiles this in every process, since its key would hold a GPU's context; the code takes that as an argument.
-GpuContextType.Constant = CDataTypeConstant  # whose key holds no value
+# Theano compiles the dropout descriptor again in every process, because its key contains the GPU's context. The code
+# receives the context as an argument, so the key needn't contain it: a CDataTypeConstant's key holds no value.
+GpuContextType.Constant = CDataTypeConstant
 dnn._DropoutDescriptor.c_code_cache_version_apply = dnn.DnnBase.c_code_cache_version_apply
 
 
 class _Descriptor(dnn._RNNDescriptor):  # type: ignore[misc]
-    """Theano's descriptor of a network, compiled for one algorithm and one math type."""
+    """Theano's operation that makes a network's descriptor, for one algorithm and one math type."""
 
     __props__ = ("context_name", "algorithm", "math_type")
 
     @classmethod
     def get_path(cls, file: str) -> str:
-        """Theano's C files lie beside Theano's class, not beside this one."""
+        """Return a C file's path beside Theano's class. By default Theano looks beside this class."""
         return str(dnn._RNNDescriptor.get_path(file))
 
     def __init__(self, context_name: str | None, algorithm: str, math_type: str) -> None:
@@ -39,7 +40,7 @@ class _Descriptor(dnn._RNNDescriptor):  # type: ignore[misc]
         self.math_type = math_type
 
     def c_compile_args(self) -> list[str]:
-        """Theano's arguments, and the two choices that our cudnn.h reads."""
+        """Return Theano's arguments and the two macros that our cudnn.h reads."""
         return [
             *super().c_compile_args(),
             f"-DRNNBENCH_RNN_ALGORITHM={self.algorithm}",
@@ -48,9 +49,9 @@ class _Descriptor(dnn._RNNDescriptor):  # type: ignore[misc]
 
 
 class Block(dnn.RNNBlock):  # type: ignore[misc]
-    """`RNNBlock` whose algorithm and math type are chosen when it is made.
+    """Theano's `RNNBlock` with two more arguments.
 
-    The algorithm is the name of a `cudnnRNNAlgo_t`, the math type of a `cudnnMathType_t`.
+    `algorithm` is the name of a `cudnnRNNAlgo_t`, and `math_type` is the name of a `cudnnMathType_t`.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class Block(dnn.RNNBlock):  # type: ignore[misc]
     ) -> None:
         shape = (hidden_size, num_layers)
         super().__init__(dtype, *shape, rnn_mode, input_mode, direction_mode, context_name)
-        describe = _Descriptor(context_name, algorithm, math_type)
+        make_descriptor = _Descriptor(context_name, algorithm, math_type)
         modes = (input_mode, direction_mode, rnn_mode)
-        descriptor = describe(*shape, self.ddesc, *modes, dtype)
+        descriptor = make_descriptor(*shape, self.ddesc, *modes, dtype)
         unoptimised = theano.Mode(optimizer=None)
         self.desc = theano.function([], descriptor, unoptimised, profile=False)()

@@ -1,6 +1,6 @@
-"""Tells Theano that an array has the same shape on the GPU as on the host.
+"""Tell Theano that an array on the GPU has the same shape as its copy on the host.
 
-Without this the gradient of a loop copies an array to the host at each call, to ask for its sizes.
+Without this rewrite the gradient of a loop copies an array to the host at each call, only to read its shape.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from theano.gpuarray.opt import register_opt
 @register_opt("fast_compile")  # type: ignore[untyped-decorator]
 @local_optimizer([Shape_i])  # type: ignore[untyped-decorator]
 def size_without_a_copy(node: Any) -> Any:
-    """Return the size of what a copy was made from, in the place of the copy's."""
+    """Replace the size of a copy on the host by the size of the array on the GPU. Return None for other nodes."""
     copy = node.inputs[0].owner
     if copy is not None and isinstance(copy.op, HostFromGpu):
         return [node.op(copy.inputs[0])]

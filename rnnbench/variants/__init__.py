@@ -1,4 +1,4 @@
-"""The registry: which variants there are, which can run here, and how to build one."""
+"""The registry of all variants. It says which can run here, and builds them."""
 
 from __future__ import annotations
 
@@ -15,49 +15,50 @@ from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.workload import Workload
 
 DEVICES = ("cpu", "cuda")
-STRICT, TF32 = 1e-5, 2e-3  # tolerances, of products in float32 and rounded to TF32
+STRICT, TF32 = 1e-5, 2e-3  # tolerances for products in float32 and in TF32
 
 
 @dataclass(frozen=True)
 class Variant:
     """A row of the registry: one implementation.
 
-    Its file, rnnbench/variants/NAME.py, is imported when the variant is asked for. It has
-    `Network(work, device, **options)`, whose contract is network.contract.Network's. It may have
-    `unavailable(device)`, which returns None or, in one line, why the variant can't run there.
+    The registry imports the variant's file, rnnbench/variants/NAME.py, only when someone asks for
+    the variant. The file defines `Network(work, device, **options)`, which follows the contract of
+    network.contract.Network. It may define `unavailable(device)`, which returns None or one line that
+    says why the variant can't run on the device.
     """
 
     name: str
-    label: str  # what tables for other projects call it
-    description: str  # what it is, in a phrase
+    label: str  # its name in exported tables
+    description: str  # one phrase of at most 90 characters, for the docs
     devices: tuple[str, ...]
-    extra: str | None = None  # of setup.py: `pip install '.[EXTRA]'` brings what it needs; None for NumPy alone
-    modules: tuple[str, ...] = ()  # what has to be importable, beside what `unavailable` checks
-    libraries: tuple[str, ...] = ()  # the distributions whose versions are stored with its figures
-    tolerance: float = STRICT  # the largest error of outputs and of each gradient, as reference.error gives it
-    environment: str = "peers"  # the kind of asv's environments in which pip can install it
-    caches: bool = False  # whether compiled code is kept on disk, so that a second build is a shorter one
-    trains: bool = True  # whether it has gradients at all
-    has_tf32_twin: bool = False  # whether NAME_tf32 is another variant, of the same file with the option tf32
+    extra: str | None = None  # setup.py's extra that installs its packages; None if it needs only NumPy
+    modules: tuple[str, ...] = ()  # modules that it imports; `unavailable` may check more
+    libraries: tuple[str, ...] = ()  # PyPI packages; asv stores their versions with the figures
+    tolerance: float = STRICT  # the largest reference.error allowed for the outputs and each gradient
+    environment: str = "peers"  # the kind of asv environment that installs its packages
+    caches: bool = False  # whether it keeps compiled code on disk, which makes the next build shorter
+    trains: bool = True  # whether it can compute gradients
+    has_tf32_twin: bool = False  # whether the same file, with the option tf32, is also the variant NAME_tf32
     options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
-        """The module of its file; a twin in TF32 shares its sibling's."""
+        """The name of its module. A TF32 twin uses the module of its float32 variant."""
         return f"rnnbench.variants.{self.name.removesuffix('_tf32')}"
 
     @property
     def tf32(self) -> bool:
-        """Whether float32 products are rounded to TF32."""
+        """Whether it rounds the factors of its float32 products to TF32."""
         return bool(self.options.get("tf32"))
 
     def in_tf32(self) -> Variant:
-        """Return the twin whose products are rounded to TF32, which only GPUs do."""
+        """Return the twin that computes its products in TF32. It runs on GPUs only."""
         return replace(
             self,
             name=f"{self.name}_tf32",
             label=f"{self.label}, TF32",
-            description=f"{self.description}, its products rounded to TF32",
+            description=f"{self.description}; products in TF32",
             devices=("cuda",),
             tolerance=TF32,
             has_tf32_twin=False,
@@ -66,13 +67,13 @@ class Variant:
 
 
 _BOTH, _CPU, _CUDA = DEVICES, DEVICES[:1], DEVICES[1:]
-THEANO = "virtualenv"  # asv.conf.json's environment, with the NumPy that Theano wants and nobody else takes
+THEANO = "virtualenv"  # asv.conf.json's environment for Theano, which needs an older NumPy than the peers
 
 _ROWS = (
     Variant(
         "scan",
         "Theano, scan",
-        "Theano's loop",
+        "A loop over the time steps, built with theano.scan",
         _BOTH,
         extra="theano",
         libraries=("Theano",),
@@ -82,7 +83,7 @@ _ROWS = (
     Variant(
         "cudnn",
         "Theano, cuDNN",
-        "Theano's RNNBlock: cuDNN's fused network",
+        "cuDNN's fused LSTM, called through Theano's RNNBlock",
         _CUDA,
         extra="theano",
         libraries=("Theano",),
@@ -93,7 +94,7 @@ _ROWS = (
     Variant(
         "torch",
         "PyTorch",
-        "PyTorch's nn.LSTM: on a GPU, cuDNN's fused network",
+        "PyTorch's nn.LSTM, which calls cuDNN's fused LSTM on a GPU",
         _BOTH,
         extra="torch",
         modules=("torch",),
@@ -103,7 +104,7 @@ _ROWS = (
     Variant(
         "torch_loop",
         "PyTorch, loop",
-        "A Python loop over PyTorch's operations: one product for all inputs, one for each step",
+        "A Python loop over the time steps, in PyTorch operations",
         _BOTH,
         extra="torch",
         modules=("torch",),
@@ -113,7 +114,7 @@ _ROWS = (
     Variant(
         "torch_compile",
         "PyTorch, compiled loop",
-        "The loop of torch_loop, its step compiled by torch.compile",
+        "The loop of torch_loop, with its step compiled by torch.compile",
         _BOTH,
         extra="torch",
         modules=("torch",),
@@ -124,7 +125,7 @@ _ROWS = (
     Variant(
         "jax_scan",
         "JAX, scan",
-        "JAX's lax.scan under jit: one product for all inputs, one for each step",
+        "A loop over the time steps with JAX's lax.scan, compiled by XLA",
         _BOTH,
         extra="jax",
         modules=("jax", "jaxlib"),
@@ -134,7 +135,7 @@ _ROWS = (
     Variant(
         "jax_cudnn",
         "JAX, cuDNN",
-        "jax.experimental.rnn: cuDNN's fused network",
+        "cuDNN's fused LSTM, called through jax.experimental.rnn",
         _CUDA,
         extra="jax",
         modules=("jax", "jaxlib"),
@@ -144,7 +145,7 @@ _ROWS = (
     Variant(
         "flashrnn",
         "FlashRNN",
-        "FlashRNN's kernels for the steps, after one product for all inputs",
+        "FlashRNN's CUDA kernels, with the input product in PyTorch",
         _CUDA,
         extra="flashrnn",
         modules=("flashrnn", "torch"),
@@ -155,7 +156,7 @@ _ROWS = (
     Variant(
         "pytensor_scan",
         "PyTensor, scan",
-        "The loop of PyTensor, Theano's successor, compiled by Numba",
+        "A loop over the time steps in PyTensor, Theano's successor, compiled by Numba",
         _CPU,
         extra="pytensor",
         modules=("pytensor",),
@@ -165,7 +166,7 @@ _ROWS = (
     Variant(
         "keras",
         "Keras, TensorFlow",
-        "Keras' LSTM layer on TensorFlow",
+        "Keras 3's LSTM layer on TensorFlow",
         _CPU,
         extra="keras",
         modules=("keras", "tensorflow"),
@@ -174,7 +175,7 @@ _ROWS = (
     Variant(
         "onnxruntime",
         "ONNX Runtime",
-        "ONNX's LSTM in ONNX Runtime: forward alone",
+        "ONNX's LSTM operator in ONNX Runtime, forward only",
         _CPU,
         extra="onnxruntime",
         modules=("onnxruntime", "onnx"),
@@ -186,12 +187,12 @@ VARIANTS = {row.name: row for row in (*_ROWS, *(row.in_tf32() for row in _ROWS i
 
 
 def is_ours(name: str) -> bool:
-    """Return whether a variant runs in Theano, and isn't a peer to measure beside."""
+    """Return whether a variant runs in Theano, and so isn't a peer. Unknown names give False."""
     return name in VARIANTS and VARIANTS[name].environment == THEANO
 
 
 def available(device: str = "cpu") -> dict[str, str | None]:
-    """Return {variant: None, or the reason why it can't run on this device here}.
+    """Return a dict from each variant's name to None, or to the reason why it can't run on this device here.
 
     Raises ValueError for an unknown device.
     """
@@ -200,10 +201,10 @@ def available(device: str = "cpu") -> dict[str, str | None]:
 
 
 def build(name: str, work: Workload, device: str = "cpu") -> Network:
-    """Return the variant's network for a workload, on a device.
+    """Return a variant's network for a workload on a device.
 
-    Raises ValueError for an unknown variant or device and Unavailable, with the reason, for one
-    that can't run here, or not with a workload of this size.
+    Raises ValueError if the variant or the device is unknown. Raises Unavailable, with the reason,
+    if the variant can't run here or the workload is too large for this machine.
     """
     require(name, work, device)
     threads.pin()
@@ -212,18 +213,18 @@ def build(name: str, work: Workload, device: str = "cpu") -> Network:
 
 
 def require(name: str, work: Workload, device: str = "cpu") -> None:
-    """Raise what `build` would if it can be told without building; imports no framework."""
+    """Raise the errors of `build` that are known before building. Imports no framework."""
     _check("variant", name, tuple(VARIANTS))
     _check("device", device, DEVICES)
     if reason := _unavailable(name, device):
         raise Unavailable(f"{name} can't run on {device}: {reason}")
-    threads.number()  # raises where it is contradicted
+    threads.number()  # raises Unavailable if the settings contradict each other
     if reason := too_large(work, device, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise Unavailable(f"{reason}: choose smaller sizes")
 
 
 def versions(name: str) -> dict[str, str]:
-    """Return the versions of a variant's libraries that are installed here, by their names on PyPI."""
+    """Return a dict from the PyPI names of a variant's installed libraries to their versions."""
     found = {}
     for library in VARIANTS[name].libraries:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -232,13 +233,13 @@ def versions(name: str) -> dict[str, str]:
 
 
 def made_for_another(name: str, device: str) -> str | None:
-    """Return a reason in one line if the variant isn't made for the device."""
+    """Return a reason in one line if the variant doesn't support the device, else None."""
     devices = VARIANTS[name].devices
     return None if device in devices else f"it is made for {' and '.join(devices)}"
 
 
 def too_large(work: Workload, device: str, memory: float) -> str | None:
-    """Return a reason in one line if a workload can't fit into a machine with so many bytes of memory."""
+    """Return a reason in one line if a workload needs more than `memory` bytes of the CPU's memory, else None."""
     if device != "cpu" or not work.least_memory > memory:
         return None
     return (

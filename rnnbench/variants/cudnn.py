@@ -1,8 +1,8 @@
-"""cudnn: the LSTM as cuDNN's fused network, through Theano's RNNBlock.
+"""cudnn: the LSTM as cuDNN's fused network, called through Theano's RNNBlock.
 
-STANDARD algorithm and linear input, as in the published benchmark; products in strict float32, or
-with `tf32` in TF32. Theano's calls reach cuDNN through theano_runtime/include/cuda/cudnn.h, which
-starts one that comes again as a CUDA graph.
+It uses cuDNN's STANDARD algorithm and linear input, as the published benchmark does. Products are in
+strict float32, or in TF32 with the option `tf32`. Theano calls cuDNN through
+theano_runtime/include/cuda/cudnn.h, which launches repeated calls as CUDA graphs.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rnnbench.variants import cudnn_parameters
 
 
 def unavailable(device: str) -> str | None:
-    """Return None, or why cuDNN can't run on this device here, in one line."""
+    """Return None if cuDNN can run on this device here, or one line that says why not."""
     return theano_runtime.unavailable(device)
 
 
 class Network:
-    """An LSTM in cuDNN; the contract is network.contract.Network's."""
+    """An LSTM in cuDNN. It follows the contract of network.contract.Network."""
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         self._theano = theano_runtime.prepare(device)
         self._function = importlib.import_module("rnnbench.theano_runtime.function")  # imports Theano
         rnn = importlib.import_module("rnnbench.theano_runtime.rnn")
-        # Not mean(), and no scalar: Theano would copy those to the GPU at each call, to divide by them.
+        # Theano would copy the divisor of mean(), or a scalar, to the GPU at each call. This vector stays there.
         self._size = self._theano.shared(np.array([work.targets.size], FLOAT), broadcastable=(True,))
         self._sizes = [work.hidden] * (work.depth + 1)
         math_type = rnn.TF32 if tf32 else rnn.STRICT
@@ -40,7 +40,7 @@ class Network:
         flat = cudnn_parameters.flatten(work.weights)
         expected = block.get_param_size([work.batch, work.hidden])
         if expected != flat.size:
-            raise RuntimeError(f"cuDNN wants {expected} parameters, and the network has {flat.size}")
+            raise RuntimeError(f"cuDNN expects {expected} parameters, but the network has {flat.size}")
         self._weights = self._theano.shared(flat)
         self._targets = self._theano.shared(work.targets)
         zeros = self._theano.shared(np.zeros((work.depth, work.batch, work.hidden), FLOAT))

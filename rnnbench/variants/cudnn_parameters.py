@@ -1,7 +1,8 @@
-"""An LSTM's parameters as cuDNN wants them, in one flat vector, from and to the workload's weights.
+"""Convert an LSTM's weights to cuDNN's flat vector of parameters, and back.
 
-First come each layer's matrices, W's and then U's: their gates in the workload's order, each matrix
-(gates · hidden, input) by rows. Then come each layer's biases: two vectors, which cuDNN adds up.
+The vector starts with the matrices of all layers, for each layer W and then U. Each matrix is stored by
+rows as (4·hidden, inputs), with the gates in the workload's order. The biases of all layers follow. Each
+layer has two bias vectors (4·hidden), and cuDNN adds them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rnnbench.network.workload import FLOAT, GATES, Weights
 
 
 def flatten(weights: Weights) -> np.ndarray:
-    """Return the flat vector: b is the first of the two bias vectors, the second is zero."""
+    """Return the flat float32 vector. Each layer's b is its first bias vector, and its second is zero."""
     parts = [layer[name].T for layer in weights for name in ("W", "U")]
     for layer in weights:
         parts += [layer["b"], np.zeros_like(layer["b"])]
@@ -23,12 +24,12 @@ def flatten(weights: Weights) -> np.ndarray:
 
 
 def unflatten(vector: np.ndarray, sizes: Iterable[int]) -> Weights:
-    """Return one dict {"W", "U", "b"} a layer from a flat vector of gradients.
+    """Return one dict {"W", "U", "b"} for each layer from a flat vector of gradients.
 
-    `sizes` are the input's and each layer's. Both bias vectors have the gradient of their sum: the
-    first is taken.
+    `sizes` holds the input size and then each layer's hidden size. Both bias vectors have the same
+    gradient, so b is the first.
 
-    Raises ValueError if the vector is that of another network.
+    Raises ValueError if the vector's length doesn't match the sizes.
     """
     sizes = list(sizes)
     layers: Weights = []

@@ -1,8 +1,8 @@
-"""flashrnn: the LSTM as FlashRNN's kernels, which compute the steps alone, by Pöppel et al. (2024).
+"""flashrnn: the LSTM with the kernels of FlashRNN, by Pöppel et al. (2024).
 
-Added here: the input product of the whole sequence, in PyTorch, and a call for each layer. Strict
-float32 takes FlashRNN's kernels that alternate with cuBLAS; the fused ones, which keep U on chip,
-multiply float32 in TF32: `tf32`.
+FlashRNN computes only the time steps of one layer. This module adds the input product of the whole
+sequence, in PyTorch, and calls FlashRNN once for each layer. In strict float32 FlashRNN's kernels alternate
+with cuBLAS. The option `tf32` selects its fused kernels, which keep U on chip and multiply in TF32.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from rnnbench.variants import torch_loop
 
 
 def unavailable(device: str) -> str | None:
-    """Return None, or why FlashRNN can't compile its kernels here, in one line."""
+    """Return None if FlashRNN can compile its kernels here, or one line that says why not."""
     toolkit = os.environ.get("CUDA_HOME") or shutil.which("nvcc") or Path("/usr/local/cuda/bin/nvcc").exists()
     if not toolkit:
-        return "FlashRNN compiles its kernels, and there is no nvcc: install CUDA's toolkit, or set CUDA_HOME"
+        return "FlashRNN compiles its kernels with nvcc, which was not found: install CUDA's toolkit, or set CUDA_HOME"
     return None
 
 
 class Network(torch_loop.Network):
-    """FlashRNN's kernels; the contract is network.contract.Network's."""
+    """An LSTM in FlashRNN's kernels. It follows the contract of network.contract.Network."""
 
     def _make_step(self) -> Any:
         if self._tf32 and int(self._torch.version.cuda.partition(".")[0]) >= 13:
@@ -37,7 +37,8 @@ class Network(torch_loop.Network):
             )
         self._flashrnn = importlib.import_module("flashrnn")
         _, batch, hidden = self._inputs.shape
-        # Its axes: T time, B batch, G gates, H heads, which is one, D hidden, P hidden a step before, S states.
+        # FlashRNN's axes: T time, B batch, G gates, H heads (one here), D hidden size, P hidden size of the step
+        # before, S states and cells.
         return self._flashrnn.FlashRNNConfig(
             backend="cuda_fused" if self._tf32 else "cuda",
             function="lstm",
@@ -60,4 +61,4 @@ class Network(torch_loop.Network):
             weights["b"].view(GATES, 1, hidden),
             config=self._step,
         )
-        return states[0].squeeze(2)  # of the states and the cells
+        return states[0].squeeze(2)  # the hidden states, without the cells and the axis of heads

@@ -1,6 +1,7 @@
-"""jax_cudnn: the LSTM as jax.experimental.rnn, cuDNN's fused network through JAX.
+"""jax_cudnn: the LSTM as cuDNN's fused network, called through jax.experimental.rnn.
 
-Batch-major, as it wants its sequences. Products in strict float32, or with `tf32` in TF32.
+Arrays are batch-major, as jax.experimental.rnn requires. Products are in strict float32, or in TF32 with the
+option `tf32`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rnnbench.variants import cudnn_parameters, jax_scan
 
 
 class Network(jax_scan.Network):
-    """An LSTM in cuDNN; the contract is network.contract.Network's."""
+    """An LSTM in cuDNN. It follows the contract of network.contract.Network."""
 
     def outputs(self) -> np.ndarray:
         return np.ascontiguousarray(super().outputs().swapaxes(0, 1))

@@ -1,8 +1,8 @@
-"""jax_scan: the LSTM as JAX's lax.scan, compiled by XLA.
+"""jax_scan: the LSTM as a loop in JAX's lax.scan, compiled by XLA.
 
-The input product of the whole sequence is one product outside the loop; in the loop there is one
-product, of the hidden states with all four gates' weights. Products in strict float32, or with
-`tf32` in TF32.
+One matrix product outside the loop multiplies the inputs of the whole sequence by W. In the loop, one
+product a step multiplies the hidden states by U, for all four gates. Products are in strict float32,
+or in TF32 with the option `tf32`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from rnnbench.network.workload import GATES, Weights, Workload
 
 
 class Network:
-    """A lax.scan; the contract is network.contract.Network's. jax_cudnn replaces the private methods."""
+    """An LSTM in lax.scan. It follows the contract of network.contract.Network.
+
+    jax_cudnn inherits from it and replaces its private methods.
+    """
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
-        # JAX would take most of the GPU's memory at once, and hide how much a network needs.
+        # By default JAX reserves most of the GPU's memory at once, which hides how much a network needs.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         self._jax = jax = importlib.import_module("jax")
         try:
@@ -48,7 +51,7 @@ class Network:
         return self._compiled(self._jax.value_and_grad(loss))
 
     def synchronize(self) -> None:
-        """Wait for all that was called; JAX's calls return before their work is done, on the CPU too."""
+        """Wait for the results of all calls so far. JAX's calls return early, also on the CPU."""
         self._jax.block_until_ready(self._pending)
         self._pending.clear()
 
@@ -60,11 +63,11 @@ class Network:
         return [{name: np.array(array) for name, array in layer.items()} for layer in gradients]
 
     def _prepare(self, work: Workload) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Return the parameters, the inputs and the targets as JAX is to have them."""
+        """Return the parameters, inputs and targets in the layout that `_states` uses."""
         return work.weights, work.inputs, work.targets
 
     def _states(self, parameters: Any, inputs: Any) -> Any:
-        """Return the last layer's hidden states, laid out as the targets."""
+        """Return the last layer's hidden states in the layout of the targets."""
         for layer in parameters:
             inputs = self._layer(layer, inputs)
         return inputs

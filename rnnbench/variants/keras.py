@@ -1,6 +1,6 @@
 """keras: the LSTM as Keras 3's LSTM layer on TensorFlow, in a tf.function.
 
-Batch-major, as Keras wants its sequences.
+Arrays are batch-major, as Keras requires.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import Weights, Workload
 
 _BACKEND = "tensorflow"
-# Keras' names of the parameters for ours.
+# Keras' name for each of our parameters.
 _NAMES = {"W": "kernel", "U": "recurrent_kernel", "b": "bias"}
 
 
 class Network:
-    """Layers of keras.layers.LSTM; the contract is network.contract.Network's."""
+    """An LSTM of keras.layers.LSTM layers. It follows the contract of network.contract.Network."""
 
     def __init__(self, work: Workload, device: str) -> None:
         os.environ.setdefault("KERAS_BACKEND", _BACKEND)
@@ -37,8 +37,8 @@ class Network:
         self._layers = [keras.layers.LSTM(work.hidden, return_sequences=True) for _ in work.weights]
         for layer, weights in zip(self._layers, work.weights, strict=True):
             layer.build(self._inputs.shape)
-            for name, theirs in _NAMES.items():
-                getattr(layer.cell, theirs).assign(weights[name])
+            for name, keras_name in _NAMES.items():
+                getattr(layer.cell, keras_name).assign(weights[name])
 
     @cached_property
     def forward(self) -> Callable[[], Any]:
@@ -47,7 +47,8 @@ class Network:
     @cached_property
     def train(self) -> Callable[[], Any]:
         parameters = [
-            {name: getattr(layer.cell, theirs).value for name, theirs in _NAMES.items()} for layer in self._layers
+            {name: getattr(layer.cell, keras_name).value for name, keras_name in _NAMES.items()}
+            for layer in self._layers
         ]
 
         def gradients() -> Any:
@@ -58,7 +59,7 @@ class Network:
         return self._compiled(gradients)
 
     def synchronize(self) -> None:
-        """On the CPU TensorFlow's calls return when their work is done."""
+        """Do nothing: on the CPU TensorFlow's calls return when their work is done."""
 
     def outputs(self) -> np.ndarray:
         return np.ascontiguousarray(self.forward().numpy().swapaxes(0, 1))

@@ -1,4 +1,4 @@
-"""onnxruntime: the LSTM as ONNX's LSTM operation in ONNX Runtime, which computes no gradients."""
+"""onnxruntime: the LSTM as ONNX's LSTM operator in ONNX Runtime, which computes no gradients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rnnbench.measure import threads
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import GATES, Weights, Workload
 
-# ONNX has the gates in the order i, o, f, g.
-_ORDER = [0, 3, 1, 2]
+# ONNX orders the gates i, o, f, g.
+_GATE_ORDER = [0, 3, 1, 2]
 _OPSET = 14
 
 
 class Network:
-    """An ONNX model; the contract is network.contract.Network's, but for its gradients."""
+    """An LSTM in an ONNX model. It follows the contract of network.contract.Network, but can't train."""
 
     def __init__(self, work: Workload, device: str) -> None:
         onnxruntime = importlib.import_module("onnxruntime")
@@ -33,10 +33,10 @@ class Network:
 
     @property
     def train(self) -> Callable[[], Any]:
-        raise Unavailable("ONNX Runtime can't train: it runs networks that were trained elsewhere")
+        raise Unavailable("ONNX Runtime can't train: it only runs networks that were trained elsewhere")
 
     def synchronize(self) -> None:
-        """ONNX Runtime's calls return when their work is done."""
+        """Do nothing: ONNX Runtime's calls return when their work is done."""
 
     def outputs(self) -> np.ndarray:
         return self.forward()
@@ -46,7 +46,7 @@ class Network:
 
 
 def _model(work: Workload) -> Any:
-    """Return the ONNX model: of x, its last layer's states y, both (seq, batch, hidden)."""
+    """Return the ONNX model. Its input x and its output y, the last layer's states, are (seq, batch, hidden)."""
     onnx = importlib.import_module("onnx")
     helper, array = onnx.helper, onnx.numpy_helper.from_array
     nodes, constants = [], [array(np.array([1]), "direction")]
@@ -54,13 +54,13 @@ def _model(work: Workload) -> Any:
     for number, weights in enumerate(work.weights):
         names = [f"{name}{number}" for name in ("W", "U", "b")]
         arrays = [_reordered(weights[name]) for name in ("W", "U", "b")]
-        arrays[2] = np.concatenate([arrays[2], np.zeros_like(arrays[2])])  # it has two biases
-        constants += [array(one[np.newaxis], name) for one, name in zip(arrays, names, strict=True)]
-        # Its states are of (seq, directions, batch, hidden).
-        following = "y" if number == work.depth - 1 else f"y{number}"
+        arrays[2] = np.concatenate([arrays[2], np.zeros_like(arrays[2])])  # ONNX has two bias vectors
+        constants += [array(values[np.newaxis], name) for values, name in zip(arrays, names, strict=True)]
+        # ONNX's states are (seq, directions, batch, hidden). Squeeze removes the directions.
+        output = "y" if number == work.depth - 1 else f"y{number}"
         nodes.append(helper.make_node("LSTM", [states, *names], [f"Y{number}"], hidden_size=work.hidden))
-        nodes.append(helper.make_node("Squeeze", [f"Y{number}", "direction"], [following]))
-        states = following
+        nodes.append(helper.make_node("Squeeze", [f"Y{number}", "direction"], [output]))
+        states = output
     shape = work.inputs.shape
     graph = helper.make_graph(
         nodes,
@@ -73,6 +73,6 @@ def _model(work: Workload) -> Any:
 
 
 def _reordered(array: np.ndarray) -> np.ndarray:
-    """Return W, U or b with its gates first and in ONNX's order: (4·hidden, …)."""
+    """Return W, U or b as (4·hidden, …), with the gates in ONNX's order."""
     gates = array.T.reshape(GATES, -1, *array.shape[:-1])
-    return np.concatenate(list(gates[_ORDER]))
+    return np.concatenate(list(gates[_GATE_ORDER]))

@@ -1,7 +1,7 @@
-"""pytensor_scan: the LSTM as a loop in PyTensor, Theano's living successor, by its default back end.
+"""pytensor_scan: the LSTM as a loop in PyTensor, Theano's successor, compiled by its default back end.
 
-The input product of the whole sequence is one product outside the loop; in the loop there is one
-product, of the hidden states with all four gates' weights.
+One matrix product outside the loop multiplies the inputs of the whole sequence by W. In the loop, one
+product a step multiplies the hidden states by U, for all four gates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rnnbench.network.workload import FLOAT, GATES, Weights, Workload
 
 
 class Network:
-    """A pytensor.scan; the contract is network.contract.Network's."""
+    """An LSTM in pytensor.scan. It follows the contract of network.contract.Network."""
 
     def __init__(self, work: Workload, device: str) -> None:
         self._pytensor = importlib.import_module("pytensor")
@@ -39,7 +39,7 @@ class Network:
         return self._compiled(self._pytensor.grad(loss, parameters))
 
     def synchronize(self) -> None:
-        """PyTensor's calls return when their work is done."""
+        """Do nothing: PyTensor's calls return when their work is done."""
 
     def outputs(self) -> np.ndarray:
         return np.array(self.forward())

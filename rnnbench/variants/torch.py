@@ -1,6 +1,6 @@
-"""torch: the LSTM as PyTorch's nn.LSTM, which is cuDNN's fused network on a GPU.
+"""torch: the LSTM as PyTorch's nn.LSTM, which calls cuDNN's fused network on a GPU.
 
-Products in strict float32, or with `tf32` in TF32.
+Products are in strict float32, or in TF32 with the option `tf32`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import numpy as np
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import Weights, Workload
 
-# PyTorch's names of the parameters, which it keeps transposed, for ours.
+# The beginning of PyTorch's name for each of our parameters. PyTorch stores them transposed.
 _NAMES = {"W": "weight_ih_l", "U": "weight_hh_l", "b": "bias_ih_l"}
 _SECOND_BIAS = "bias_hh_l"
 
 
 class Network:
-    """An nn.LSTM; the contract is network.contract.Network's. PyTorch's other variants replace the private methods."""
+    """An LSTM in nn.LSTM. It follows the contract of network.contract.Network.
+
+    PyTorch's other variants inherit from it and replace its private methods.
+    """
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         self._torch = torch = importlib.import_module("torch")
         if device == "cuda" and not torch.cuda.is_available():
-            raise Unavailable(f"PyTorch {torch.__version__} can't use the GPU: install one that is built for CUDA")
+            raise Unavailable(
+                f"PyTorch {torch.__version__} can't use the GPU: install a PyTorch that is built for CUDA"
+            )
         self._device = device
         self._tf32 = tf32
         self._depth = work.depth
@@ -46,7 +51,7 @@ class Network:
         return [parameter.grad for parameter in self._parameters()]
 
     def synchronize(self) -> None:
-        """Wait for the GPU; on the CPU PyTorch's calls return when their work is done."""
+        """Wait for all work on the GPU. On the CPU PyTorch's calls return when their work is done."""
         if self._device == "cuda":
             self._torch.cuda.synchronize()
 
@@ -62,8 +67,8 @@ class Network:
         self._module = self._torch.nn.LSTM(hidden, hidden, len(weights)).to(self._device)
         with self._torch.no_grad():
             for number, layer in enumerate(weights):
-                for name, theirs in _NAMES.items():
-                    self._parameter(theirs, number).copy_(self._torch.tensor(layer[name].T))
+                for name, torch_name in _NAMES.items():
+                    self._parameter(torch_name, number).copy_(self._torch.tensor(layer[name].T))
                 self._parameter(_SECOND_BIAS, number).zero_()
 
     def _states(self, inputs: Any) -> Any:
@@ -79,6 +84,6 @@ class Network:
         return getattr(self._module, f"{name}{layer}")
 
     def _choose_precision(self) -> None:
-        # PyTorch has one setting for the whole process, which it reads at each call.
+        # PyTorch reads these settings of the whole process at each call, and other variants change them.
         self._torch.backends.cudnn.allow_tf32 = self._tf32
         self._torch.backends.cuda.matmul.allow_tf32 = self._tf32

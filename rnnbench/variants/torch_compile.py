@@ -1,6 +1,6 @@
-"""torch_compile: the loop of torch_loop, its step compiled by torch.compile.
+"""torch_compile: the loop of torch_loop, with its step compiled by torch.compile.
 
-Not the whole loop, which torch.compile unrolls: that would compile for minutes, and anew for each length.
+torch.compile would unroll the whole loop. Compiling that takes minutes, and again for each sequence length.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from rnnbench.variants import torch_loop
 
 
 def unavailable(device: str) -> str | None:
-    """Return None, or why torch.compile can't run here, in one line."""
+    """Return None if torch.compile can run here, or one line that says why not."""
     if not shutil.which("g++"):
         return "torch.compile needs the C++ compiler g++: install it (on Debian and Ubuntu: apt-get install g++)"
     return None
 
 
 class Network(torch_loop.Network):
-    """A loop over compiled steps; the contract is network.contract.Network's.
+    """A loop over compiled steps. It follows the contract of network.contract.Network.
 
-    A sequence of two steps compiles all that there is: a step from states without gradients, and from others.
+    Looking up `forward` or `train` runs two time steps. This compiles both versions of the step: for the initial
+    states, which need no gradients, and for later states.
     """
 
     @cached_property
@@ -41,9 +42,10 @@ class Network(torch_loop.Network):
         return super().train
 
     def _make_step(self) -> Any:
-        # A step is soon compiled: a pool of processes takes longer to start, and would do so while others are timed.
+        # A step compiles fast. torch's pool of compiling processes would take longer to start, and could still be
+        # starting during a timing.
         settings: Any = importlib.import_module("torch._inductor.config")
         settings.compile_threads = 1
-        # By default eight versions of a function may be compiled, here of all of a process's networks.
+        # By default torch compiles at most eight versions of a function. All networks of a process share this limit.
         self._torch._dynamo.config.recompile_limit = 1000
         return self._torch.compile(super()._make_step(), fullgraph=True, dynamic=False)

@@ -1,8 +1,8 @@
 """torch_loop: the LSTM as a Python loop over PyTorch's operations, with autograd's backward pass.
 
-The input product of the whole sequence is one product outside the loop; in the loop there is one
-product, of the hidden states with all four gates' weights. Products in strict float32, or with
-`tf32` in TF32.
+One matrix product outside the loop multiplies the inputs of the whole sequence by W. In the loop, one
+product a step multiplies the hidden states by U, for all four gates. Products are in strict float32,
+or in TF32 with the option `tf32`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rnnbench.variants import torch
 
 
 class Network(torch.Network):
-    """A loop over the steps; the contract is network.contract.Network's."""
+    """A loop over the time steps. It follows the contract of network.contract.Network."""
 
     def _make(self, weights: Weights) -> None:
         self._weights = [

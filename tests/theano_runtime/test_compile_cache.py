@@ -1,4 +1,7 @@
-"""A compile cache that is shared, cut off, or left by a process that was killed: the next process repairs it alone."""
+"""Test Theano's compile cache when processes share it, files are cut off, or a process is killed.
+
+The next process must repair the cache without help.
+"""
 
 import os
 import random
@@ -16,7 +19,7 @@ from rnnbench import theano_runtime
 
 SEED = int(os.environ.get("RNNBENCH_TEST_SEED", secrets.randbelow(10**6)))
 
-# A few small modules of their own, and the ones that every process loads.
+# Compiles a few small modules, besides those that every process loads.
 PROGRAM = """
 import numpy as np
 from rnnbench import theano_runtime
@@ -31,14 +34,14 @@ for found, expected in zip(function(value), (np.tanh(value) * 2 + 1, value @ val
 
 @pytest.fixture
 def draw():
-    """A random generator; its seed is shown where a test fails."""
+    """Return a random generator. A failing test prints its seed."""
     print(f"RNNBENCH_TEST_SEED={SEED}")
     return random.Random(SEED)
 
 
 @pytest.fixture(scope="module")
 def headers(tmp_path_factory):
-    """A cache of the compiler's headers, apart from the user's."""
+    """Return a copy of the user's cache of precompiled headers."""
     theano_runtime.prepare()
     folder = tmp_path_factory.mktemp("headers")
     shutil.copytree(theano_runtime._cache(), folder / "rnnbench")
@@ -47,7 +50,7 @@ def headers(tmp_path_factory):
 
 @pytest.fixture
 def cache(tmp_path, compile_cache):
-    """A cache with the modules that take long, and no others."""
+    """Return a compile cache with only the modules that take long to compile."""
     for name in ("cutils_ext", "lazylinker_ext", "scan_perform"):
         for folder in Path(compile_cache).glob(f"compiledir_*/{name}"):
             shutil.copytree(folder, tmp_path / folder.parent.name / name)
@@ -56,6 +59,8 @@ def cache(tmp_path, compile_cache):
 
 @pytest.fixture
 def start(cache, headers, environment):
+    """Return a function that starts PROGRAM in a new process with these caches."""
+
     def start(**options):
         flags = {"THEANO_FLAGS": f"base_compiledir={cache},compile.wait=1", "XDG_CACHE_HOME": str(headers)}
         pipe = subprocess.PIPE
@@ -66,25 +71,25 @@ def start(cache, headers, environment):
 
 
 def succeed(*processes):
-    """Wait for each; return what they said."""
-    said = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), "".join(said)
-    return "".join(said)
+    """Wait until all processes have succeeded, and return what they wrote to stderr."""
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "".join(errors)
+    return "".join(errors)
 
 
 def test_processes_fill_a_cache_together(start):
     succeed(start(), start())
 
 
-def test_what_was_cut_off_is_compiled_again(start, cache, draw):
+def test_a_module_that_was_cut_off_is_compiled_again(start, cache, draw):
     succeed(start())
     for pattern in ("*.so", "key.pkl", "lazylinker_ext/__init__.py"):
-        # Looked for anew: a module that was cut off has been compiled into another folder.
+        # Search again each time, because Theano compiles a module that was cut off into a new folder.
         path = draw.choice([path for path in sorted(cache.rglob(pattern)) if "scan_perform" not in path.parts])
         size = draw.randrange(path.stat().st_size)
         os.truncate(path, size)
-        said = succeed(start())
-        assert path.suffix != ".so" or f"{path} was cut off: it is compiled again" in said, size
+        errors = succeed(start())
+        assert path.suffix != ".so" or f"{path} was cut off: Theano compiles it again" in errors, size
 
 
 def test_a_header_that_was_cut_off_is_compiled_again(start, headers, cache, draw):
@@ -97,7 +102,7 @@ def test_a_process_that_was_killed_leaves_a_cache_that_works(start, cache, draw)
     for _ in range(2):
         process = start(start_new_session=True)
         time.sleep(draw.uniform(1, 6))
-        os.killpg(process.pid, signal.SIGKILL)  # the compiler too
+        os.killpg(process.pid, signal.SIGKILL)  # kills the compiler too
         process.communicate()
         succeed(start())
         for module in cache.glob("compiledir_*/tmp*"):

@@ -1,4 +1,4 @@
-"""Discovery on folder trees made here, with libraries that only tell their version."""
+"""Test how cuda.py finds and prepares libraries, in temporary folders with libraries that only report a version."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ unsigned long cudnnGetCudartVersion(void) { return MAJOR * 1000; }
 
 
 def library(path: Path, source: str, **values: int) -> Path:
-    """Compiles a shared library, with a soname as NVIDIA's have it."""
+    """Compile a shared library with its file name as soname, as NVIDIA does, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(path)]
     command += [f"-D{name}={value}" for name, value in values.items()]
@@ -58,7 +58,7 @@ def library(path: Path, source: str, **values: int) -> Path:
 
 
 def headers(folder: Path, cudnn: tuple[int, int, int] | None = None, cuda_version: int = 0) -> None:
-    """Writes the headers from which versions are read."""
+    """Write the headers that cuda.py reads versions from."""
     if cudnn:
         folder.mkdir(parents=True, exist_ok=True)
         names = ("MAJOR", "MINOR", "PATCHLEVEL")
@@ -71,7 +71,7 @@ def headers(folder: Path, cudnn: tuple[int, int, int] | None = None, cuda_versio
 
 
 def wheels_13(packages: Path) -> Path:
-    """PyPI's CUDA 13 wheels: one folder for CUDA, one for cuDNN."""
+    """Make PyPI's CUDA 13 wheels: one folder for CUDA and one for cuDNN."""
     nvidia = packages / "nvidia"
     library(nvidia / "cu13/lib/libnvrtc.so.13", NVRTC, MAJOR=13)
     library(nvidia / "cu13/lib/libcublas.so.13", CUBLAS, MAJOR=13)
@@ -82,7 +82,7 @@ def wheels_13(packages: Path) -> Path:
 
 
 def wheels_12(packages: Path) -> Path:
-    """PyPI's CUDA 12 wheels: a folder each, the headers spread over two of them."""
+    """Make PyPI's CUDA 12 wheels: one folder for each wheel, and CUDA's headers in two of them."""
     nvidia = packages / "nvidia"
     library(nvidia / "cuda_nvrtc/lib/libnvrtc.so.12", NVRTC, MAJOR=12)
     library(nvidia / "cublas/lib/libcublas.so.12", CUBLAS, MAJOR=12)
@@ -96,7 +96,7 @@ def wheels_12(packages: Path) -> Path:
 
 
 def toolkit(root: Path, libraries: str = "lib64") -> Path:
-    """A toolkit into which cuDNN was unpacked."""
+    """Make a CUDA toolkit that also contains cuDNN."""
     library(root / libraries / "libnvrtc.so.12.4.1", NVRTC, MAJOR=12)
     library(root / libraries / "libnvrtc-builtins.so.99", NVRTC, MAJOR=99)
     library(root / libraries / "libcublas.so.12.4.5", CUBLAS, MAJOR=12)
@@ -107,12 +107,12 @@ def toolkit(root: Path, libraries: str = "lib64") -> Path:
 
 @pytest.fixture
 def driver(tmp_path, monkeypatch):
-    """Puts a driver of one's own in the place of the machine's."""
+    """Return a function that replaces the machine's driver with a simulated one."""
 
     def put(version: int = 13000, status: int = 0, count: int = 1, capability: int = 9) -> None:
-        number = len(list(tmp_path.glob("driver*")))  # the loader never reads one file twice
+        number = len(list(tmp_path.glob("driver*")))  # the loader never reads the same path twice
         values = {"VERSION": version, "STATUS": status, "COUNT": count, "CAPABILITY": capability}
-        # Under its own name the loader would give it to all who ask for the real one, until the process ends.
+        # With the real driver's soname the loader would return this library to everyone until the process ends.
         path = library(tmp_path / f"driver{number}" / "libsimulated.so", DRIVER, **values)
         monkeypatch.setattr(gpu, "DRIVER_NAMES", (str(path),))
         gpu.driver.cache_clear()
@@ -124,26 +124,26 @@ def driver(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def bare(monkeypatch):
-    """A machine without CUDA of its own."""
+def without_cuda(monkeypatch):
+    """Hide the machine's own CUDA."""
     places = cuda._places
 
-    def only_asked(asked, toolkits):
-        every = list(places(asked, toolkits))
-        return [p for p in every if not p.includes or (asked and asked in str(p.includes[0]))]
+    def users_places(user_folder, toolkits):
+        every = list(places(user_folder, toolkits))
+        return [p for p in every if not p.includes or (user_folder and user_folder in str(p.includes[0]))]
 
-    monkeypatch.setattr(cuda, "_places", only_asked)
+    monkeypatch.setattr(cuda, "_places", users_places)
     for name in ("CUDA_HOME", "CUDA_PATH", cuda.VARIABLE):
         monkeypatch.delenv(name, raising=False)
     cuda._find.cache_clear()
 
 
 def pieces() -> dict[str, cuda.Piece]:
-    """What is found, by name."""
+    """Return the pieces that cuda.py finds, by name."""
     return {piece.name: piece for piece in cuda.find()}
 
 
-def test_wheels_of_cuda_13(tmp_path, monkeypatch, driver):
+def test_wheels_of_cuda_13_are_found(tmp_path, monkeypatch, driver):
     driver()
     monkeypatch.setenv(cuda.VARIABLE, str(wheels_13(tmp_path / "site")))
     found = pieces()
@@ -158,7 +158,7 @@ def test_wheels_of_cuda_13(tmp_path, monkeypatch, driver):
     assert not [found[name] for name in versions if found[name].reason]
 
 
-def test_wheels_of_another_interpreter(tmp_path, monkeypatch, driver):
+def test_wheels_of_another_interpreter_are_found(tmp_path, monkeypatch, driver):
     driver(12090)
     wheels_12(tmp_path / "lib/python3.9/site-packages")
     monkeypatch.setenv(cuda.VARIABLE, str(tmp_path))
@@ -170,7 +170,7 @@ def test_wheels_of_another_interpreter(tmp_path, monkeypatch, driver):
 
 
 @pytest.mark.parametrize("libraries", ["lib64", cuda.DEBIAN_LIBRARIES, "targets/x86_64-linux/lib"])
-def test_a_toolkit_or_the_system(tmp_path, monkeypatch, driver, libraries):
+def test_a_toolkit_or_system_folders_are_found(tmp_path, monkeypatch, driver, libraries):
     driver()
     monkeypatch.setenv(cuda.VARIABLE, str(toolkit(tmp_path / "toolkit", libraries)))
     found = pieces()
@@ -179,7 +179,7 @@ def test_a_toolkit_or_the_system(tmp_path, monkeypatch, driver, libraries):
     assert found["headers"].version == "12.4"
 
 
-def test_what_the_user_asks_for_comes_first(tmp_path, monkeypatch):
+def test_the_users_folder_is_searched_first(tmp_path, monkeypatch):
     monkeypatch.undo()
     places = list(cuda._places(str(tmp_path / "asked"), ("/toolkit", None)))
     where = [place.libraries[0] for place in places if place.libraries]
@@ -188,7 +188,7 @@ def test_what_the_user_asks_for_comes_first(tmp_path, monkeypatch):
     assert where[-1] == Path("/usr/lib64")
 
 
-def test_what_the_user_asks_for_may_be_in_their_home(tmp_path, monkeypatch, driver):
+def test_the_users_folder_may_begin_with_a_tilde(tmp_path, monkeypatch, driver):
     driver(12020)
     wheels_12(tmp_path / "cuda")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -198,7 +198,7 @@ def test_what_the_user_asks_for_may_be_in_their_home(tmp_path, monkeypatch, driv
     assert found["cudnn"].path.is_relative_to(tmp_path / "cuda")
 
 
-def test_missing_pieces_tell_the_command(tmp_path, monkeypatch, driver):
+def test_missing_pieces_name_the_install_command(tmp_path, monkeypatch, driver):
     driver(12020)
     wheels_12(tmp_path)
     (tmp_path / "nvidia/cublas/lib/libcublas.so.12").unlink()
@@ -211,7 +211,7 @@ def test_missing_pieces_tell_the_command(tmp_path, monkeypatch, driver):
     assert problem(cuda.find()).startswith("libcublas was not found: ")
 
 
-def test_a_library_that_is_no_library(tmp_path, monkeypatch, driver):
+def test_a_broken_library_is_reported(tmp_path, monkeypatch, driver):
     driver()
     wheels_13(tmp_path)
     broken = tmp_path / "nvidia/cudnn/lib/libcudnn.so.9"
@@ -221,22 +221,22 @@ def test_a_library_that_is_no_library(tmp_path, monkeypatch, driver):
     assert "\n" not in problem(cuda.find())
 
 
-def test_cudnn_without_its_header(tmp_path, monkeypatch, driver):
+def test_cudnn_without_its_header_is_reported(tmp_path, monkeypatch, driver):
     driver()
     wheels_13(tmp_path)
     header = tmp_path / "nvidia/cudnn/include/cudnn_version.h"
     monkeypatch.setenv(cuda.VARIABLE, str(tmp_path))
     header.write_text(header.read_text().replace("PATCHLEVEL 4", "PATCHLEVEL 5"))
-    assert "is of cuDNN 9.19.5" in pieces()["cudnn"].reason
+    assert "has the headers of cuDNN 9.19.5" in pieces()["cudnn"].reason
     header.unlink()
     cuda._find.cache_clear()
     assert "has no cudnn.h beside it" in pieces()["cudnn"].reason
 
 
-def test_pieces_that_do_not_go_together(tmp_path, monkeypatch, driver):
+def test_pieces_of_different_cuda_versions_are_reported(tmp_path, monkeypatch, driver):
     driver(12080)
     monkeypatch.setenv(cuda.VARIABLE, str(wheels_13(tmp_path / "new")))
-    assert pieces()["cublas"].reason.endswith("is for CUDA 13, the driver runs CUDA 12")
+    assert pieces()["cublas"].reason.endswith("is for CUDA 13, but the driver runs only CUDA 12")
     driver(13000)
     mixed = wheels_13(tmp_path / "mixed")
     library(mixed / "nvidia/cudnn/lib/libcudnn.so.9", CUDNN, VERSION=91904, MAJOR=12)
@@ -247,17 +247,17 @@ def test_pieces_that_do_not_go_together(tmp_path, monkeypatch, driver):
 @pytest.mark.parametrize(
     ("status", "count", "reason"),
     [
-        (0, 0, "the NVIDIA driver is here, but no device"),
-        (100, 0, "the NVIDIA driver is here, but no device"),
+        (0, 0, "the NVIDIA driver is installed, but it finds no GPU"),
+        (100, 0, "the NVIDIA driver is installed, but it finds no GPU"),
         (3, 1, "the NVIDIA driver doesn't start: out of luck (CUDA error 3)"),
     ],
 )
-def test_a_driver_without_a_device(driver, status, count, reason):
+def test_a_driver_without_a_gpu_is_reported(driver, status, count, reason):
     driver(13000, status, count)
     assert problem(cuda.find()) == reason
 
 
-def test_no_driver(monkeypatch):
+def test_a_missing_driver_is_reported(monkeypatch):
     monkeypatch.setattr(gpu, "DRIVER_NAMES", ("libnowhere.so.1",))
     gpu.driver.cache_clear()
     assert problem(cuda.find()) == "no NVIDIA driver: libcuda.so.1 was not found"
@@ -266,27 +266,27 @@ def test_no_driver(monkeypatch):
     gpu.driver.cache_clear()
 
 
-def test_the_peaks_of_an_h100_are_those_of_its_datasheet(driver):
+def test_the_peak_rates_of_an_h100_agree_with_its_datasheet(driver):
     driver()
     assert gpu.peak_bandwidth() == pytest.approx(3.35e12, rel=0.01)
     assert hardware.limit("cuda") == gpu.peak_flops() == pytest.approx(67e12, rel=0.01)
     assert hardware.limit("cuda", tf32=True) == 8 * gpu.peak_flops()
 
 
-def test_no_limit_is_too_low_for_a_gpu_that_came_later(driver):
+def test_an_unknown_newer_gpu_gets_a_higher_limit(driver):
     driver(capability=9)
     known = hardware.limit("cuda", tf32=True)
     driver(capability=99)
     assert hardware.limit("cuda", tf32=True) > known
 
 
-def test_asking_a_driver_that_fails_says_so(driver):
+def test_a_driver_that_fails_raises_unavailable(driver):
     driver(status=3)
     with pytest.raises(Unavailable, match="out of luck"):
         hardware.limit("cuda")
 
 
-def test_a_failed_wait_is_an_error(driver, monkeypatch):
+def test_synchronize_raises_if_the_driver_fails(driver, monkeypatch):
     driver(status=9)
     context = SimpleNamespace(get_context=lambda name: nullcontext())
     monkeypatch.setitem(sys.modules, "theano.gpuarray.type", context)
@@ -333,10 +333,10 @@ def test_prepare_gives_libraries_the_names_that_libgpuarray_opens(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_compilers_own_folders_stay_where_they_are(monkeypatch, tmp_path):
-    # In front of C++'s they hide its headers: <cstdlib> then finds no stdlib.h.
+def test_the_compilers_own_folders_are_not_added(monkeypatch, tmp_path):
+    # In front of C++'s own folders they break its headers: <cstdlib> then finds no stdlib.h.
     monkeypatch.setenv("CPLUS_INCLUDE_PATH", "/before")
-    cuda._extend("CPLUS_INCLUDE_PATH", [Path("/usr/include"), Path("/usr/lib/../include")])
+    cuda._prepend("CPLUS_INCLUDE_PATH", [Path("/usr/include"), Path("/usr/lib/../include")])
     assert os.environ["CPLUS_INCLUDE_PATH"] == "/before"
-    cuda._extend("CPLUS_INCLUDE_PATH", [tmp_path])
+    cuda._prepend("CPLUS_INCLUDE_PATH", [tmp_path])
     assert os.environ["CPLUS_INCLUDE_PATH"] == f"{tmp_path}:/before"

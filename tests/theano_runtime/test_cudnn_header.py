@@ -1,4 +1,4 @@
-"""Theano's own recurrent C code compiles with our cudnn.h on the real one, and on nothing less."""
+"""Test that Theano's recurrent C code compiles with our cudnn.h, and needs each of its definitions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from rnnbench.theano_runtime import cuda
 
-# Prints one program: Theano's C code for all its recurrent ops, as Theano would generate it.
+# Prints a program with the C code that Theano generates for all its recurrent operations.
 GENERATE = """
 import os, sys
 os.environ["THEANO_FLAGS"] = "device=cpu,cxx=,blas.ldflags="
@@ -44,7 +44,7 @@ for mode, gates in (("rnn_relu", 1), ("rnn_tanh", 1), ("lstm", 4), ("gru", 3)):
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory) -> Path:
-    """Theano's recurrent C code."""
+    """Return the path of a program with Theano's recurrent C code."""
     pytest.importorskip("six")
     command = [sys.executable, "-W", "ignore", "-c", GENERATE, str(cuda.DEBIAN_PYTHON)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -57,7 +57,7 @@ def program(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def real() -> list[str]:
-    """The compiler's arguments for the headers of cuDNN, CUDA and libgpuarray."""
+    """Return the compiler's arguments for the real headers of cuDNN, CUDA and libgpuarray."""
     pieces = {piece.name: piece for piece in cuda.find()}
     for name in ("cudnn", "headers", "pygpu", "libgpuarray"):
         if pieces[name].reason:
@@ -75,7 +75,7 @@ def real() -> list[str]:
 
 
 def compile_check(source: str, arguments: list[str], header: Path = cuda.HEADERS) -> str:
-    """g++'s errors for a program with our header first."""
+    """Compile a program with our header first on the include path, and return g++'s errors."""
     command = ["g++", "-x", "c++", "-fsyntax-only", "-w", "-I", str(header), *arguments, "-"]
     environment = {**os.environ, "LC_ALL": "C"}
     done = subprocess.run(command, input=source, text=True, capture_output=True, env=environment)
@@ -91,21 +91,21 @@ def test_theanos_code_compiles(program, real, first):
 
 
 @pytest.mark.parametrize("math", ["CUDNN_FMA_MATH", "CUDNN_DEFAULT_MATH"])
-def test_the_choices_compile(program, real, math):
+def test_code_with_a_chosen_math_type_and_algorithm_compiles(program, real, math):
     algorithm = "-DRNNBENCH_RNN_ALGORITHM=CUDNN_RNN_ALGO_STANDARD"
     choices = [f"-DRNNBENCH_RNN_MATH_TYPE={math}", algorithm]
     assert compile_check(program.read_text(), [*choices, *real]) == ""
 
 
 @pytest.mark.parametrize("first", [[], FORCED_IN], ids=["alone", "after the header of all modules"])
-def test_theanos_check_needs_no_python_headers(real, first):
+def test_theanos_test_program_compiles_without_python_headers(real, first):
     folders = [part for part in real if part not in ("-I", sysconfig.get_path("include"))]
     arguments = [argument for folder in folders for argument in ("-I", folder)]
     body = "#include <cudnn.h>\n#include <cudnn_helper.h>\nint main() { return 0; }\n"
     assert compile_check(body, [*first, *arguments]) == ""
 
 
-def test_every_function_is_needed_and_no_other_is(program, real, tmp_path):
+def test_every_function_of_our_header_is_needed(program, real, tmp_path):
     """Theano's code fails to compile when any one of our definitions is missing."""
     text = (cuda.HEADERS / "cudnn.h").read_text()
     defined = set(re.findall(r"^static inline cudnnStatus_t (cudnn\w+)\(", text, re.MULTILINE))
@@ -115,12 +115,12 @@ def test_every_function_is_needed_and_no_other_is(program, real, tmp_path):
         assert f"'{name}' was not declared" in compile_check(program.read_text(), real, tmp_path)
 
 
-def test_a_call_that_nobody_defines_is_noticed(program, real):
+def test_a_call_to_an_undefined_function_does_not_compile(program, real):
     source = program.read_text() + "\nint more() { return cudnnRNNForwardInference(0); }\n"
     assert "cudnnRNNForwardInference" in compile_check(source, real)
 
 
-def test_the_copy_of_a_reserve_is_ours(program, real):
+def test_theanos_code_copies_a_reserve_with_our_function(program, real):
     """Theano's own copy would ignore how the two buffers are aligned."""
     command = ["g++", "-x", "c++", "-E", "-P", "-w", "-I", str(cuda.HEADERS), *real, "-"]
     source = program.read_text()

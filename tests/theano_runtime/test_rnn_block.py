@@ -1,4 +1,4 @@
-"""On a GPU: Theano's RNNBlock on today's cuDNN in all of its forms, not only that of the LSTM here."""
+"""Test Theano's RNNBlock on today's cuDNN, on a GPU: every cell, direction and input mode."""
 
 import importlib
 
@@ -33,7 +33,7 @@ def theano():
 
 
 class Block:
-    """A block with data of its own, drawn alike for each type."""
+    """An RNNBlock with random data. Every data type gets the same data, rounded."""
 
     def __init__(self, theano, dtype, mode, direction, inputs, all_outputs=True):
         rnn = importlib.import_module("rnnbench.theano_runtime.rnn")
@@ -62,10 +62,12 @@ class Block:
         return [np.array(array) for array in self._backward()]
 
     def loss(self):
-        return sum((one * other).sum() for one, other in zip(self.outputs(), self._directions, strict=True))
+        return sum(
+            (output * direction).sum() for output, direction in zip(self.outputs(), self._directions, strict=True)
+        )
 
     def move(self, steps):
-        """Add an array to each of what is given."""
+        """Add an array to each input: the parameters, the sequence and the initial states."""
         for shared, step in zip(self._given, steps, strict=True):
             shared.set_value(shared.get_value() + step)
 
@@ -76,23 +78,23 @@ def test_the_gradients_are_the_slopes_of_the_loss(theano, mode, direction, input
     block = Block(theano, "float64", mode, direction, inputs, all_outputs)
     gradients = block.gradients()
     random = np.random.RandomState(1)
-    for place, gradient in enumerate(gradients):
+    for index, gradient in enumerate(gradients):
         assert gradient.any()
         steps = [np.zeros(other.shape) for other in gradients]
-        steps[place] = 1e-6 * random.normal(size=gradient.shape)
+        steps[index] = 1e-6 * random.normal(size=gradient.shape)
         block.move(steps)
         above = block.loss()
         block.move([-2 * step for step in steps])
         below = block.loss()
         block.move(steps)
-        # Where a ReLU bends in between, the slope isn't one.
-        assert (above - below) / 2 == pytest.approx((gradient * steps[place]).sum(), rel=1e-5, abs=1e-11)
+        # A ReLU may bend between the two points, so the difference is only close to the gradient.
+        assert (above - below) / 2 == pytest.approx((gradient * steps[index]).sum(), rel=1e-5, abs=1e-11)
 
 
 @every_form
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_shorter_type_computes_the_same(theano, mode, direction, inputs, dtype):
+def test_shorter_types_agree_with_float64(theano, mode, direction, inputs, dtype):
     short, exact = (Block(theano, kind, mode, direction, inputs) for kind in (dtype, "float64"))
-    for found, correct in zip(short.outputs() + short.gradients(), exact.outputs() + exact.gradients(), strict=True):
-        assert found.dtype == dtype
-        assert reference.error(found, correct) < TOLERANCES[dtype]
+    for computed, correct in zip(short.outputs() + short.gradients(), exact.outputs() + exact.gradients(), strict=True):
+        assert computed.dtype == dtype
+        assert reference.error(computed, correct) < TOLERANCES[dtype]

@@ -1,7 +1,7 @@
-"""Theano's set-up: a user's settings count, and what would make it slow makes it refuse.
+"""Test how Theano is set up: it respects the user's settings, and refuses settings that make Theano slow.
 
-Each case is a process of its own, for Theano reads its settings once. All of them use the same
-compile cache: another one costs each some ten seconds.
+Each case runs in its own process, because Theano reads its settings only once. All processes share one
+compile cache, because filling another takes time. docs/method.md has the figures.
 """
 
 import json
@@ -41,7 +41,7 @@ sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode)
 
 @pytest.fixture(scope="module")
 def prepare(python, environment, compile_cache):
-    """Return a function that sets Theano up in a new process, and returns its settings, or why it refuses."""
+    """Return a function that sets Theano up in a new process and returns its settings or the reason for refusing."""
 
     def run(flags="", first="", through=(), **changes):
         cache = environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -56,10 +56,11 @@ def prepare(python, environment, compile_cache):
 
 @pytest.fixture(scope="module")
 def plain(prepare):
+    """Return Theano's settings without any settings of the user."""
     return prepare()
 
 
-def test_the_settings_are_ours_if_the_user_has_none(plain, compile_cache):
+def test_without_user_settings_ours_apply(plain, compile_cache):
     assert plain["floatX"] == "float32"
     assert plain["allow_gc"] is False
     assert plain["exception_verbosity"] == "low"
@@ -68,42 +69,42 @@ def test_the_settings_are_ours_if_the_user_has_none(plain, compile_cache):
     assert re.search(r" -march=\w", plain["gcc.cxxflags"])
 
 
-def test_no_flag_drops_nan(plain):
+def test_no_compiler_flag_breaks_nan(plain):
     assert not re.search("fast-math|finite-math|-Ofast", plain["gcc.cxxflags"])
 
 
-def test_theano_flags_go_before_ours(prepare, plain):
+def test_theano_flags_override_our_settings(prepare, plain):
     assert prepare("exception_verbosity=high,allow_gc=True") == plain | {
         "exception_verbosity": "high",
         "allow_gc": True,
     }
 
 
-def test_theanorc_goes_before_ours_and_after_theano_flags(prepare, plain, tmp_path):
+def test_theanorc_overrides_our_settings_but_not_theano_flags(prepare, plain, tmp_path):
     (tmp_path / ".theanorc").write_text(
         "[global]\nexception_verbosity = high\nallow_gc = True\n[gcc]\ncxxflags = -DUSERS\n"
     )
     settings = prepare("allow_gc=False", HOME=str(tmp_path))
     assert settings["exception_verbosity"] == "high"
     assert settings["allow_gc"] is False
-    # Flags of the compiler add up: without ours nothing compiles.
+    # The user's compiler flags are added to ours, because nothing compiles without ours.
     assert settings["gcc.cxxflags"].split() == [*plain["gcc.cxxflags"].split(), "-DUSERS"]
 
 
-def test_a_theanorc_named_by_the_environment_counts(prepare, plain, tmp_path):
+def test_files_named_by_theanorc_are_read(prepare, plain, tmp_path):
     (tmp_path / "one").write_text("[global]\nexception_verbosity = high\n")
     (tmp_path / "two").write_text("[global]\nallow_gc = True\n")
     both = os.pathsep.join(str(tmp_path / name) for name in ("one", "two"))
     assert prepare(THEANORC=both) == plain | {"exception_verbosity": "high", "allow_gc": True}
 
 
-def test_compiler_flags_in_theano_flags_are_added(prepare, plain):
+def test_compiler_flags_in_theano_flags_are_added_to_ours(prepare, plain):
     settings = prepare("gcc.cxxflags=-DUSERS -DOTHERS")
     assert settings["gcc.cxxflags"].split() == [*plain["gcc.cxxflags"].split(), "-DUSERS", "-DOTHERS"]
 
 
 @pytest.mark.parametrize("flags", ["", "gcc.cxxflags=-DUSERS"], ids=["no flags", "flags"])
-def test_a_child_process_is_set_up_as_its_parent(prepare, flags):
+def test_a_child_process_gets_the_same_settings_as_its_parent(prepare, flags):
     assert prepare(flags, through=[AS_A_CHILD]) == prepare(flags)
 
 
@@ -120,7 +121,7 @@ def test_a_child_process_is_set_up_as_its_parent(prepare, flags):
     ],
     ids=lambda value: value,
 )
-def test_a_setting_that_makes_it_slow_is_refused(prepare, tmp_path, flags, named):
+def test_a_setting_that_makes_theano_slow_is_refused(prepare, tmp_path, flags, named):
     settings = prepare(flags, XDG_CACHE_HOME=str(tmp_path)) if named == "blas.ldflags" else prepare(flags)
     assert settings.keys() == {"unavailable"}
     assert named in settings["unavailable"]
@@ -128,29 +129,29 @@ def test_a_setting_that_makes_it_slow_is_refused(prepare, tmp_path, flags, named
     assert len(settings["unavailable"]) < 200
 
 
-def test_a_setting_of_theanorc_that_makes_it_slow_is_refused(prepare, tmp_path):
+def test_a_theanorc_that_makes_theano_slow_is_refused(prepare, tmp_path):
     (tmp_path / ".theanorc").write_text("[global]\nfloatX = float64\n")
     assert "floatX is 'float64'" in prepare(HOME=str(tmp_path))["unavailable"]
 
 
-def test_a_missing_compiler_is_named(prepare, tmp_path):
+def test_a_missing_compiler_is_reported(prepare, tmp_path):
     assert "install g++" in prepare(PATH=str(tmp_path))["unavailable"]
 
 
-def test_a_theano_imported_before_is_refused(prepare):
-    # Without our set-up it finds no compiler's flags and no BLAS: these let it be imported.
+def test_a_theano_imported_before_the_set_up_is_refused(prepare):
+    # Without our set-up Theano finds no compiler flags and no BLAS. These settings let it be imported.
     settings = prepare("cxx=,blas.ldflags=-lm", first="import theano")
     assert "imported before" in settings["unavailable"]
 
 
-def test_a_scan_loop_in_python_is_refused(prepare):
+def test_a_scan_loop_that_does_not_compile_is_refused(prepare):
     settings = prepare(first="sys.modules['theano.scan_module.scan_perform_ext'] = None")
     assert "scan loop doesn't compile" in settings["unavailable"]
     assert "\n" not in settings["unavailable"]
 
 
 @pytest.mark.parametrize(("module", "package"), [("theano", "Theano"), ("scipy_openblas32", "scipy-openblas32")])
-def test_a_missing_package_is_named(prepare, module, package):
+def test_a_missing_package_is_reported(prepare, module, package):
     find = "import importlib.util as util; find = util.find_spec\n"
     hide = f"util.find_spec = lambda name, *rest: None if name == {module!r} else find(name, *rest)"
     reason = prepare(first=find + hide)["unavailable"]
@@ -158,18 +159,18 @@ def test_a_missing_package_is_named(prepare, module, package):
     assert "pip install" in reason
 
 
-def test_processes_that_start_together_share_one_complete_folder(prepare, tmp_path):
+def test_processes_that_start_together_share_one_complete_header_folder(prepare, tmp_path):
     with ThreadPoolExecutor() as pool:
         settings = list(pool.map(lambda _: prepare(XDG_CACHE_HOME=str(tmp_path)), range(2)))
     assert settings[0] == settings[1]
-    (folder,) = (tmp_path / "rnnbench").iterdir()  # nothing left over beside it
+    (folder,) = (tmp_path / "rnnbench").iterdir()  # no temporary folder is left
     assert f"-I{folder}" in settings[0]["gcc.cxxflags"].split()
     headers = {file.name for file in (Path(theano_runtime.__file__).parent / "include").glob("*.h")}
     assert {file.name for file in folder.iterdir()} == {*headers, "rnnbench_theano.h.gch", "sizes.txt"}
     assert (folder / "rnnbench_theano.h.gch").stat().st_size > 0
 
 
-def test_the_folder_is_the_same_each_time(prepare, plain):
+def test_a_second_process_gets_the_same_settings(prepare, plain):
     assert prepare() == plain
 
 
@@ -179,27 +180,27 @@ def test_preparing_twice_gives_the_same_module():
 
 def test_a_process_has_one_device(monkeypatch, compile_cache):
     monkeypatch.setattr(cuda, "find", tuple)  # nothing is missing
-    with pytest.raises(Unavailable, match=r"runs Theano on cpu.*start another for cuda"):
+    with pytest.raises(Unavailable, match=r"already runs Theano on cpu.*start another process for cuda"):
         theano_runtime.prepare("cuda")
     assert theano_runtime.prepare("cpu") is theano_runtime.prepare()
 
 
-def test_a_second_process_compiles_nothing_again(scan, second_build):
+def test_a_second_process_compiles_nothing(scan, second_build):
     first = scan(32, 30, 128, 1)
     first.forward, first.train  # noqa: B018
     assert second_build("scan", "cpu") == "True 0"
 
 
-def test_the_precompiled_header_is_taken(prepare, plain):
-    # g++ passes it over, without a word, if its flags aren't the module's: each module then takes seconds more.
+def test_the_precompiled_header_is_used(prepare, plain):
+    # g++ ignores it without a warning if its flags differ from the module's. Each module then compiles much slower.
     import sysconfig
 
     import numpy
 
     folder = next(word[2:] for word in plain["gcc.cxxflags"].split() if word.startswith("-I"))
-    theanos = ["-g", "-m64", "-fPIC", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
+    theano_flags = ["-g", "-m64", "-fPIC", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
     includes = [f"-I{numpy.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
-    flags = [*theanos, *plain["gcc.cxxflags"].split(), *includes]
+    flags = [*theano_flags, *plain["gcc.cxxflags"].split(), *includes]
     command = ["g++", *flags, "-H", "-fsyntax-only", "-x", "c++", "-"]
     log = subprocess.run(command, input="", capture_output=True, text=True, check=True).stderr
     assert f"! {folder}/rnnbench_theano.h.gch" in log

@@ -1,4 +1,4 @@
-"""The flat vector's layout, written out by hand."""
+"""Test the layout of cuDNN's flat vector of parameters."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from rnnbench.variants import cudnn_parameters as parameters
 
 
 def weights(sizes):
-    """Weights that are all different numbers."""
+    """Return random weights for layers of these sizes."""
     random = np.random.default_rng(1)
     shapes = [{"W": (i, 4 * h), "U": (h, 4 * h), "b": (4 * h,)} for i, h in pairwise(sizes)]
     return [{k: random.random(s).astype("float32") for k, s in layer.items()} for layer in shapes]
@@ -38,6 +38,6 @@ def test_unflatten_is_the_inverse(sizes):
             np.testing.assert_array_equal(before[name], after[name])
 
 
-def test_a_vector_of_another_network_is_refused():
+def test_a_vector_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="don't fit"):
         parameters.unflatten(np.zeros(1000, "float32"), [3, 5])

@@ -1,4 +1,4 @@
-"""On a GPU: each variant computes what the reference does, at its own precision, and stays on the device."""
+"""Test every variant on a GPU: it agrees with the reference within its tolerance, and its results stay on the GPU."""
 
 import contextlib
 import ctypes
@@ -19,28 +19,28 @@ from rnnbench.theano_runtime import cuda
 
 pytestmark = [
     pytest.mark.gpu,
-    # pygpu and Theano's GPU code do what Python and NumPy have since come to warn of.
+    # Python and NumPy now warn about code in pygpu and Theano.
     pytest.mark.filterwarnings("default"),
 ]
 
-# A batch of one, a sequence of one, no size a multiple of anything; and one large enough for TF32 to show.
+# They include a batch of one, a sequence of one, and odd sizes.
 SHAPES = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (33, 7, 65, 3), (32, 30, 128, 1)]
-LARGE = (32, 30, 512, 1)
-# Of one test alone: Theano's calls that come again are started as graphs, and don't reach cuDNN's log.
-HEARD = (9, 4, 40, 1)
-# The GPU takes longer over this one than the host takes to ask for it.
+LARGE = (32, 30, 512, 1)  # large enough to show TF32's rounding
+# Only one test uses this shape. cudnn.h launches repeated calls as graphs, which don't appear in cuDNN's log.
+LOGGED = (9, 4, 40, 1)
+# The GPU takes longer to run this shape than the host takes to launch it.
 SLOW = (128, 30, 1024, 1)
 LONG = (128, 100, 1024, 1)
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 NAMES = [name for name, variant in variants.VARIANTS.items() if "cuda" in variant.devices]
-THEANOS = {"scan", "cudnn", "cudnn_tf32"}
+THEANO_VARIANTS = {"scan", "cudnn", "cudnn_tf32"}
 
 every_variant = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture(scope="module")
 def network():
-    """Return a function from a variant's name and sizes to its network on the GPU, each built once."""
+    """Return a function that returns a variant's network of some sizes on the GPU, and builds each only once."""
     built = {}
 
     def get(name, *sizes):
@@ -54,18 +54,18 @@ def network():
 
 
 def errors(network, sizes):
-    """Return the errors of the outputs and of each gradient."""
+    """Return the errors of the outputs and of each gradient, except those that are zero."""
     work = Workload(*sizes)
-    found = [reference.error(network.outputs(), reference.outputs(work))]
+    result = [reference.error(network.outputs(), reference.outputs(work))]
     for layer, correct in zip(network.gradients(), reference.gradients(work), strict=True):
         assert layer.keys() == correct.keys()
         for name, array in layer.items():
             assert (array.shape, array.dtype) == (correct[name].shape, np.float32)
             if correct[name].any():
-                found.append(reference.error(array, correct[name]))
-            else:  # U's, in a sequence of one step
+                result.append(reference.error(array, correct[name]))
+            else:  # U's gradient is zero if the sequence has one step
                 assert not array.any()
-    return found
+    return result
 
 
 @every_variant
@@ -76,12 +76,12 @@ def test_outputs_and_gradients_agree_with_the_reference(network, name, sizes):
 
 @every_variant
 def test_only_a_tf32_variant_rounds_to_tf32(network, name):
-    found = errors(network(name, *LARGE), LARGE)
-    assert min(found) > 5e-5 if variants.VARIANTS[name].tf32 else max(found) < 1e-5
+    large_errors = errors(network(name, *LARGE), LARGE)
+    assert min(large_errors) > 5e-5 if variants.VARIANTS[name].tf32 else max(large_errors) < 1e-5
 
 
 def arrays(results):
-    """Yield the arrays of what a function returns: lists, tuples and dictionaries of them."""
+    """Yield the arrays in a result, which may be nested lists, tuples and dictionaries."""
     if isinstance(results, list | tuple | dict):
         for part in results.values() if isinstance(results, dict) else results:
             yield from arrays(part)
@@ -90,7 +90,7 @@ def arrays(results):
 
 
 def on_the_gpu(array):
-    """Return whether it is one of libgpuarray's arrays, or one of PyTorch's or JAX's there."""
+    """Return whether an array of libgpuarray, PyTorch or JAX is on the GPU."""
     if hasattr(array, "is_cuda"):
         return array.is_cuda
     return type(array).__name__ == "GpuArray" or {device.platform for device in array.devices()} == {"gpu"}
@@ -98,58 +98,61 @@ def on_the_gpu(array):
 
 @every_variant
 def test_results_stay_on_the_device(network, name):
-    made = network(name, *SHAPES[-1])
-    for function in (made.forward, made.train):
+    net = network(name, *SHAPES[-1])
+    for function in (net.forward, net.train):
         results = function()
         for result in arrays(results):
             assert on_the_gpu(result)
-        if name in THEANOS:
+        if name in THEANO_VARIANTS:
             nodes = [type(node.op).__name__ for node in function.maker.fgraph.toposort()]
             assert not {"HostFromGpu", "GpuFromHost"} & set(nodes)
 
 
 @every_variant
-def test_a_second_call_gives_the_same(network, name):
-    made = network(name, *SHAPES[4])
-    outputs, gradients = made.outputs(), made.gradients()
-    made.train()
-    assert np.array_equal(made.outputs(), outputs)
-    for layer, first in zip(made.gradients(), gradients, strict=True):
+def test_a_second_call_returns_the_same_results(network, name):
+    net = network(name, *SHAPES[4])
+    outputs, gradients = net.outputs(), net.gradients()
+    net.train()
+    assert np.array_equal(net.outputs(), outputs)
+    for layer, first in zip(net.gradients(), gradients, strict=True):
         assert all(np.allclose(layer[key], first[key], rtol=0, atol=1e-6) for key in first)
 
 
-def test_a_call_that_comes_again_computes_from_what_is_there_then(network):
-    """From its second time on cuDNN's work is started as a CUDA graph, which holds addresses, no values."""
-    made, work = network("cudnn", *SHAPES[4]), Workload(*SHAPES[4])
-    weights = made._weights.get_value(borrow=True, return_internal_type=True)
+def test_a_repeated_call_uses_the_current_weights(network):
+    """cudnn.h launches a repeated call as a CUDA graph, which must store addresses and not values."""
+    net, work = network("cudnn", *SHAPES[4]), Workload(*SHAPES[4])
+    weights = net._weights.get_value(borrow=True, return_internal_type=True)
     first = weights.copy()
     for _ in range(4):
-        assert reference.error(made.outputs(), reference.outputs(work)) < 1e-5
-        assert reference.largest_gradient_error(made.gradients(), reference.gradients(work)) < 1e-5
+        assert reference.error(net.outputs(), reference.outputs(work)) < 1e-5
+        assert reference.largest_gradient_error(net.gradients(), reference.gradients(work)) < 1e-5
     weights[:] = 0
     for _ in range(4):
-        assert not made.outputs().any()
+        assert not net.outputs().any()
     weights[:] = first
-    assert reference.error(made.outputs(), reference.outputs(work)) < 1e-5
-    assert reference.largest_gradient_error(made.gradients(), reference.gradients(work)) < 1e-5
+    assert reference.error(net.outputs(), reference.outputs(work)) < 1e-5
+    assert reference.largest_gradient_error(net.gradients(), reference.gradients(work)) < 1e-5
 
 
-def test_a_call_that_comes_again_is_started_as_a_whole(network):
-    """The host is done with its part before the GPU; starting kernel by kernel it takes 99% of the call."""
-    made = network("cudnn", *SHAPES[-1])
+def test_a_repeated_call_is_launched_as_a_whole(network):
+    """The host finishes launching a graph well before the GPU finishes. Launching each kernel takes nearly as long.
+
+    docs/method.md has the figures.
+    """
+    net = network("cudnn", *SHAPES[-1])
     shares = []
     for _ in range(50):
-        made.synchronize()
+        net.synchronize()
         start = time.perf_counter()
-        made.train()
-        started = time.perf_counter()
-        made.synchronize()
-        shares.append((started - start) / (time.perf_counter() - start))
+        net.train()
+        launched = time.perf_counter()
+        net.synchronize()
+        shares.append((launched - start) / (time.perf_counter() - start))
     assert min(shares) < 0.8
 
 
 class Event:
-    """A mark on the GPU's own time line, of the driver's NULL stream: every stream's work before it is done by then."""
+    """A CUDA event on the driver's NULL stream. It completes after the earlier work on all streams."""
 
     def __init__(self, context):
         self._context, self._event = context, ctypes.c_void_p()
@@ -169,8 +172,8 @@ class Event:
 
 
 def context_of(name):
-    """Return what makes the variant's context current: PyTorch leaves its own so."""
-    if name in THEANOS:
+    """Return a context manager that makes a variant's CUDA context current. PyTorch's context already is."""
+    if name in THEANO_VARIANTS:
         return importlib.import_module("theano.gpuarray.type").get_context(None)
     return contextlib.nullcontext()
 
@@ -178,29 +181,29 @@ def context_of(name):
 @every_variant
 def test_the_clock_agrees_with_the_gpus_events(network, name):
     if name.startswith("jax"):
-        pytest.skip("JAX's streams don't wait for the driver's NULL stream, nor it for them")
-    made = network(name, *LONG)
-    made.train()
-    clock, start, end = DeviceClock(made), Event(context_of(name)), Event(context_of(name))
+        pytest.skip("JAX's streams and the driver's NULL stream don't wait for each other")
+    net = network(name, *LONG)
+    net.train()
+    clock, start, end = DeviceClock(net), Event(context_of(name)), Event(context_of(name))
     quotients = []
     for _ in range(10):
         before = clock()
         start.record()
-        made.train()
+        net.train()
         end.record()
         quotients.append((clock() - before) / end.seconds_since(start))
     assert statistics.median(quotients) == pytest.approx(1, abs=0.02)
 
 
 @every_variant
-def test_nothing_is_left_to_wait_for_after_a_variants_own_wait(network, name):
-    """cuCtxSynchronize waits for all of a context's streams, whichever they are."""
-    made = network(name, *LONG)
-    made.train()
-    made.synchronize()
+def test_synchronize_waits_for_all_work(network, name):
+    """cuCtxSynchronize waits for all streams of a context, and must find them idle."""
+    net = network(name, *LONG)
+    net.train()
+    net.synchronize()
     start = time.perf_counter()
-    made.train()
-    made.synchronize()
+    net.train()
+    net.synchronize()
     waited = time.perf_counter()
     with context_of(name):
         assert gpu.driver().cuCtxSynchronize() == 0
@@ -208,7 +211,7 @@ def test_nothing_is_left_to_wait_for_after_a_variants_own_wait(network, name):
     assert end - waited < 0.02 * (waited - start)
 
 
-# What cuDNN computes with is known for these: ours ask for it, and JAX has no choice.
+# The algorithm and math type that these must use: the Theano variants request them, and JAX has fixed ones.
 CHOICES = {
     "cudnn": ("STANDARD", "FMA"),
     "cudnn_tf32": ("STANDARD", "DEFAULT"),
@@ -218,10 +221,10 @@ CHOICES = {
 
 
 @every_variant
-def test_what_cudnn_is_told_is_heard(network, name):
-    made = network(name, *HEARD)
+def test_cudnns_log_tells_the_algorithm_and_math_type(network, name):
+    net = network(name, *LOGGED)
     with cudnn_log.listening() as heard:
-        made.gradients()
+        net.gradients()
     choice = heard.choice()
     if name in CHOICES:
         assert (choice.algorithm, choice.math_type) == CHOICES[name]
@@ -232,58 +235,58 @@ def test_what_cudnn_is_told_is_heard(network, name):
 
 
 @every_variant
-def test_calls_timed_together_take_the_sum_of_their_times(network, name):
-    made = network(name, *LONG)
-    clock = DeviceClock(made)
+def test_five_calls_take_five_times_as_long_as_one(network, name):
+    net = network(name, *LONG)
+    clock = DeviceClock(net)
 
     def seconds(calls):
-        """Return the seconds of so many calls, and those until the host has asked for them."""
+        """Return the seconds that some calls take, and the seconds until the host has launched them."""
         start = clock()
         for _ in range(calls):
-            made.train()
-        asked = time.perf_counter()
-        return clock() - start, asked - start
+            net.train()
+        launched = time.perf_counter()
+        return clock() - start, launched - start
 
     seconds(5)
     alone, launch = min(seconds(1) for _ in range(5))
     if launch > alone / 2:
-        pytest.skip(f"asking for it takes {launch:.2g} of its {alone:.2g} s: calls that follow each other overlap")
-    # In turns, since a GPU that has just rested is faster for a while.
+        pytest.skip(f"launching takes {launch:.2g} of the call's {alone:.2g} s, so successive calls overlap")
+    # Five calls and one call take turns, because a GPU is faster for a while after a rest.
     quotients = [seconds(5)[0] / sum(seconds(1)[0] for _ in range(5)) for _ in range(10)]
     assert statistics.median(quotients) == pytest.approx(1, abs=0.02)
 
 
-def test_a_clock_that_waits_for_one_stream_only_is_found_out(network):
-    """`GpuArray.sync()` waits for libgpuarray's stream, and cuDNN uses another."""
-    made, work = network("cudnn", *LONG), Workload(*LONG)
-    result = made.forward()
-    made.synchronize()
+def test_a_clock_that_waits_for_only_one_stream_raises(network):
+    """`GpuArray.sync()` waits for libgpuarray's stream only, and cuDNN uses another stream."""
+    net, work = network("cudnn", *LONG), Workload(*LONG)
+    result = net.forward()
+    net.synchronize()
     limit = hardware.limit("cuda")
-    clock, hasty = DeviceClock(made, limit), DeviceClock(SimpleNamespace(synchronize=result.sync), limit)
+    clock, early_clock = DeviceClock(net, limit), DeviceClock(SimpleNamespace(synchronize=result.sync), limit)
     clock()
-    made.forward()
+    net.forward()
     clock.started(work.forward_flops)
     clock()
-    hasty()
-    made.forward()
-    hasty.started(work.forward_flops)
+    early_clock()
+    net.forward()
+    early_clock.started(work.forward_flops)
     with pytest.raises(ImpossibleTime):
-        hasty()
-    made.synchronize()
+        early_clock()
+    net.synchronize()
 
 
 PEAK = """
 import sys
 from rnnbench import Workload, build
 from rnnbench.measure import memory
-made = build(sys.argv[1], Workload(128, 30, 512, 1), device="cuda")
-train = made.train
-print(memory.peak_memory(lambda: (train(), made.synchronize()), "cuda"))
+net = build(sys.argv[1], Workload(128, 30, 512, 1), device="cuda")
+train = net.train
+print(memory.peak_memory(lambda: (train(), net.synchronize()), "cuda"))
 """
 
 
 @every_variant
-def test_the_peak_of_memory_holds_what_a_train_step_keeps(name, python):
+def test_peak_memory_includes_a_train_steps_results(name, python):
     if reason := variants.available("cuda")[name]:
         pytest.skip(reason)
     run = python("-c", PEAK, name)
@@ -293,7 +296,7 @@ def test_the_peak_of_memory_holds_what_a_train_step_keeps(name, python):
 
 
 @pytest.mark.parametrize("name", ["scan", "cudnn"])
-def test_a_second_process_compiles_nothing_again(network, name, second_build):
+def test_a_second_process_compiles_nothing(network, name, second_build):
     first = network(name, 2, 3, 4, 1)
     first.forward, first.train  # noqa: B018
     assert second_build(name, "cuda") == "True 0"
@@ -301,7 +304,7 @@ def test_a_second_process_compiles_nothing_again(network, name, second_build):
 
 OUT_OF_MEMORY = """
 import ctypes, sys
-import benchmarks  # it prints a known failure as a sentence
+import benchmarks  # prints a known failure as one sentence
 from rnnbench import prepared
 from rnnbench.measure import gpu
 driver = gpu.driver()
@@ -318,7 +321,7 @@ prepared(sys.argv[1], 128, 200, 1024, 3).warm("train")
 
 
 @pytest.mark.parametrize("name", ["scan", "cudnn", "torch", "jax_cudnn"])
-def test_a_gpu_out_of_memory_is_said_in_a_sentence(name, python):
+def test_a_gpu_out_of_memory_is_reported_in_one_sentence(name, python):
     if reason := variants.available("cuda")[name]:
         pytest.skip(reason)
     run = python("-c", OUT_OF_MEMORY, name, RNNBENCH_DEVICE="cuda")
@@ -327,27 +330,27 @@ def test_a_gpu_out_of_memory_is_said_in_a_sentence(name, python):
     assert run.stderr.splitlines()[-1].startswith("failed: the device is out of memory: ")
 
 
-def test_the_wait_is_for_all_of_the_work(network):
-    """cuDNN's stream isn't libgpuarray's; the driver's stream 0 is done when every stream is."""
-    made = network("cudnn", *SLOW)
-    made.forward()
-    made.synchronize()
+def test_synchronize_waits_for_cudnns_stream(network):
+    """cuDNN's stream isn't libgpuarray's. The driver's stream 0 is ready only when every stream is."""
+    net = network("cudnn", *SLOW)
+    net.forward()
+    net.synchronize()
     driver = ctypes.CDLL(str(next(piece.path for piece in cuda.find() if piece.name == "driver")))
     for _ in range(20):
-        made.forward()
+        net.forward()
     before = driver.cuStreamQuery(None)
-    made.synchronize()
+    net.synchronize()
     assert (before, driver.cuStreamQuery(None)) == (NOT_READY, 0)
 
 
-def test_the_gpus_state_is_seen_while_it_works(network):
-    made = network("scan", *SLOW)
-    made.forward()
-    first = state.look("cuda")
+def test_the_gpus_state_is_measured_while_it_computes(network):
+    net = network("scan", *SLOW)
+    net.forward()
+    first = state.observe("cuda")
     for _ in range(200):
-        made.forward()
-    made.synchronize()
-    between = state.between(first, state.look("cuda"))
+        net.forward()
+    net.synchronize()
+    between = state.between(first, state.observe("cuda"))
     seen = between["gpu"]
     hidden = [name for name, value in seen.items() if value is None]
     if "sm_mhz" in hidden:
@@ -358,26 +361,26 @@ def test_the_gpus_state_is_seen_while_it_works(network):
     assert 10 < seen["watts"] < 2000
     assert 10 < seen["celsius"] < 110
     assert isinstance(seen["reasons"], list)
-    # For each of four policies no more than the time that it all took.
+    # Each of four policies can hold the clock back for at most the whole time.
     assert 0 <= (seen["held_back"] or 0) <= 4 * between["seconds"]
-    # This process computes there too, and is none of the others.
+    # This process computes on the GPU too, but it isn't counted.
     assert seen["programs"] in (0, None)
 
 
 COMPUTING = """
 import sys
 from rnnbench import Workload, build
-made = build("scan", Workload(128, 30, 1024, 1), device="cuda")
-made.forward()
-made.synchronize()
+net = build("scan", Workload(128, 30, 1024, 1), device="cuda")
+net.forward()
+net.synchronize()
 print("computing", flush=True)
 while True:
-    made.forward()
-    made.synchronize()
+    net.forward()
+    net.synchronize()
 """
 
 
-def test_another_program_on_the_gpu_is_seen(network):
+def test_another_program_on_the_gpu_is_noticed(network):
     network("scan", *SLOW).forward()
     if gpu.state().programs is None:
         pytest.skip("NVML's list of programs is hidden here")

@@ -1,4 +1,4 @@
-"""The peers that this environment has: each computes what the reference does, without Theano."""
+"""Test the peers that are installed here: each agrees with the reference, and doesn't import Theano."""
 
 import importlib
 import importlib.util
@@ -20,8 +20,8 @@ def sizes_of(shape):
     return "-".join(map(str, shape))
 
 
-def made(name, shape):
-    """The variant's network, or a skipped test where it can't run."""
+def build_or_skip(name, shape):
+    """Return the variant's network for a shape. Skip the test if it can't run here."""
     try:
         return build(name, Workload(*shape), device=cases.DEVICE)
     except Unavailable as reason:
@@ -31,7 +31,7 @@ def made(name, shape):
 @pytest.mark.parametrize("shape", SHAPES, ids=sizes_of)
 @pytest.mark.parametrize("name", PEERS)
 def test_outputs_agree_with_the_reference(name, shape):
-    outputs = made(name, shape).outputs()
+    outputs = build_or_skip(name, shape).outputs()
     assert outputs.dtype == np.float32
     assert reference.error(outputs, reference.outputs(Workload(*shape))) < variants.VARIANTS[name].tolerance
 
@@ -39,21 +39,21 @@ def test_outputs_agree_with_the_reference(name, shape):
 @pytest.mark.parametrize("shape", SHAPES, ids=sizes_of)
 @pytest.mark.parametrize("name", TRAINING)
 def test_gradients_agree_with_the_reference(name, shape):
-    network = made(name, shape)
-    network.gradients()  # the second step's are those of the first
+    network = build_or_skip(name, shape)
+    network.gradients()  # a second train step must give the same gradients
     for layer, correct in zip(network.gradients(), reference.gradients(Workload(*shape)), strict=True):
         assert layer.keys() == correct.keys()
         for parameter, array in layer.items():
             assert (array.shape, array.dtype) == (correct[parameter].shape, np.float32)
             if correct[parameter].any():
                 assert reference.error(array, correct[parameter]) < variants.VARIANTS[name].tolerance
-            else:  # U's, in a sequence of one step
+            else:  # U's gradient is zero if the sequence has one step
                 assert not array.any()
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_forward_leaves_the_outputs_on_the_device_and_train_the_gradients(name):
-    network = made(name, SHAPES[0])
+def test_outputs_are_the_same_after_forward_and_train(name):
+    network = build_or_skip(name, SHAPES[0])
     expected = network.outputs()
     network.forward()
     network.synchronize()
@@ -64,10 +64,10 @@ def test_forward_leaves_the_outputs_on_the_device_and_train_the_gradients(name):
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_it_needs_no_theano(name):
+def test_a_peer_does_not_import_theano(name):
     if importlib.util.find_spec("theano"):
-        pytest.skip("other tests import Theano here")
-    made(name, SHAPES[0]).forward()
+        pytest.skip("Theano is installed, and other tests of this process import it")
+    build_or_skip(name, SHAPES[0]).forward()
     assert "theano" not in sys.modules
 
 
@@ -79,31 +79,32 @@ network = build(sys.argv[1], Workload(128, 30, 256, 1))
 call = getattr(network, sys.argv[2])
 call()
 network.synchronize()
-first, end = state.look("cpu"), time.perf_counter() + 1
+first, end = state.observe("cpu"), time.perf_counter() + 1
 while time.perf_counter() < end:
     call()
     network.synchronize()
-print(state.between(first, state.look("cpu"))["used"])
+print(state.between(first, state.observe("cpu"))["used"])
 """
 
 
 @pytest.mark.parametrize("name", [name for name in PEERS if "cpu" in variants.VARIANTS[name].devices])
-def test_it_computes_with_one_thread_if_it_is_asked_to(name, python):
+def test_a_variant_computes_with_one_thread_if_omp_num_threads_is_1(name, python):
     if reason := variants.available("cpu")[name]:
         pytest.skip(reason)
     function = "train" if name in TRAINING else "forward"
     run = python("-c", THREADS, name, function, OMP_NUM_THREADS="1")
-    # JAX's caller prepares the next call meanwhile. With a second thread JAX takes 1.5, the others more.
+    # The limit is above 1 because JAX's calling thread prepares the next call meanwhile.
+    # docs/method.md has the figures.
     assert float(run.stdout) < 1.3, run.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in PEERS if variants.VARIANTS[name].tf32])
-def test_tf32_needs_a_gpu(name):
+def test_a_tf32_variant_needs_a_gpu(name):
     assert variants.available("cpu")[name] == "it is made for cuda"
 
 
-def test_flashrnn_gets_its_weights_in_its_order(monkeypatch):
-    """By its reference in PyTorch, which takes what its kernels do, and needs no GPU."""
+def test_flashrnn_gets_its_weights_in_the_right_order(monkeypatch):
+    """FlashRNN's reference in PyTorch takes the same arguments as its kernels and needs no GPU."""
     flashrnn = pytest.importorskip("flashrnn", reason="FlashRNN isn't installed: pip install 'rnnbench[flashrnn]'")
     config = flashrnn.FlashRNNConfig
     monkeypatch.setattr(flashrnn, "FlashRNNConfig", lambda **fields: config(**{**fields, "backend": "vanilla"}))
@@ -113,8 +114,8 @@ def test_flashrnn_gets_its_weights_in_its_order(monkeypatch):
     assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
 
 
-def test_jax_gets_its_weights_in_cudnns_order(monkeypatch):
-    """By JAX's reference for cuDNN, which needs no GPU."""
+def test_jax_cudnn_gets_its_weights_in_cudnns_order(monkeypatch):
+    """JAX's reference for cuDNN takes the same arguments and needs no GPU."""
     rnn = pytest.importorskip("jax.experimental.rnn", reason="JAX isn't installed: pip install 'rnnbench[jax]'")
 
     def without_cudnn(inputs, states, shapes, weights, lengths, **sizes):
@@ -132,15 +133,15 @@ def test_jax_gets_its_weights_in_cudnns_order(monkeypatch):
     assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
 
 
-def test_onnxruntime_cannot_train_and_says_so():
-    network = made("onnxruntime", SHAPES[0])
+def test_onnxruntime_raises_unavailable_for_training():
+    network = build_or_skip("onnxruntime", SHAPES[0])
     for call in (network.gradients, lambda: network.train):
         with pytest.raises(Unavailable, match="can't train"):
             call()
 
 
-def test_what_cannot_train_is_not_available_to_asv():
-    made("onnxruntime", SHAPES[0])
+def test_asv_skips_the_training_of_a_variant_that_cannot_train():
+    build_or_skip("onnxruntime", SHAPES[0])
     benchmark = lstm.OnnxruntimeLSTM()
     benchmark.setup(32, 30, 128, 1)
     with pytest.raises(NotImplementedError, match="can't train"):

@@ -1,4 +1,4 @@
-"""scan: it computes what the reference does, in the graph that it says."""
+"""Test scan: it agrees with the reference, and Theano compiles the graph that scan.py describes."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from rnnbench import Workload, build, reference, variants
 
-# A batch of one, a sequence of one, and no size a multiple of anything; and a shape that is timed.
+# They include a batch of one, a sequence of one, odd sizes, and a shape from the benchmarks' grid.
 SHAPES = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (32, 30, 128, 1)]
 TIMED = SHAPES[-1]
 TOLERANCE = variants.VARIANTS["scan"].tolerance
@@ -21,7 +21,7 @@ def nodes_of(function, op):
 
 
 def products(function):
-    """Return the names of the matrix products among a compiled function's nodes, its loops' not included."""
+    """Return the names of the matrix products in a compiled function, without those in its loops."""
     names = (type(node.op).__name__ for node in function.maker.fgraph.toposort())
     return [name for name in names if re.match("Dot|Gemm$|BatchedDot", name)]
 
@@ -47,16 +47,16 @@ def test_every_gradient_agrees_with_the_reference(scan, sizes):
             assert (array.shape, array.dtype) == (correct[name].shape, np.float32)
             if correct[name].any():
                 assert reference.error(array, correct[name]) < TOLERANCE
-            else:  # U's, in a sequence of one step
+            else:  # U's gradient is zero if the sequence has one step
                 assert not array.any()
 
 
-def test_the_tolerance_is_what_the_design_promises():
+def test_the_tolerance_is_at_most_1e_5():
     assert TOLERANCE <= 1e-5
 
 
 @shapes
-def test_a_second_call_gives_the_same(scan, sizes):
+def test_a_second_call_returns_the_same_results(scan, sizes):
     network = scan(*sizes)
     outputs, gradients = network.outputs().copy(), network.gradients()
     gradients = [{name: array.copy() for name, array in layer.items()} for layer in gradients]
@@ -66,7 +66,7 @@ def test_a_second_call_gives_the_same(scan, sizes):
 
 
 @shapes
-def test_writing_into_results_changes_no_later_ones(scan, sizes):
+def test_writing_into_results_does_not_change_later_results(scan, sizes):
     network = scan(*sizes)
     outputs, gradients = network.outputs(), network.gradients()
     for array in [outputs, *(array for layer in gradients for array in layer.values())]:
@@ -75,7 +75,7 @@ def test_writing_into_results_changes_no_later_ones(scan, sizes):
     assert all(np.abs(array).max() < 1000 for layer in network.gradients() for array in layer.values())
 
 
-def test_networks_of_one_process_leave_each_other_alone(scan):
+def test_networks_of_one_process_do_not_affect_each_other(scan):
     first, second = scan(*SHAPES[1]), scan(*SHAPES[3])
     before = first.outputs().copy(), second.outputs().copy()
     for network in (first, second, first, second):
@@ -85,7 +85,7 @@ def test_networks_of_one_process_leave_each_other_alone(scan):
     assert np.array_equal(second.outputs(), before[1])
 
 
-def test_a_network_keeps_its_data_if_the_workloads_change():
+def test_a_network_keeps_its_data_if_the_workload_changes():
     work = Workload(2, 3, 4, 1)
     network, expected = build("scan", work), reference.outputs(work)
     for array in (work.inputs, *work.weights[0].values()):
@@ -93,7 +93,7 @@ def test_a_network_keeps_its_data_if_the_workloads_change():
     assert reference.error(network.outputs(), expected) < TOLERANCE
 
 
-def test_nan_comes_out_where_the_reference_has_it():
+def test_outputs_have_nan_where_the_reference_has_nan():
     work = Workload(3, 4, 5, 1)
     vars(work)["inputs"] = Workload(3, 4, 5, 1).inputs.copy()
     work.inputs[2, 1, 3] = np.nan
@@ -104,22 +104,22 @@ def test_nan_comes_out_where_the_reference_has_it():
 
 
 @pytest.mark.parametrize("sizes", [TIMED, SHAPES[3]], ids=["depth 1", "depth 3"])
-def test_a_forward_step_is_one_product(scan, sizes):
+def test_a_forward_step_has_one_matrix_product(scan, sizes):
     forward = scan(*sizes).forward
     assert len(loops(forward)) == sizes[-1]
     for loop in loops(forward):
         assert len(products(loop)) == 1
         assert not nodes_of(loop, "Scan")
-    # The input's, of the whole sequence, once a layer.
+    # Outside the loops each layer has one product, for the inputs of the whole sequence.
     assert len(products(forward)) == sizes[-1]
 
 
-def test_a_backward_step_is_one_product(scan):
-    # The gates are not computed a second time, and the weights' gradients not added up step by step.
+def test_a_backward_step_has_one_matrix_product(scan):
+    # The backward loop doesn't compute the gates again, and doesn't sum the weights' gradients step by step.
     assert [len(products(loop)) for loop in loops(scan(*TIMED).train)] == [1, 1]
 
 
-def test_nothing_but_the_loop_is_left_to_python(scan):
+def test_only_the_scan_operation_is_not_c_code(scan):
     for function in (scan(*TIMED).forward, scan(*TIMED).train):
         assert type(function.fn).__name__ == "CVM"
         for inner in (function, *loops(function)):
@@ -128,21 +128,21 @@ def test_nothing_but_the_loop_is_left_to_python(scan):
                 assert hasattr(thunk, "cthunk") or (type(node.op).__name__ == "Scan" and inner is function), node.op
 
 
-def test_the_loop_itself_is_compiled(scan):
+def test_the_scan_loop_is_compiled(scan):
     scan(*TIMED).forward  # noqa: B018
     from theano.scan_module import scan_perform_ext
 
     assert type(scan_perform_ext.perform).__name__ == "builtin_function_or_method"
 
 
-def test_nothing_is_copied_out(scan):
+def test_forward_copies_no_results(scan):
     names = {type(node.op).__name__ for node in scan(*TIMED).forward.maker.fgraph.toposort()}
     assert not {name for name in names if re.search("DeepCopy|HostFromGpu|GpuFromHost", name)}
 
 
 @pytest.fixture(scope="module")
 def modules(scan):
-    """The symbols that each loaded module of Theano's names, of BLAS and of the vectors' tanh."""
+    """Return, for each module that Theano has loaded, its symbols of BLAS products and of tanh."""
     network = scan(*TIMED)
     network.forward, network.train  # noqa: B018
     from theano.gof.cc import get_module_cache
@@ -161,7 +161,7 @@ def test_products_run_in_openblas(modules):
         assert "libscipy_openblas" in loaded.read_text()
 
 
-def test_tanh_is_a_vector_instruction(modules):
+def test_tanh_uses_vector_instructions(modules):
     import platform
 
     if platform.machine() != "x86_64" or platform.libc_ver()[0] != "glibc":

@@ -1,4 +1,4 @@
-"""torch: it computes what the reference does, without Theano."""
+"""Test torch: it agrees with the reference, and doesn't import Theano."""
 
 import sys
 
@@ -15,32 +15,32 @@ SHAPES = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (33, 7, 65, 
 @pytest.mark.parametrize("sizes", SHAPES, ids=lambda sizes: "-".join(map(str, sizes)))
 def test_outputs_and_gradients_agree_with_the_reference(sizes):
     work = Workload(*sizes)
-    made = build("torch", work)
+    network = build("torch", work)
     tolerance = variants.VARIANTS["torch"].tolerance
-    outputs = made.outputs()
+    outputs = network.outputs()
     assert outputs.dtype == np.float32
     assert reference.error(outputs, reference.outputs(work)) < tolerance
-    for layer, correct in zip(made.gradients(), reference.gradients(work), strict=True):
+    for layer, correct in zip(network.gradients(), reference.gradients(work), strict=True):
         assert layer.keys() == correct.keys()
         for name, array in layer.items():
             assert (array.shape, array.dtype) == (correct[name].shape, np.float32)
             if correct[name].any():
                 assert reference.error(array, correct[name]) < tolerance
-            else:  # U's, in a sequence of one step
+            else:  # U's gradient is zero if the sequence has one step
                 assert not array.any()
 
 
-def test_a_second_step_starts_from_fresh_gradients():
-    made = build("torch", Workload(7, 3, 5, 2))
-    first = made.gradients()
-    for layer, before in zip(made.gradients(), first, strict=True):
+def test_a_second_train_step_does_not_add_to_the_first_gradients():
+    network = build("torch", Workload(7, 3, 5, 2))
+    first = network.gradients()
+    for layer, before in zip(network.gradients(), first, strict=True):
         assert all(np.array_equal(layer[name], before[name]) for name in before)
 
 
-def test_it_needs_no_theano():
+def test_torch_does_not_import_theano():
     build("torch", Workload(2, 3, 4, 1)).train()
     assert "theano" not in sys.modules
 
 
-def test_tf32_needs_a_gpu():
+def test_torch_tf32_needs_a_gpu():
     assert variants.available("cpu")["torch_tf32"] == "it is made for cuda"

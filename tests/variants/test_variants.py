@@ -1,4 +1,4 @@
-"""The registry: what there is, what can run here, and what it says of the rest."""
+"""Test the registry: which variants can run here, and the reasons that it gives for the others."""
 
 import os
 import time
@@ -11,10 +11,10 @@ SMALL = Workload(2, 3, 4, 1)
 
 
 def test_scan_runs_on_the_cpu_and_cudnn_does_not():
-    found = variants.available(device="cpu")
-    assert found.keys() == variants.VARIANTS.keys() >= {"scan", "cudnn"}
-    assert found["scan"] is None
-    assert found["cudnn"]
+    reasons = variants.available(device="cpu")
+    assert reasons.keys() == variants.VARIANTS.keys() >= {"scan", "cudnn"}
+    assert reasons["scan"] is None
+    assert reasons["cudnn"]
 
 
 @pytest.mark.parametrize("device", variants.DEVICES)
@@ -44,7 +44,7 @@ def test_an_unknown_device_is_refused(device):
 
 
 @pytest.mark.parametrize("device", variants.DEVICES)
-def test_what_cannot_run_is_not_built_and_says_why(device):
+def test_build_raises_the_reason_why_a_variant_cannot_run(device):
     for name, reason in variants.available(device).items():
         if reason is not None:
             with pytest.raises(Unavailable) as problem:
@@ -53,7 +53,7 @@ def test_what_cannot_run_is_not_built_and_says_why(device):
             assert reason in str(problem.value)
 
 
-def test_a_workload_beyond_the_memory_is_refused_at_once():
+def test_a_workload_larger_than_memory_is_refused_at_once():
     work = Workload(batch=10**6, seq=10**4, hidden=1024, depth=1)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     start = time.perf_counter()
@@ -66,16 +66,16 @@ def test_a_workload_beyond_the_memory_is_refused_at_once():
         assert f"{size / 2**30:.1f} GiB" in str(problem.value)
 
 
-def test_a_workload_just_beyond_the_memory_is_refused():
+def test_a_workload_slightly_larger_than_memory_is_refused():
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    one, two = (Workload(1000, seq, 10, 1).least_memory for seq in (1, 2))
-    seq = (memory - one) // (two - one) + 2
+    one_step, two_steps = (Workload(1000, seq, 10, 1).least_memory for seq in (1, 2))
+    seq = (memory - one_step) // (two_steps - one_step) + 2
     assert Workload(1000, seq - 1, 10, 1).least_memory <= memory
     with pytest.raises(Unavailable, match="choose smaller sizes"):
         build("scan", Workload(1000, seq, 10, 1))
 
 
-def test_importing_it_imports_no_framework(python):
+def test_importing_rnnbench_imports_no_framework(python):
     frameworks = {"theano", "torch", "jax", "tensorflow", "scipy", "scipy_openblas32"}
     run = python("-c", "import sys, rnnbench, rnnbench.cli; print(*{name.split('.')[0] for name in sys.modules})")
     assert run.returncode == 0, run.stderr
@@ -83,6 +83,6 @@ def test_importing_it_imports_no_framework(python):
     assert not frameworks & set(run.stdout.split())
 
 
-def test_asking_what_is_available_imports_no_framework(python):
+def test_available_imports_no_framework(python):
     run = python("-c", "import sys, rnnbench; rnnbench.variants.available(); print('theano' in sys.modules)")
     assert run.stdout == "False\n", run.stderr

@@ -1,2 +1,2 @@
-/* Python 3.11 moved this header; without it here the C code of Theano's scan loop doesn't compile. */
+/* Python 3.11 moved this header. The C code of Theano's scan loop includes it by its old name. */
 #include <cpython/longintrepr.h>

@@ -1,14 +1,16 @@
-// Theano 1.0.5 calls the recurrent interface of cuDNN 7. This header, first on the
-// include path, takes in the real cudnn.h and defines on cuDNN 8's interface the calls
-// that cuDNN 8 or 9 no longer has, for every network, direction and type that Theano offers.
+// Theano 1.0.5 calls the recurrent interface of cuDNN 7. cuDNN 8 and 9 lack some of these calls.
+// This header comes first on the include path. It includes the real cudnn.h and defines the missing
+// calls with the interface of cuDNN 8. It supports every network, direction and type that Theano
+// offers.
 //
-// cuDNN starts the steps of a network one by one, several kernels each, and the host often takes
-// longer to start a step than the GPU to run it. So a call that comes again is started as a whole,
-// as a CUDA graph of what cuDNN did the first time.
+// cuDNN launches several kernels for each time step of a network, and the host often needs longer to
+// launch a step than the GPU needs to run it. So this header records a repeated call as a CUDA graph
+// and launches the graph as a whole.
 //
-// Two macros choose per network, where its descriptor is made, what Theano can't say:
-//   RNNBENCH_RNN_MATH_TYPE  a cudnnMathType_t; without it CUDNN_FMA_MATH, so no TF32
-//   RNNBENCH_RNN_ALGORITHM  a cudnnRNNAlgo_t; without it Theano's, CUDNN_RNN_ALGO_STANDARD
+// Theano has no parameter for two settings. Two macros choose them for each network, where Theano's
+// code sets the network's descriptor:
+//   RNNBENCH_RNN_MATH_TYPE  a cudnnMathType_t; the default is CUDNN_FMA_MATH, which excludes TF32
+//   RNNBENCH_RNN_ALGORITHM  a cudnnRNNAlgo_t; the default is Theano's, CUDNN_RNN_ALGO_STANDARD
 #ifndef RNNBENCH_CUDNN_H
 #define RNNBENCH_CUDNN_H
 
@@ -33,11 +35,11 @@
 
 namespace rnnbench {
 
-// Why this thread's last recurrent call failed; empty if that has been told already.
+// Why this thread's last recurrent call failed. The text is empty once Theano has received it.
 struct Failure {
   char text[1024];
 
-  // Notes a failed status with cuDNN's own message, or ours where cuDNN has none.
+  // Notes a failed status with the given message, or with cuDNN's own message if none is given.
   cudnnStatus_t note(const char *call, cudnnStatus_t status, const char *message = "") {
     char last[768] = "";
 #if CUDNN_MAJOR >= 9
@@ -55,7 +57,8 @@ static inline Failure &failure() {
   return one;
 }
 
-// What Theano shows for a failed status: the noted reason, once, or cuDNN's name for it.
+// Returns the text that Theano shows for a failed status: the noted reason, or cuDNN's name for the
+// status. It returns a noted reason only once.
 static inline const char *error_string(cudnnStatus_t status) {
   static thread_local Failure told;
   if (failure().text[0] == '\0') failure().note("cuDNN", status);
@@ -65,7 +68,7 @@ static inline const char *error_string(cudnnStatus_t status) {
 }
 
 #ifdef Py_PYTHON_H
-// Some of Theano's messages leave the status out: adds the noted reason to them.
+// Adds the noted reason to a message, because some of Theano's messages leave the status out.
 static inline void set_error(PyObject *type, const char *text) {
   if (failure().text[0] == '\0') {
     PyErr_SetString(type, text);
@@ -76,7 +79,7 @@ static inline void set_error(PyObject *type, const char *text) {
 }
 #endif
 
-// Calls cuDNN; a failure is noted and returned from the calling function.
+// Calls cuDNN. If the call fails, notes the failure and returns it from the enclosing function.
 #define RNNBENCH_CALL(function, ...)                       \
   do {                                                     \
     cudnnStatus_t status_ = function(__VA_ARGS__);         \
@@ -84,23 +87,23 @@ static inline void set_error(PyObject *type, const char *text) {
       return rnnbench::failure().note(#function, status_); \
   } while (0)
 
-// The same for a function of this header, which has noted its failure already.
+// Calls a function of this header, which notes its own failure, and returns a failure likewise.
 #define RNNBENCH_TRY(call)                               \
   do {                                                   \
     cudnnStatus_t status_ = call;                        \
     if (status_ != CUDNN_STATUS_SUCCESS) return status_; \
   } while (0)
 
-// PERSIST_DYNAMIC networks must be built for each batch size, which Theano never does.
+// Rejects PERSIST_DYNAMIC: such a network must be built for each batch size, and Theano never does that.
 static inline cudnnStatus_t check_algorithm(cudnnRNNAlgo_t algorithm) {
-  if (algorithm == CUDNN_RNN_ALGO_PERSIST_DYNAMIC)  // cuDNN would return zeros, and success
+  if (algorithm == CUDNN_RNN_ALGO_PERSIST_DYNAMIC)  // cuDNN would report success and return zeros
     return failure().note("cudnnSetRNNDescriptor", CUDNN_STATUS_NOT_SUPPORTED,
                           "CUDNN_RNN_ALGO_PERSIST_DYNAMIC must be built for each batch size");
   return CUDNN_STATUS_SUCCESS;
 }
 
-// A dropout of 0. cuDNN keeps the pointer, and Theano may free its own dropout descriptor before
-// the network: so all networks share one that lives as long as the process.
+// Returns a descriptor for a dropout of 0. cuDNN keeps the pointer, and Theano may free its own
+// dropout descriptor before the network. So all networks share one that lives as long as the process.
 static inline cudnnStatus_t no_dropout(cudnnHandle_t handle, cudnnDropoutDescriptor_t *dropout) {
   static cudnnDropoutDescriptor_t shared = NULL;
   if (shared == NULL) {
@@ -118,7 +121,7 @@ static inline cudnnStatus_t no_dropout(cudnnHandle_t handle, cudnnDropoutDescrip
   return CUDNN_STATUS_SUCCESS;
 }
 
-// Products of float16 data are summed in float32.
+// Returns the type in which products are summed: float32 for float16 data.
 static inline cudnnDataType_t precision_for(cudnnDataType_t type) {
   return type == CUDNN_DATA_HALF ? CUDNN_DATA_FLOAT : type;
 }
@@ -127,7 +130,7 @@ static inline cudnnDataType_t precision_for(cudnnDataType_t type) {
 
 #if CUDNN_MAJOR == 8
 
-// cuDNN 8 still has the rest of the old interface.
+// cuDNN 8 lacks only this call of the old interface.
 static inline cudnnStatus_t cudnnSetRNNDescriptor(
     cudnnHandle_t handle, cudnnRNNDescriptor_t network, int hiddenSize, int numLayers,
     cudnnDropoutDescriptor_t, cudnnRNNInputMode_t inputMode, cudnnDirectionMode_t direction,
@@ -148,7 +151,7 @@ static inline cudnnStatus_t cudnnSetRNNDescriptor(
 
 namespace rnnbench {
 
-// The settings of a network, as its descriptor holds them.
+// The settings in a network's descriptor.
 struct Network {
   cudnnRNNAlgo_t algorithm;
   cudnnRNNMode_t cell;
@@ -180,8 +183,9 @@ struct Network {
   }
 };
 
-// A copy of a network's descriptor that knows the input size: the old interface tells it with
-// each call, the new one wants it in the descriptor, and may not notice when it changes there.
+// A copy of a network's descriptor with the input size. The old interface passes the size with each
+// call, and the new one reads it from the descriptor. cuDNN may not notice a change of the size in an
+// existing descriptor, so each call makes a fresh copy.
 struct SizedNetwork {
   cudnnRNNDescriptor_t descriptor = NULL;
   Network settings;
@@ -207,7 +211,7 @@ struct SizedNetwork {
   }
 };
 
-// Batch, features and type of one step, as the old interface describes them.
+// Batch, features and type of one time step, read from a descriptor of the old interface.
 struct Step {
   cudnnDataType_t type;
   int sizes[3];
@@ -219,7 +223,7 @@ struct Step {
   }
 };
 
-// A whole sequence, as the new interface describes it: steps × batch × features, no padding.
+// A descriptor of the new interface for a whole sequence: steps × batch × features, without padding.
 struct Sequence {
   cudnnRNNDataDescriptor_t descriptor = NULL;
   Step step;
@@ -231,7 +235,7 @@ struct Sequence {
     if (descriptor != NULL) cudnnDestroyRNNDataDescriptor(descriptor);
   }
 
-  // Theano gives all steps one descriptor, so every sequence of a batch is equally long.
+  // Theano gives all steps the same descriptor, so all sequences of a batch have the same length.
   cudnnStatus_t set(int steps, const cudnnTensorDescriptor_t *perStep) {
     if (steps < 1)
       return failure().note("the network's input", CUDNN_STATUS_BAD_PARAM, "no time steps");
@@ -245,7 +249,7 @@ struct Sequence {
   }
 };
 
-// A tensor descriptor that cuDNN fills in.
+// A tensor descriptor that cuDNN fills in and this struct frees.
 struct Tensor {
   cudnnTensorDescriptor_t descriptor = NULL;
 
@@ -257,7 +261,7 @@ struct Tensor {
   }
 };
 
-// Bytes of device memory that one training step over this input needs.
+// Reads how many bytes of device memory one training call over this input needs.
 static inline cudnnStatus_t temporary_sizes(cudnnHandle_t handle, cudnnRNNDescriptor_t network,
                                             int steps, const cudnnTensorDescriptor_t *xDesc,
                                             size_t *workspace, size_t *reserve) {
@@ -270,8 +274,9 @@ static inline cudnnStatus_t temporary_sizes(cudnnHandle_t handle, cudnnRNNDescri
   return CUDNN_STATUS_SUCCESS;
 }
 
-// cuDNN lays its reserve out from an aligned address on. Theano copies the reserve, and libgpuarray
-// aligns to 64 bytes only: so we align, and the copy is made from one aligned address to the other.
+// cuDNN lays out its reserve from the first aligned address of the buffer. Theano copies the reserve
+// into another buffer, and libgpuarray aligns buffers to 64 bytes only. So this struct finds the
+// aligned address in each buffer, and move_reserve copies from one aligned address to the other.
 struct Reserve {
   static const size_t alignment = 512;
   char *start;
@@ -281,20 +286,21 @@ struct Reserve {
       : start(static_cast<char *>(const_cast<void *>(buffer)) + gap(buffer)),
         bytes(size > alignment ? size - alignment : 0) {}
 
-  // Bytes from an address to the next aligned one.
+  // Returns the number of bytes from an address to the next aligned one.
   static size_t gap(const void *buffer) {
     return (alignment - reinterpret_cast<uintptr_t>(buffer) % alignment) % alignment;
   }
 };
 
-// Theano's one use of gpudata_move beside cuDNN: the copy of a whole reserve.
+// Copies a whole reserve. Theano's cuDNN code uses gpudata_move for nothing else.
 static inline int move_reserve(gpudata *to, size_t, gpudata *from, size_t, size_t bytes) {
   const size_t toGap = Reserve::gap(*reinterpret_cast<void **>(to));
   const size_t fromGap = Reserve::gap(*reinterpret_cast<void **>(from));
   return gpudata_move(to, toGap, from, fromGap, bytes - Reserve::alignment);
 }
 
-// The driver's functions for CUDA graphs. libgpuarray has loaded the driver, and Theano doesn't link it.
+// The driver's functions for CUDA graphs. Theano's modules don't link the driver, but libgpuarray has
+// loaded it.
 struct Driver {
   decltype(&cuStreamCreate) createStream;
   decltype(&cuStreamDestroy) destroyStream;
@@ -325,10 +331,11 @@ struct Driver {
   }
 };
 
-// The graphs of calls that came again, each with the same sizes, settings and addresses.
+// The CUDA graphs of repeated calls. A repeated call has the same sizes, settings and addresses.
 class Graphs {
  public:
-  // Runs a call: as it is at first, and from its second time on as a graph, if it can be one.
+  // Runs a call directly the first time. From the second time on, launches its graph if the call can
+  // be recorded.
   template <class Call>
   cudnnStatus_t run(cudnnHandle_t handle, const std::vector<uint64_t> &key, const Call &call) {
     const auto known = graphs.find(key);
@@ -354,11 +361,12 @@ class Graphs {
     bool tried = false;
     CUgraphExec executable = NULL;
   };
-  static const size_t most = 64;  // addresses that never come again must not pile up
+  static const size_t most = 64;  // calls whose addresses are never used again must not pile up
   Driver driver;
   std::map<std::vector<uint64_t>, Graph> graphs;
 
-  // Theano's handle uses the default stream, which can't be recorded: the call goes to one of its own.
+  // Records a call as a graph, or returns NULL. Theano's handle uses the default stream, which can't
+  // be recorded, so the recording uses a stream of its own.
   template <class Call>
   CUgraphExec record(cudnnHandle_t handle, const Call &call) {
     CUstream aside;
@@ -376,7 +384,7 @@ class Graphs {
         executable = NULL;
     }
     cudnnSetStream(handle, usual);
-    failure().text[0] = '\0';  // what can't be recorded is run, and then says itself why it fails
+    failure().text[0] = '\0';  // run() now calls it directly, which notes its own failure
     if (graph != NULL) driver.destroyGraph(graph);
     driver.destroyStream(aside);
     return executable;
@@ -389,7 +397,8 @@ class Graphs {
   }
 };
 
-// What forward and backward calls have in common: the network, its input and output, its parameters.
+// The data that forward and backward calls share: the network, its input and output, and the size of
+// its parameters.
 struct Pass {
   SizedNetwork network;
   Sequence x, y;
@@ -404,7 +413,8 @@ struct Pass {
     return CUDNN_STATUS_SUCCESS;
   }
 
-  // Runs a call, which is the same as an earlier one if all that these numbers say is the same.
+  // Runs a call. Two calls with equal keys are the same call: the key holds all sizes, settings and
+  // addresses.
   template <class Call, class... Addresses>
   cudnnStatus_t run(cudnnHandle_t handle, const Call &call, int steps, Addresses... addresses) const {
     static Graphs graphs;
@@ -419,7 +429,7 @@ struct Pass {
   }
 };
 
-// Where one gate's matrix or bias lies in the parameters, and its shape as a filter.
+// Finds the address of one gate's matrix or bias in the parameters, and sets its shape as a filter.
 static inline cudnnStatus_t find_parameters(
     cudnnHandle_t handle, cudnnRNNDescriptor_t network, int layer, cudnnTensorDescriptor_t xDesc,
     cudnnFilterDescriptor_t wDesc, const void *w, int gate, bool wantBias,
@@ -448,7 +458,7 @@ static inline cudnnStatus_t find_parameters(
 
 }  // namespace rnnbench
 
-// The hidden size stands in for the input size until a call tells that.
+// Each later call passes the input size. Here the hidden size stands in for it.
 static inline cudnnStatus_t cudnnSetRNNDescriptor(
     cudnnHandle_t handle, cudnnRNNDescriptor_t network, int hiddenSize, int numLayers,
     cudnnDropoutDescriptor_t, cudnnRNNInputMode_t inputMode, cudnnDirectionMode_t direction,
@@ -522,7 +532,8 @@ static inline cudnnStatus_t cudnnGetRNNLinLayerBiasParams(
                                    address);
 }
 
-// The new interface has one descriptor for the initial and the final state, which have one shape.
+// The new interface takes one descriptor for both the initial and the final state, which have the
+// same shape.
 static inline cudnnStatus_t cudnnRNNForwardTraining(
     cudnnHandle_t handle, cudnnRNNDescriptor_t network, int steps,
     const cudnnTensorDescriptor_t *xDesc, const void *x,
@@ -570,7 +581,7 @@ static inline cudnnStatus_t cudnnRNNBackwardData(
                   held.start);
 }
 
-// Adds the gradients to dw, as the old interface does.
+// Adds the gradients to dw, as the old interface did.
 static inline cudnnStatus_t cudnnRNNBackwardWeights(
     cudnnHandle_t handle, cudnnRNNDescriptor_t network, int steps,
     const cudnnTensorDescriptor_t *xDesc, const void *x, cudnnTensorDescriptor_t hxDesc,
@@ -590,7 +601,7 @@ static inline cudnnStatus_t cudnnRNNBackwardWeights(
   return pass.run(handle, call, steps, x, hx, y, dw, workspace, held.start);
 }
 
-// From here on Theano's copy of a reserve is ours.
+// From here on Theano's code copies a reserve with move_reserve.
 #define gpudata_move rnnbench::move_reserve
 
 #endif  // cuDNN 9
@@ -598,7 +609,7 @@ static inline cudnnStatus_t cudnnRNNBackwardWeights(
 #undef RNNBENCH_CALL
 #undef RNNBENCH_TRY
 
-// From here on Theano's code gets the reasons too.
+// From here on Theano's error messages include the noted reasons.
 #define cudnnGetErrorString rnnbench::error_string
 #ifdef Py_PYTHON_H
 #define PyErr_SetString rnnbench::set_error
