@@ -1,25 +1,25 @@
-"""The package rnnbench; `pip install .` alone needs NumPy only, a variant's extra brings its framework."""
+"""The package rnnbench. `pip install .` installs only NumPy with it; each variant's extra installs its framework."""
 
 from setuptools import find_packages, setup
 
 THEANO = [
     "Theano==1.0.5",
-    # 1.24 dropped names that Theano uses; 1.23.2 is the first with a wheel for Python 3.11.
+    # NumPy 1.24 dropped names that Theano uses. 1.23.2 is the first release with a wheel for Python 3.11.
     "numpy==1.23.5",
-    # Theano imports it; the newest that takes NumPy 1.23.
+    # Theano imports SciPy. This is the newest release that works with NumPy 1.23.
     "scipy==1.15.3",
-    # Theano imports pkg_resources, which later releases dropped.
+    # Theano imports pkg_resources, which later releases of setuptools dropped.
     "setuptools==69.5.1",
-    # pygpu, which Theano uses on a GPU, imports it, and is not on PyPI itself.
+    # Theano uses pygpu on a GPU, and pygpu imports Mako. pygpu itself isn't on PyPI.
     "Mako==1.4.3",
-    # The BLAS that Theano's compiled code calls.
+    # OpenBLAS, which Theano's compiled code calls.
     "scipy-openblas32==0.3.34.481.3",
 ]
 
-# What reads asv's results files.
+# It reads asv's results files.
 JITER = "jiter==0.19.0"
 
-# Any version: what a user would install, and what a GPU machine has. They live together in one environment.
+# Any version works: the one that pip picks, or the one that a GPU machine already has. One environment holds them all.
 PEERS = {
     "torch": ["torch"],
     "jax": ["jax"],
@@ -43,12 +43,12 @@ setup(
     extras_require={
         "theano": THEANO,
         **PEERS,
-        # Not with the peers: it needs a GPU and CUDA's compiler.
+        # FlashRNN isn't among the peers, since it needs a GPU and CUDA's compiler.
         "flashrnn": ["flashrnn"],
         "peers": [requirement for peer in PEERS.values() for requirement in peer],
-        # asv builds an environment of its own with virtualenv; orjson writes our tab's data.
+        # asv builds its environments with virtualenv. orjson writes the data of our tab in the dashboard.
         "bench": ["asv==0.6.6", "fastjsonschema==2.22.3", JITER, "orjson==3.13.0", "virtualenv==21.15.8"],
-        # Tables, which asv's own tabulate draws too, and plots.
+        # tabulate draws the tables (asv needs it too), matplotlib the plots.
         "report": [JITER, "matplotlib==3.10.9", "tabulate==0.10.0"],
         "test": [
             "axe-playwright-python==0.1.8",

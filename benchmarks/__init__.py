@@ -1,4 +1,7 @@
-"""What asv runs. Each class is a variant; its parameters are a shape. They import public names of rnnbench alone."""
+"""The benchmarks that asv runs. Each class measures one variant, and its parameters are a shape.
+
+The modules import only public names of rnnbench, so that they also run with older code.
+"""
 
 import sys
 

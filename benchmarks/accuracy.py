@@ -1,4 +1,4 @@
-"""The largest error against the float64 reference: ‖array − reference‖ / ‖reference‖."""
+"""The error against the float64 reference: ‖array − reference‖ / ‖reference‖. For gradients, the largest error."""
 
 from rnnbench import classes_for_variants, prepared, reference
 

@@ -1,4 +1,4 @@
-"""What every benchmark class has: the parameters, the version and the limit of time."""
+"""The base class of all benchmarks: parameters, version and time limit."""
 
 from rnnbench import PARAM_NAMES, PARAMS
 
@@ -8,7 +8,7 @@ class Shapes:
 
     params = PARAMS
     param_names = PARAM_NAMES
-    # asv starts a new series when this changes: raise it when the same name measures something else.
+    # Raise the version when a benchmark's method changes: asv then starts a new series.
     version = "1"
-    # Seconds without output until asv gives up; a first compile on a slow machine takes minutes.
+    # asv gives up after this many seconds without output. A first compile on a slow machine takes minutes.
     timeout = 1200

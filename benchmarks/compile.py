@@ -1,14 +1,14 @@
-"""Seconds from a started Python to a variant's first result, in a process of its own.
+"""The time from a started Python to a variant's first result, in seconds, in a process of its own.
 
-That is what a user waits for: importing the framework, building the graph, compiling it, and the
-first call. Warm: everything is in the compile cache. Cold: the cache is empty.
+A user waits for these steps: importing the framework, building the graph, compiling it, and the first call.
+In a warm build everything is in the compile cache. In a cold build the cache is empty.
 """
 
 from rnnbench import classes_for_variants, prepared
 
 from .common import Shapes
 
-# The statement runs in a fresh interpreter, which knows nothing of this module.
+# asv runs the code in a fresh interpreter, which doesn't import this module.
 _SETUP = """
 from rnnbench import Workload, build
 work = Workload{shape}
@@ -56,7 +56,7 @@ class _Build(Shapes):
 
 
 class _WarmBuild(_Build):
-    # asv then calls once before it times: a process that fills the cache.
+    # Any time above 0 makes asv run one untimed process first, which fills the cache.
     warmup_time = 0.001
 
 

@@ -8,7 +8,7 @@ from .common import Shapes
 class _LSTM(Shapes):
     variant: str
 
-    # One call a sample, 7 to 20 samples or 2 s, in each of two processes; docs/method.md says why.
+    # Each sample is one call. Each of two processes takes 7 samples, then up to 20 within 2 s. docs/method.md says why.
     number = 1
     rounds = 2
     repeat = (7, 20, 2.0)

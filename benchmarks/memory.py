@@ -1,4 +1,4 @@
-"""By how much memory grows, at its peak, in a network's first train step, in bytes."""
+"""The peak growth of memory during a network's first train step, in bytes."""
 
 from rnnbench import classes_for_variants, peak_memory, prepared
 
@@ -14,7 +14,7 @@ class _Memory(Shapes):
         self.network = self.case.network
 
     def track_train(self, *shape):
-        train = self.network.train  # compiled here, before memory is measured
+        train = self.network.train  # this compiles the step before memory is measured
 
         def step():
             train()

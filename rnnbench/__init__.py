@@ -1,7 +1,7 @@
-"""rnnbench: what a fused recurrent network buys over a framework's loop, measured and checked.
+"""rnnbench measures and checks what a fused recurrent network gains over a framework's loop.
 
-These names are the stable face. asv runs today's benchmarks against yesterday's code: a name that
-benchmarks/ imports can be added here, but not renamed or removed.
+These names are the stable interface. asv runs today's benchmarks with yesterday's code. So a name that benchmarks/
+imports can be added here, but not renamed or removed.
 """
 
 from rnnbench import variants

@@ -1,4 +1,4 @@
-"""python -m rnnbench"""
+"""Run the command line: python -m rnnbench."""
 
 from rnnbench.cli import main
 

@@ -1,7 +1,7 @@
-"""What asv loads of this repository (asv.conf.json, "plugins").
+"""Extend asv; asv.conf.json names this module in "plugins".
 
-`asv publish` adds a tab to the dashboard, `asv run` stores the machine's state with its results and shows
-no shape that is n/a, and the peers have an environment.
+With this plugin `asv publish` adds a tab to the dashboard. `asv run` stores the machine's state with the results, and
+doesn't print n/a shapes. The peers get their own kind of environment.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from rnnbench.report import libraries, page
 
 
 def setup() -> None:
-    """Have `asv run` keep and show its results our way; asv calls this when it has loaded the plugin."""
+    """Make `asv run` store results with StatefulResults and print them without n/a shapes; asv calls this at load."""
     run.Results = StatefulResults
     runner.format_benchmark_result = _format
 
 
 class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
-    """asv's results of a commit and environment, and with each figure the machine's state while it was measured.
+    """asv's results of a commit and environment, with the machine's state during each measurement.
 
-    That stands in the file as "state": by benchmark and shape a list of states, one of each process whose
-    samples the figure has. asv reads past it; an asv without this plugin drops it when it writes the file.
+    The results file holds them as "state": a dict from benchmark to shape to a list of states, one for each process
+    that took samples. asv ignores this key. An asv without this plugin drops it when it rewrites the file.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -49,12 +49,12 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         self._states: dict[str, dict[str, list[Any]]] = {}
 
     def load_data(self, result_dir: str) -> None:
-        """Read what an earlier run has stored, if there is any: asv does before each run that it will store."""
+        """Load the results and states of an earlier run, if any; asv calls this before each run that it stores."""
         super().load_data(result_dir)
         path = Path(result_dir, self._filename)
         if path.exists():
             self._states = json.loads(path.read_bytes()).get("state", {})
-        # Where the processes that asv starts leave what they see.
+        # The processes that asv starts write their states to this folder.
         os.environ[state.NOTES] = _notes().name
 
     def add_result(
@@ -65,20 +65,20 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         selected_idx: Iterable[int] | None = None,
         **options: Any,
     ) -> None:
-        """Take the results of the processes that have just ended, and what they have seen of the machine."""
+        """Add the results and the states of the processes that have just ended."""
         super().add_result(benchmark, *arguments, append_samples=append_samples, selected_idx=selected_idx, **options)
         states = self._states.pop(benchmark["name"], {})
         if not append_samples:
             shapes = [", ".join(sizes) for sizes in itertools.product(*benchmark["params"])]
             for position in range(len(shapes)) if selected_idx is None else selected_idx:
                 states.pop(shapes[position], None)
-        for shape, seen in state.collect(Path(_notes().name)):
-            states.setdefault(", ".join(map(str, shape)), []).append(seen)
+        for shape, process_state in state.collect(Path(_notes().name)):
+            states.setdefault(", ".join(map(str, shape)), []).append(process_state)
         if states:
             self._states[benchmark["name"]] = states
 
     def save(self, result_dir: str) -> None:
-        """Write asv's file, then once more with the states: whoever reads finds one of the two."""
+        """Write asv's file, then atomically replace it with one that has the states too."""
         super().save(result_dir)
         path = Path(result_dir, self._filename)
         content = json.loads(path.read_bytes())
@@ -87,7 +87,7 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
 
 
 def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return asv's summary and table of a benchmark, without the shapes that are n/a: in a small run most are."""
+    """Return asv's summary and table of a benchmark without n/a shapes, because a small run would print mostly n/a."""
     name, params = benchmark["name"], benchmark["params"]
     shapes = [", ".join(sizes) for sizes in itertools.product(*params)]
     values, stats = results.get_result_value(name, params), results.get_result_stats(name, params)
@@ -99,11 +99,11 @@ def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | 
         get_result_stats=lambda *_: [stats[position] for position in kept],
         stderr=results.stderr,
     )
-    of_shapes = {
+    shape_as_parameter = {
         "params": [[shapes[position] for position in kept]],
         "param_names": [", ".join(benchmark["param_names"])],
     }
-    return format_benchmark_result(shown, {**benchmark, **of_shapes})
+    return format_benchmark_result(shown, {**benchmark, **shape_as_parameter})
 
 
 @functools.cache
@@ -112,7 +112,7 @@ def _notes() -> tempfile.TemporaryDirectory[str]:
 
 
 class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no types
-    """The tab, and the libraries of all of asv's pages."""
+    """The dashboard's extra tab, and local copies of the libraries that asv's pages load."""
 
     name = page.NAME
     button_label = page.TITLE
@@ -120,10 +120,10 @@ class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no ty
 
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:
-        """Add to what asv has written so far."""
+        """Add the tab and the libraries to the pages that asv has written."""
         html = Path(conf.html_dir)
         _fill_summaries(html, benchmarks)
-        # The millions of figures that come and go make Python look for garbage among all that asv holds.
+        # Millions of short-lived figures would make the garbage collector scan all of asv's objects again and again.
         gc.disable()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default", ResultsWarning)
@@ -135,24 +135,24 @@ class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no ty
             libraries.carry(html)
         except libraries.LibrariesMissing as reason:
             log.warning(
-                f"The dashboard will load its libraries from public servers, since {reason}; "
-                "to carry them in it, publish again with npm and a network."
+                f"The dashboard will load its libraries from public servers, since {reason}. "
+                "To copy them into the dashboard, publish again with npm and a network."
             )
 
 
 class Peers(Virtualenv):  # type: ignore[misc]
-    """An environment of all frameworks but Theano: `asv run --environment peers:3.11`."""
+    """An environment with all frameworks except Theano: `asv run --environment peers:3.11`."""
 
     tool_name = "peers"
 
     def __init__(self, conf: Any, *arguments: Any) -> None:
         super().__init__(conf, *arguments)
         self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command]
-        self._install_timeout = 3600  # seconds, for some GB
+        self._install_timeout = 3600  # seconds; pip downloads several GB
 
 
 def _fill_summaries(html: Path, benchmarks: Iterable[str]) -> None:
-    """Give each benchmark without results an empty graph: asv's grid asks for one, and a browser logs its absence."""
+    """Write an empty graph for each benchmark without results: asv's grid loads it, and browsers log missing files."""
     for name in benchmarks:
         path = html / (Graph.get_file_path({"summary": ""}, name) + ".json")
         if not path.exists():

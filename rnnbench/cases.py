@@ -1,4 +1,4 @@
-"""What asv's benchmarks share: one variant at one shape, prepared once in the process that measures it."""
+"""Cases, which asv's benchmarks share: one variant at one shape, prepared once per process."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from rnnbench.network.shapes import Shape
 from rnnbench.network.workload import Workload
 
 DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
-# `rnnbench selftest` sets it: each timed call is slowed by this share of its time.
+# `rnnbench selftest` sets RNNBENCH_SLOWDOWN to slow each timed call by this share of its time.
 SLOWDOWN = float(os.environ.get("RNNBENCH_SLOWDOWN", 0))
 
-# Seconds and calls of a warm-up; docs/method.md says why.
-_WARM_UP, _WARM_UP_AT_MOST = 0.2, 1.0
-_SETTLED = 8
+# The seconds and calls of a warm-up. docs/method.md has the figures.
+_LEAST_SECONDS, _MOST_SECONDS = 0.2, 1.0
+_LEAST_CALLS = 8
 
 
 class Case:
     """One variant at one shape on the device that RNNBENCH_DEVICE names.
 
-    asv calls a benchmark's setup before every timed call. So a case makes each thing once and keeps it.
-    Its methods raise NotImplementedError, which asv shows as n/a, where the variant can't run.
+    asv calls a benchmark's setup before every sample. So a case builds its network and clock once and keeps them.
+    If the variant can't run, the methods raise NotImplementedError, which asv shows as n/a.
     """
 
     device = DEVICE
@@ -46,18 +46,18 @@ class Case:
 
     @cached_property
     def network(self) -> Network:
-        """The variant's network for the workload."""
+        """The variant's network for the workload, built at the first access."""
         with _shown_as_not_available():
             return variants.build(self.variant, self.workload, device=DEVICE)
 
     @cached_property
     def clock(self) -> DeviceClock:
-        """A clock in seconds that waits for the network's device and refuses impossible times."""
+        """The clock, in seconds: it waits for the network's device and refuses impossible times."""
         limit = hardware.limit(DEVICE, tf32=variants.VARIANTS[self.variant].tf32)
         return SlowedClock(self.network, limit, SLOWDOWN) if SLOWDOWN else DeviceClock(self.network, limit)
 
     def require(self) -> None:
-        """Raise NotImplementedError where the variant can't run, without building it."""
+        """Raise NotImplementedError if the variant can't run. This doesn't build the network."""
         with _shown_as_not_available():
             variants.require(self.variant, self.workload, device=DEVICE)
 
@@ -69,27 +69,27 @@ class Case:
         with _shown_as_not_available():
             call = getattr(network, function)
         try:
-            with cudnn_log.listening() as heard:
+            with cudnn_log.listening() as recorder:
                 call()
                 network.synchronize()
         except Exception:
-            # A call that is listened to may not say why it fails.
+            # A call may not say why it fails while its cuDNN log is read, so repeat it without the log.
             call()
             network.synchronize()
             raise
-        # It takes long and lets a GPU rest. So it comes before the calls that settle.
-        self.watch(cudnn=heard.choice())
+        # Observing the machine lets a GPU rest, so it comes before the calls that warm the GPU up.
+        self.watch(cudnn=recorder.choice())
         start = time.perf_counter()
         for calls in itertools.count(2):
             call()
             network.synchronize()
             seconds = time.perf_counter() - start
-            if seconds > _WARM_UP and (calls >= _SETTLED or seconds > _WARM_UP_AT_MOST):
+            if seconds > _LEAST_SECONDS and (calls >= _LEAST_CALLS or seconds > _MOST_SECONDS):
                 break
         self._warm.add(function)
 
     def watch(self, cudnn: cudnn_log.Choice | None = None) -> None:
-        """Store the machine's state from now to the end of this process with its figures, and the libraries used."""
+        """Store with the figures: the libraries used, and the machine's state from now to the end of this process."""
         if not self._is_watched:
             state.watch(DEVICE, self._shape, libraries=variants.versions(self.variant), cudnn=cudnn)
             self._is_watched = True
@@ -97,39 +97,39 @@ class Case:
 
 @functools.cache
 def prepared(variant: str, *shape: int) -> Case:
-    """Return the case of a variant at a shape (batch, seq, hidden, depth): the same one for the whole process."""
+    """Return the case of a variant at a shape (batch, seq, hidden, depth). Each process makes it only once."""
     return Case(variant, *shape)
 
 
 def classes_for_variants(base: type, among: Callable[[variants.Variant], bool] = lambda _: True) -> dict[str, type]:
-    """Return a subclass of a benchmark class for each variant, by its name.
+    """Return a dict from class names to subclasses of a benchmark class, one for each variant that `among` accepts.
 
-    The name of _LSTM's for cudnn_tf32 is CudnnTF32LSTM. `among` chooses the variants.
+    For example, _LSTM's subclass for cudnn_tf32 is named CudnnTF32LSTM.
     """
-    found = {}
+    classes = {}
     for variant, row in variants.VARIANTS.items():
         if among(row):
             name = class_prefix(variant) + base.__name__.removeprefix("_")
             content = {"__module__": base.__module__, "__doc__": f"{row.description}.", "variant": variant}
-            found[name] = type(name, (base,), content | _warmed_methods(base, row))
-    return found
+            classes[name] = type(name, (base,), content | _warmed_methods(base, row))
+    return classes
 
 
 def _warmed_methods(base: type, row: variants.Variant) -> dict[str, types.FunctionType]:
-    """Return copies of a class's methods that need a warm function, each with a setup that warms it.
+    """Return copies of a class's methods that need a warm-up, each with a setup that warms its function up.
 
-    asv calls a method's own setup after its class's. Methods that time calls need one. Methods that take gradients
-    need one where the variant has none: asv then shows them as n/a.
+    asv calls the setup of a method after the setup of its class. A method that times calls needs a warm-up. A method
+    that uses gradients needs one only if the variant can't train: the warm-up then fails, and asv shows n/a.
     """
-    found = {}
+    methods = {}
     for name in dir(base):
         kind, _, subject = name.partition("_")
         function = {"forward": "forward", "train": "train", "gradients": "train"}.get(subject)
         if function and (kind == "time" or (function == "train" and not row.trains)):
             method = getattr(base, name)
-            found[name] = types.FunctionType(method.__code__, method.__globals__, name)
-            found[name].setup = functools.partial(_warm, row.name, function)  # type: ignore[attr-defined]
-    return found
+            methods[name] = types.FunctionType(method.__code__, method.__globals__, name)
+            methods[name].setup = functools.partial(_warm, row.name, function)  # type: ignore[attr-defined]
+    return methods
 
 
 def _warm(variant: str, function: str, *shape: int) -> None:

@@ -1,4 +1,4 @@
-"""What the tests share: networks that are compiled once a run, the command line, and Python processes of their own."""
+"""Fixtures that tests share: networks that each test run compiles once, the command line, and Python processes."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from rnnbench import Network, prepared, theano_runtime, variants
 from rnnbench.cli import main
 from rnnbench.variants import Variant
 
-# As the user gave it: setting Theano up adds to it.
+# The user's environment, copied before Theano's setup adds to it.
 _ENVIRONMENT = dict(os.environ)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell's background job ignores it, and so would the programs that the tests start and interrupt.
+    # A background job of a shell ignores SIGINT, and so would the programs that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # The C code of Theano's scan loop imports in a way that Python warns of since; and its first import,
-    # with an empty cache, leaves files to the garbage collector.
+    # The C code of Theano's scan loop imports in a way that Python now warns about. Its first import, with an
+    # empty cache, leaves files open until the garbage collector closes them.
     for ignored in ("ignore:can't resolve package:ImportWarning", "ignore:unclosed file:ResourceWarning"):
         config.addinivalue_line("filterwarnings", ignored)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Last, since a process runs Theano on one device: those of the CPU are the more.
+    # A process runs Theano on one device only, and most tests need the CPU. So the GPU's tests run last.
     items.sort(key=lambda item: item.get_closest_marker("gpu") is not None)
 
 
 @pytest.fixture(scope="session")
 def scan() -> Callable[..., Network]:
-    """Return a function from (batch, seq, hidden, depth) to scan's network, each built once.
+    """Return a function from (batch, seq, hidden, depth) to scan's network. It builds each network once.
 
-    They are the benchmarks' own, so that what a test and a benchmark share is compiled once.
+    The benchmarks use the same function, so tests and benchmarks share the compiled networks.
     """
     return lambda *sizes: prepared("scan", *sizes).network
 
 
 @pytest.fixture
 def add_variant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Variant], None]:
-    """Return a function that adds a row to the registry; the variant's file is in tests/helpers."""
+    """Return a function that adds a variant to the registry. The variant's file is in tests/helpers."""
 
     def add(row: Variant) -> None:
         monkeypatch.setattr(variants, "__path__", [*variants.__path__, str(HELPERS)])
@@ -55,19 +55,19 @@ def add_variant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Variant], None]:
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """The user's environment, without what setting Theano up in this process has added to it."""
+    """The user's environment variables, without those that Theano's setup in this process added."""
     return dict(_ENVIRONMENT)
 
 
 @pytest.fixture(scope="session")
 def compile_cache() -> str:
-    """The folder of Theano's compile cache: a process that is given another one compiles for minutes."""
+    """The folder of Theano's compile cache. A process that uses another folder compiles for minutes."""
     return str(theano_runtime.prepare().config.base_compiledir)
 
 
 @pytest.fixture(scope="session")
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs Python with these arguments, and these changes to the user's environment."""
+    """Return a function that runs Python with some arguments, and with changes to the user's environment."""
 
     def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]
@@ -90,9 +90,9 @@ print(found > 0, compiled)
 
 @pytest.fixture
 def second_build(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[[str, str], str]:
-    """Return a function that builds a variant in another process, and returns its last line.
+    """Return a function that builds a variant in another process, and returns the last line of its output.
 
-    That says whether Theano found modules there, and how many it compiled.
+    The line says whether Theano found modules in its compile cache, and how many it compiled: "True 0", for example.
     """
 
     def run(variant: str, device: str) -> str:
@@ -105,16 +105,16 @@ def second_build(python: Callable[..., subprocess.CompletedProcess[str]]) -> Cal
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[[Sequence[str]], tuple[object, str, str]]:
-    """Return a function that runs rnnbench with these arguments here.
+    """Return a function that runs rnnbench with some arguments in this process.
 
-    It returns the exit status, and what went to the standard and to the error output.
+    It returns the exit status, the standard output and the error output.
     """
 
     def run(arguments: Sequence[str]) -> tuple[object, str, str]:
         try:
             status: object = main(arguments)
-        except SystemExit as leaving:
-            status = leaving.code
+        except SystemExit as exiting:
+            status = exiting.code
         return status, *capsys.readouterr()
 
     return run

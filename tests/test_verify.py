@@ -1,4 +1,4 @@
-"""rnnbench verify: every variant agrees with the reference, on whatever sizes; and one that doesn't is caught."""
+"""rnnbench verify: every variant agrees with the reference at any size, and a wrong variant is caught."""
 
 import re
 
@@ -14,25 +14,25 @@ RUNNING = [name for name, reason in variants.available("cpu").items() if reason 
 
 
 def rows(output):
-    """Return the table's rows of figures, as words."""
+    """Return the table's rows of figures, each split into words."""
     return [line.split() for line in output.splitlines() if re.match(r" +\d+ +\d+ × \d+ ", line)]
 
 
 @pytest.fixture
 def register(add_variant, monkeypatch):
-    """Return a function that makes one wrong variant the only one that there is."""
+    """Return a function that registers one faulty variant and removes all others."""
 
-    def only(fault, tolerance=1e-5):
+    def register_only(fault, tolerance=1e-5):
         for name in list(variants.VARIANTS):
             monkeypatch.delitem(variants.VARIANTS, name)
         add_variant(Variant("faulty", "Faulty", "It errs", ("cpu",), tolerance=tolerance, options={"fault": fault}))
 
-    return only
+    return register_only
 
 
 @pytest.mark.parametrize("name", RUNNING)
-def test_a_variant_agrees_with_the_reference_whatever_the_sizes(name):
-    # With a hidden size of 1 or 2 gradients can cancel so far that float32 hasn't the digits: that one is chosen.
+def test_a_variant_agrees_with_the_reference_at_any_size(name):
+    # At a hidden size of 1 or 2 gradients can cancel so far that float32 has too few digits. Only the example has 1.
     @settings(deadline=None, max_examples=5, database=None)
     @example(Shape(1, 1, 1, 1))
     @given(st.builds(Shape, st.integers(1, 40), st.integers(1, 20), st.integers(3, 72), st.integers(1, 2)))
@@ -78,24 +78,24 @@ def test_a_wrong_variant_is_named_and_fails(fault, parameter, error, register, r
     shape = "batch=32, seq=30, hidden=128, depth=1"
     pattern = f"rnnbench: faulty is wrong at {shape}: {parameter} has the error {error}, over 1e-05\n"
     assert re.fullmatch(pattern, errors)
-    assert len(rows(output)) == 1  # it stops there
+    assert len(rows(output)) == 1  # verify stops at the first fault
 
 
-def test_a_tolerance_is_a_variants_own(register):
-    for tolerance, found in ((9e-5, "over 9e-05"), (1.1e-4, None)):
+def test_each_variant_has_its_own_tolerance(register):
+    for tolerance, end in ((9e-5, "over 9e-05"), (1.1e-4, None)):
         register("1e-4 off", tolerance)
         (check,) = verify.checks(["faulty"], [Shape(5, 3, 7, 2)], seed=0, device="cpu")
-        assert check.fault is None if found is None else check.fault.endswith(found)
+        assert check.fault is None if end is None else check.fault.endswith(end)
 
 
-def test_a_fault_of_a_later_layer_is_found(register):
+def test_a_fault_in_a_later_layer_is_found(register):
     register("1e-4 off")
     (check,) = verify.checks(["faulty"], [Shape(5, 3, 7, 3)], seed=0, device="cpu")
     assert "the gradient of U in layer 3 has the error 1.00e-04" in check.fault
     assert check.largest("U") == pytest.approx(1e-4, rel=1e-2)
 
 
-def test_a_right_variant_passes_and_its_seed_repeats_the_run(register, run):
+def test_a_correct_variant_passes_and_the_seed_repeats_the_run(register, run):
     register(None)
     status, output, errors = run(["verify", "--shapes", "4"])
     assert (status, errors) == (0, "")
@@ -105,13 +105,13 @@ def test_a_right_variant_passes_and_its_seed_repeats_the_run(register, run):
     assert verify.draw(4, seed) != verify.draw(4, seed + 1)
 
 
-def test_drawn_shapes_reach_both_ends():
+def test_drawn_shapes_reach_the_least_and_the_largest_sizes():
     shapes = verify.draw(2000, seed=0)
     assert Shape(*map(min, zip(*shapes, strict=True))) == (1, 1, 8, 1)
     assert Shape(*map(max, zip(*shapes, strict=True))) == (40, 20, 72, 3)
 
 
-def test_a_shape_beyond_the_memory_is_left_out_with_its_reason(register):
+def test_a_shape_too_large_for_the_memory_is_left_out_with_its_reason(register):
     register(None)
     too_large, small = Shape(10**6, 10**4, 1024, 1), Shape(2, 3, 4, 1)
     left_out, checked = verify.checks(["faulty"], [too_large, small], seed=0, device="cpu")
@@ -121,14 +121,14 @@ def test_a_shape_beyond_the_memory_is_left_out_with_its_reason(register):
     assert len(verify.table([left_out, checked]).splitlines()) == len(verify.table([checked]).splitlines()) == 3
 
 
-def test_nothing_checked_is_no_success(monkeypatch, run):
+def test_checking_nothing_is_a_failure(monkeypatch, run):
     monkeypatch.setattr(variants, "VARIANTS", {"cudnn": variants.VARIANTS["cudnn"]})
     status, output, errors = run(["verify"])
     assert (status, errors) == (1, "rnnbench: nothing could be checked on cpu\n")
     assert "cudnn can't run: it is made for cuda\n" in output
 
 
-def test_running_out_of_memory_is_said_in_a_sentence(register, run):
+def test_running_out_of_memory_is_reported_in_a_sentence(register, run):
     register("out of memory")
     status, _, errors = run(["verify"])
     assert status == 1

@@ -1,4 +1,4 @@
-"""The command line: rnnbench, or python -m rnnbench. Each group of commands is a module, and registers them itself."""
+"""The command line, `rnnbench` or `python -m rnnbench`. Each module here adds one group of commands to the parser."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from rnnbench.history import NotFound, ResultsWarning
 from rnnbench.measure.state import Doubtful
 from rnnbench.network.contract import Unavailable
 
-# What an extra of setup.py brings: a command that needs one says so.
-_OPTIONAL = ("asv", "fastjsonschema", "jiter", "matplotlib", "orjson", "tabulate")
+# Packages that only some commands need. setup.py's extras install them.
+_OPTIONAL_PACKAGES = ("asv", "fastjsonschema", "jiter", "matplotlib", "orjson", "tabulate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 1 where its input is wrong, which it says in a line.
+    """Run a command and return its exit status.
 
-    Wrong arguments exit with 2 and say what is allowed.
+    The status is 0 for success, and 1 if the command can't do its work. It then prints the reason in one line.
+    Wrong arguments raise SystemExit with the status 2, after a message that lists the allowed ones.
     """
     parser = _parser()
     options, others = parser.parse_known_args(arguments)
@@ -33,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.others = others
     with warnings.catch_warnings():
         warnings.simplefilter("default", ResultsWarning)
-        warnings.showwarning = _show
+        warnings.showwarning = _show_warning
         try:
             status: int = options.run(options)
             sys.stdout.flush()
             return status
         except BrokenPipeError:
-            # The reader has closed the pipe. Python would write to it once more when it ends.
+            # The reader has closed the pipe. Python flushes stdout once more at exit, which must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except KeyboardInterrupt:
@@ -48,14 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (NotFound, Doubtful, Unavailable, UnicodeError, OSError) as reason:
             return complain(reason)
         except ModuleNotFoundError as missing:
-            if missing.name not in _OPTIONAL:
+            if missing.name not in _OPTIONAL_PACKAGES:
                 raise
-            return complain(f"{missing.name} is missing: pip install {missing.name}")
+            return complain(f"the package {missing.name} is missing: pip install {missing.name}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rnnbench", description="Recurrent networks, timed and checked.")
-    parser.add_argument("--version", action="version", version=__version__)
+    parser = argparse.ArgumentParser(
+        prog="rnnbench",
+        description="Time LSTM implementations, check what they compute, and report the results.",
+        epilog="`rnnbench COMMAND --help` explains a command. `make help` lists the usual tasks.",
+    )
+    parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     parser.set_defaults(takes_asvs_arguments=False)
     commands = parser.add_subparsers(dest="command", required=True)
     for group in (checks, measurements, results):
@@ -63,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show(
+def _show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,

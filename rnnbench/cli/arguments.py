@@ -1,4 +1,4 @@
-"""What the commands share: the types of their arguments, and how they say what is wrong."""
+"""Arguments and error messages that the commands share."""
 
 from __future__ import annotations
 
@@ -14,43 +14,56 @@ from rnnbench.network.shapes import GRIDS
 # argparse gives its class no public name.
 Commands = Any
 
+_GRIDS_EXPLAINED = (
+    f"quick has {len(GRIDS['quick'])} small shapes, seed the {len(GRIDS['seed'])} shapes published in 2016, "
+    f"full all {len(GRIDS['full'])} shapes"
+)
 
-def add_device(command: argparse.ArgumentParser, **settings: Any) -> None:
-    """Give a command the option --device."""
-    command.add_argument("--device", choices=variants.DEVICES, **settings)
+
+def add_device(command: argparse.ArgumentParser, help: str, **settings: Any) -> None:
+    """Add the option --device to a command."""
+    command.add_argument("--device", choices=variants.DEVICES, help=help, **settings)
 
 
 def add_variants(command: argparse.ArgumentParser, help: str) -> None:
-    """Let a command be told variants by their names."""
+    """Add the names of variants to a command, as arguments that may be left out."""
     command.add_argument("variants", nargs="*", type=_variant, metavar="variant", help=help)
 
 
-def add_grid(command: argparse.ArgumentParser, name: str, **settings: Any) -> None:
-    """Give a command a grid, as the argument "grid" or the option "--grid"."""
-    command.add_argument(name, choices=tuple(GRIDS), **settings)
+def add_grid(command: argparse.ArgumentParser, name: str, help: str, **settings: Any) -> None:
+    """Add a grid to a command, as the argument "grid" or the option "--grid"; the help explains each grid."""
+    command.add_argument(name, choices=tuple(GRIDS), help=f"{help}; {_GRIDS_EXPLAINED}", **settings)
 
 
 def add_results(command: argparse.ArgumentParser) -> None:
-    """Give a command the folder of asv's results."""
-    command.add_argument("--results", type=Path, default="results", metavar="FOLDER", help="asv's results_dir")
+    """Add the option --results, asv's results_dir, to a command."""
+    command.add_argument(
+        "--results",
+        type=Path,
+        default="results",
+        metavar="FOLDER",
+        help="the folder with the results (default: %(default)s)",
+    )
 
 
 def machine(name: str) -> str:
-    """Return a machine's name; it is a folder's name too."""
+    """Return the text if it can be a machine's name; raise ArgumentTypeError otherwise."""
     if not asv_files.is_machine(name):
-        raise argparse.ArgumentTypeError(f"{name!r} can't be a machine's name: it must do for a folder's")
+        raise argparse.ArgumentTypeError(
+            f"{name!r} can't be a machine's name: it also names a folder, so avoid /, <, > and a leading dot"
+        )
     return name
 
 
 def integer(text: str) -> int:
-    """Return an integer from 0 to 2**32 - 1."""
+    """Return the text as an integer from 0 to 2**32 - 1, NumPy's range for seeds; raise ArgumentTypeError otherwise."""
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text}: it must be an integer from 0 to {2**32 - 1}")
     return int(text)
 
 
 def complain(reason: object) -> int:
-    """Print to the error output what is wrong, and return the exit status that says so."""
+    """Print the reason to stderr, and return 1, the exit status of a failure."""
     print(f"rnnbench: {printable(str(reason))}", file=sys.stderr)
     return 1
 

@@ -1,4 +1,4 @@
-"""The commands that say what can run here, and whether it computes what it should: variants, doctor, verify."""
+"""The commands that check this machine and the implementations: variants, doctor, verify."""
 
 from __future__ import annotations
 
@@ -13,41 +13,59 @@ from rnnbench.network.shapes import GRIDS
 
 def register(commands: Commands) -> None:
     """Add these commands to the parser."""
-    listing = commands.add_parser("variants", help="list the variants and whether they can run here")
-    add_device(listing, default="cpu")
+    listing = commands.add_parser(
+        "variants",
+        help="list the implementations, and say which can run on this machine",
+        description="List all implementations (these commands call them variants). For each, say whether it can run on "
+        "this machine, and if not, why.",
+    )
+    add_device(listing, default="cpu", help="the device to run on (default: %(default)s)")
     listing.set_defaults(run=_list_variants)
 
     doctor = commands.add_parser(
-        "doctor", help="show what Theano needs, where it is, and how to install what is missing"
+        "doctor",
+        help="show the software that Theano needs, and how to install what is missing",
+        description="List the software that Theano needs on this machine. For each piece, show its version and path, "
+        "or how to install it.",
     )
-    add_device(doctor, help="fail if this one can't be used")
+    add_device(doctor, help="list what Theano needs on this device only, and fail if it can't use the device")
     doctor.set_defaults(run=_examine)
 
-    verify = commands.add_parser("verify", help="check every variant's outputs and gradients against the reference")
-    add_variants(verify, help="check these alone")
-    add_device(verify, default="cpu")
-    add_grid(verify, "--grid", default="quick", help="check the shapes of this grid")
-    verify.add_argument("--shapes", type=integer, default=8, metavar="N", help="also check N random odd shapes")
-    verify.add_argument("--seed", type=integer, help="repeat an earlier run's odd shapes and data")
+    verify = commands.add_parser(
+        "verify",
+        help="check every implementation's outputs and gradients against a float64 reference",
+        description="Compute the outputs and gradients of every implementation that can run here, and compare them "
+        "with a float64 reference. Print a table of the errors. Stop and fail at the first error that exceeds the "
+        "implementation's tolerance.",
+    )
+    add_variants(verify, help="check only these implementations (default: all)")
+    add_device(verify, default="cpu", help="the device to run on (default: %(default)s)")
+    add_grid(verify, "--grid", default="quick", help="check the shapes of this grid (default: %(default)s)")
+    verify.add_argument(
+        "--shapes", type=integer, default=8, metavar="N", help="also check N random shapes (default: %(default)s)"
+    )
+    verify.add_argument(
+        "--seed", type=integer, help="repeat an earlier run's random shapes and data; that run printed its seed"
+    )
     verify.set_defaults(run=_verify)
 
 
 def _list_variants(options: argparse.Namespace) -> int:
-    found = variants.available(options.device)
-    width = max(map(len, found))
-    for name, reason in found.items():
+    reasons = variants.available(options.device)
+    width = max(map(len, reasons))
+    for name, reason in reasons.items():
         print(f"{name:{width}}  {reason or f'runs on {options.device}'}")
     return 0
 
 
 def _examine(options: argparse.Namespace) -> int:
-    """Print each piece that Theano needs, and return 1 if the device that was asked for can't be used."""
+    """Print each piece that Theano needs; return 1 if Theano can't use the device that the user named."""
     device = options.device
-    found = theano_runtime.find(device or "cuda")
-    width = max(len(piece.name) for piece in found)
-    for piece in found:
-        described = [piece.version, piece.path and str(piece.path)]
-        state = piece.reason or "  ".join(text for text in described if text)
+    pieces = theano_runtime.find(device or "cuda")
+    width = max(len(piece.name) for piece in pieces)
+    for piece in pieces:
+        version_and_path = [piece.version, piece.path and str(piece.path)]
+        state = piece.reason or "  ".join(text for text in version_and_path if text)
         print(f"{piece.name:{width}}  {'missing' if piece.reason else 'ok':7}  {state}")
         if piece.install:
             print(f"{'':{width}}           to install: {piece.install}")
@@ -58,26 +76,26 @@ def _examine(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    """Print the errors of each variant that can run, up to the first that is wrong, and return 1 if one is."""
+    """Print the errors of each variant that can run, up to the first wrong one; return 1 if one is wrong."""
     from rnnbench import verify
 
     device, grid, count = options.device, options.grid, options.shapes
     seed = random.randrange(10**6) if options.seed is None else options.seed
     shapes = [*GRIDS[grid], *verify.draw(count, seed)]
-    print(f"The {grid} grid and {count} odd shapes on {device}; for the same ones again: --seed {seed}")
+    print(f"Checking the {grid} grid and {count} random shapes on {device}. To repeat this run, add --seed {seed}")
     wanted = options.variants or variants.VARIANTS
-    found = {name: reason for name, reason in variants.available(device).items() if name in wanted}
-    for name, reason in found.items():
+    reasons = {name: reason for name, reason in variants.available(device).items() if name in wanted}
+    for name, reason in reasons.items():
         if reason:
             print(f"{name} can't run: {reason}")
-    names = [name for name, reason in found.items() if not reason]
+    names = [name for name, reason in reasons.items() if not reason]
     checks: list[verify.Check] = []
     problem = None
     try:
         for check in verify.checks(names, shapes, seed, device):
             checks.append(check)
             if check.reason:
-                print(f"{check.variant} can't run a shape: {check.reason}")
+                print(f"{check.variant} can't run one of the shapes: {check.reason}")
             if problem := check.fault:
                 break
     except Exception as failure:

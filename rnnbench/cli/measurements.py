@@ -1,4 +1,4 @@
-"""The commands that measure, or prepare it: filter, machine, run, interleave, selftest."""
+"""The commands that time, prepare timing, or call asv: filter, machine, run, publish, interleave, selftest."""
 
 from __future__ import annotations
 
@@ -11,47 +11,109 @@ from rnnbench.cli.arguments import machine as machine_name
 from rnnbench.history import benchmark_names, interleave, machine
 from rnnbench.measure import state
 
+# `rnnbench run --help` and `rnnbench publish --help` print this text before asv's own help.
+_ASV_INTRODUCTIONS = {
+    "run": """\
+rnnbench run times benchmarks and records their results. It takes the arguments of asv run, and adds safety:
+- It works on a copy of the results. If it is interrupted, or the disk is full, earlier results stay unchanged.
+- Only one run at a time works in a checkout. A second one waits.
+- It skips broken results files and names them.
+The environment variable RNNBENCH_DEVICE=cuda times the GPU instead of the CPU. Example:
+  rnnbench run --machine NAME --record-samples --bench "$(rnnbench filter quick)" 'HEAD^!'
+
+The help of asv run:
+""",
+    "publish": """\
+rnnbench publish writes the dashboard, a website, from the results. It takes the arguments of asv publish, and adds
+safety:
+- The old dashboard stays until the new one is complete.
+- Only one publish at a time works in a checkout. A second one waits.
+- It skips broken results files and names them.
+
+The help of asv publish:
+""",
+}
+
 
 def register(commands: Commands) -> None:
     """Add these commands to the parser."""
-    pattern = commands.add_parser("filter", help="print the pattern of a grid for asv run --bench")
-    add_grid(pattern, "grid")
-    add_variants(pattern, help="time these alone")
+    pattern = commands.add_parser(
+        "filter",
+        help="print the pattern that selects a grid's benchmarks for rnnbench run --bench",
+        description="Print a regular expression that selects the benchmarks of a grid. Give it to the option --bench "
+        "of rnnbench run.",
+    )
+    add_grid(pattern, "grid", help="the shapes to time")
+    add_variants(pattern, help="time only these implementations (default: all)")
     pattern.set_defaults(run=_print_filter)
 
-    described = commands.add_parser("machine", help="tell asv what machine this is")
-    described.add_argument("name", type=machine_name, help="its name in results/")
-    add_device(described, default="cpu", help="cuda adds the GPU's facts")
-    described.add_argument("--strict", action="store_true", help="refuse a machine that is busy or throttled now")
-    described.set_defaults(run=_describe)
+    describe = commands.add_parser(
+        "machine",
+        help="describe this machine to asv, before the first run",
+        description="Describe this machine in ~/.asv-machine.json, where rnnbench run looks for it. Call this before "
+        "the first run. On a CPU it measures the peak rates, unless results/NAME has them already. It also warns "
+        "about all that makes timings doubtful now.",
+    )
+    describe.add_argument("name", type=machine_name, help="a name for this machine; its results go to results/NAME")
+    add_device(
+        describe,
+        default="cpu",
+        help="the device to be timed; cuda adds the GPU, its driver, CUDA and cuDNN (default: %(default)s)",
+    )
+    describe.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail if timings would be doubtful now: the CPU is busy or the GPU throttled, for example",
+    )
+    describe.set_defaults(run=_describe)
 
-    # asv's own parser takes their arguments, and has the help on them.
-    for name, say in (
-        ("run", "asv run, with its arguments, on a copy of the results: one that is ended damages nothing"),
-        ("publish", "asv publish, with its arguments: the old dashboard stays until the new one is complete"),
+    # asv parses the arguments of these two commands, and prints the help on them.
+    for name, summary in (
+        ("run", "time benchmarks: like asv run (same arguments), but an interrupted run damages no earlier results"),
+        ("publish", "write the dashboard: like asv publish (same arguments), but the old one stays until it is done"),
     ):
-        command = commands.add_parser(name, add_help=False, help=say)
+        command = commands.add_parser(name, add_help=False, help=summary)
         command.set_defaults(run=_run_asv, takes_asvs_arguments=True)
 
-    turns = commands.add_parser("interleave", help="time a grid at HEAD in several environments in turn")
-    add_grid(turns, "grid")
-    turns.add_argument("--machine", required=True, type=machine_name, metavar="NAME", help="its name in results/")
-    add_device(turns, default="cpu")
+    turns = commands.add_parser(
+        "interleave",
+        help="time a grid at HEAD in several environments that take turns",
+        description="Time a grid at the commit HEAD in several environments, for example Theano's and the other "
+        "frameworks'. The environments take turns at each shape. So a machine that slows down over time slows them "
+        "all alike. Call rnnbench machine first.",
+    )
+    add_grid(turns, "grid", help="the shapes to time")
+    turns.add_argument(
+        "--machine", required=True, type=machine_name, metavar="NAME", help="the name given to rnnbench machine"
+    )
+    add_device(turns, default="cpu", help="the device to time (default: %(default)s)")
     turns.add_argument(
         "--environment",
         action="append",
         required=True,
         type=_environment,
         metavar="NAME",
-        help="one of asv's: virtualenv:3.11 has Theano, peers:3.11 the other frameworks, "
-        "existing:/path/to/python3 what is installed there; name several",
+        help="an environment to time in; repeat this option for each. virtualenv:3.11 has Theano, peers:3.11 has the "
+        "other frameworks, existing:/path/to/python3 has what is installed for that Python",
     )
     turns.set_defaults(run=_interleave)
 
-    selftest = commands.add_parser("selftest", help="measure the smallest slowdown that this machine can detect")
-    add_variants(selftest, help="time these alone")
-    selftest.add_argument("--machine", required=True, type=machine_name, metavar="NAME", help="its name in results/")
-    add_grid(selftest, "--grid", default="quick", help="time the shapes of this grid")
+    selftest = commands.add_parser(
+        "selftest",
+        help="measure the smallest slowdown that this machine can detect",
+        description="Time the same code several times, and copies that are slowed on purpose. Print how often asv "
+        "calls each of them changed, and the smallest slowdown that it detects reliably. Store the figures in "
+        "results/NAME/selftest.csv, for rnnbench report. The environment variable RNNBENCH_DEVICE=cuda tests the GPU.",
+    )
+    add_variants(selftest, help="time only these implementations (default: all that can run here)")
+    selftest.add_argument(
+        "--machine",
+        required=True,
+        type=machine_name,
+        metavar="NAME",
+        help="a name for this machine; the figures go to results/NAME",
+    )
+    add_grid(selftest, "--grid", default="quick", help="time the shapes of this grid (default: %(default)s)")
     add_results(selftest)
     selftest.set_defaults(run=_selftest)
 
@@ -69,7 +131,7 @@ def _print_filter(options: argparse.Namespace) -> int:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    """Tell asv what machine this is, and say what makes its figures doubtful; return 1 if that is refused."""
+    """Describe this machine to asv, and print why its timings would be doubtful; return 1 if --strict forbids that."""
     doubts = state.judge(state.now(options.device)).values()
     for sentence in doubts:
         complain(sentence)
@@ -82,12 +144,14 @@ def _describe(options: argparse.Namespace) -> int:
 def _run_asv(options: argparse.Namespace) -> int:
     from rnnbench.history import asv_commands
 
+    if {"-h", "--help"} & set(options.others):
+        print(_ASV_INTRODUCTIONS[options.command])
     try:
         return asv_commands.COMMANDS[options.command](options.others)
     except asv_commands.Failed as reason:
         return complain(reason)
     except asv_commands.Ended as ended:
-        complain(f"ended by {ended.signal.name}: what was recorded before is as it was")
+        complain(f"stopped by {ended.signal.name}: all earlier results are unchanged")
         return 128 + ended.signal
 
 
@@ -96,7 +160,7 @@ def _interleave(options: argparse.Namespace) -> int:
 
 
 def _selftest(options: argparse.Namespace) -> int:
-    """Time the same code and slowed copies of it, and print and store what asv finds."""
+    """Time the same code and slowed copies of it; print and store which of them asv calls changed."""
     from rnnbench.history import selftest
 
     device = os.environ.get("RNNBENCH_DEVICE", "cpu")

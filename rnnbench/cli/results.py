@@ -1,4 +1,4 @@
-"""The commands that show what was measured: report, history, readme, preview."""
+"""The commands that show results: report, history, readme, preview."""
 
 from __future__ import annotations
 
@@ -16,44 +16,101 @@ _FORMATS = ("text", "markdown", "csv", "json")
 
 def register(commands: Commands) -> None:
     """Add these commands to the parser."""
-    report = commands.add_parser("report", help="show what a machine measured at a commit")
-    shown = report.add_mutually_exclusive_group()
-    shown.add_argument("--format", choices=_FORMATS, default="text")
-    shown.add_argument("--plot", type=_image, metavar="FILE", help="draw how time grows, to a .png or .svg")
-    shown.add_argument("--export", choices=["rnn-benchmarks"], help="in the form of that repository's tables")
-    report.add_argument("--strict", action="store_true", help="refuse figures of a busy or throttled machine")
-    report.add_argument("--against", metavar="COMMIT|MACHINE|titan-x", help="compare with these figures")
+    report = commands.add_parser(
+        "report",
+        help="show the times, errors and memory that a machine measured at a commit",
+        description="Show what a machine measured at a commit: the time, memory and error of each implementation, its "
+        "speed compared with scan, and how close it comes to the hardware's limit.",
+    )
+    output = report.add_mutually_exclusive_group()
+    output.add_argument(
+        "--format", choices=_FORMATS, default="text", help="print the tables in this format (default: %(default)s)"
+    )
+    output.add_argument(
+        "--plot",
+        type=_image,
+        metavar="FILE",
+        help="instead of printing, draw how the time grows with each size, into a .png or .svg file",
+    )
+    output.add_argument(
+        "--export",
+        choices=["rnn-benchmarks"],
+        help="print Markdown tables in the form of github.com/glample/rnn-benchmarks",
+    )
+    report.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail if any figure is doubtful: the CPU was busy or the GPU throttled, for example",
+    )
+    report.add_argument(
+        "--against",
+        metavar="COMMIT|MACHINE|titan-x",
+        help="also compare with this commit or machine; titan-x means the figures published in 2016",
+    )
+    report.add_argument(
+        "--machine",
+        help="the machine's name in the results (default: this host, or the machine with the newest results if this "
+        "host has none)",
+    )
+    report.add_argument(
+        "--commit", help="the commit's hash, or the beginning of it (default: the newest commit with results)"
+    )
     report.set_defaults(run=_report)
 
-    history = commands.add_parser("history", help="list what has results, and what is missing from a grid")
-    add_grid(history, "--grid", help="say what is missing, and how to measure it")
+    history = commands.add_parser(
+        "history",
+        help="list the commits and machines that have results, and what is missing from a grid",
+        description="List the commits, machines and environments that have results. With --grid, also list what each "
+        "machine has not measured yet.",
+    )
+    add_grid(
+        history,
+        "--grid",
+        help="list what is missing from this grid, and the command that measures it; without --commit, at each "
+        "machine's newest commit",
+    )
+    history.add_argument("--machine", help="list only this machine (default: all)")
+    history.add_argument("--commit", help="list only this commit: its hash, or the beginning of it (default: all)")
     history.set_defaults(run=_show_history)
 
-    readme = commands.add_parser("readme", help="write the marked tables of Markdown files from the results")
-    readme.add_argument("file", type=Path)
+    readme = commands.add_parser(
+        "readme",
+        help="write the marked tables and pictures of Markdown files from the results",
+        description="Write the parts of Markdown files that stand between a mark such as <!-- table: MACHINE --> and "
+        "<!-- end -->. rnnbench/report/documents.py lists the marks.",
+    )
+    readme.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a Markdown file; its pictures lie beside it"
+    )
     readme.set_defaults(run=_rewrite)
 
-    preview = commands.add_parser("preview", help="serve the dashboard to this machine alone")
-    preview.add_argument("--html", type=Path, default="html", metavar="FOLDER", help="asv's html_dir")
-    preview.add_argument("--port", type=_port, default=8080)
+    preview = commands.add_parser(
+        "preview",
+        help="show the dashboard at http://127.0.0.1:8080",
+        description="Serve the dashboard to a browser on this machine, until Ctrl-C. Other machines can't reach it. "
+        "Write the dashboard first, with make publish.",
+    )
+    preview.add_argument(
+        "--html", type=Path, default="html", metavar="FOLDER", help="the dashboard's folder (default: %(default)s)"
+    )
+    preview.add_argument(
+        "--port", type=_port, default=8080, help="serve at http://127.0.0.1:PORT (default: %(default)s)"
+    )
     preview.set_defaults(run=_serve)
 
-    for command in (report, history):
-        command.add_argument("--machine", help="a name in the results")
-        command.add_argument("--commit", help="a hash or its beginning; the newest with results unless named")
     for command in (report, history, readme):
         add_results(command)
 
 
 def _image(name: str) -> Path:
     if not name.endswith((".png", ".svg")):
-        raise argparse.ArgumentTypeError(f"{name}: its name must end with .png or .svg")
+        raise argparse.ArgumentTypeError(f"{name}: the file's name must end with .png or .svg")
     return Path(name)
 
 
 def _port(text: str) -> int:
     if not (text.isdecimal() and 0 < int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a port: it must be an integer from 1 to 65535")
     return int(text)
 
 
@@ -80,21 +137,22 @@ def _show_history(options: argparse.Namespace) -> int:
 
 
 def _rewrite(options: argparse.Namespace) -> int:
-    from rnnbench.report import readme
+    from rnnbench.report import documents
 
-    text = options.file.read_text(encoding="utf-8")
-    files.write(options.file, readme.rewrite(text, options.results).encode())
+    for document in options.files:
+        for path, content in documents.rewrite(document, options.results).items():
+            files.write(path, content)
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
-    """Serve a folder on the loopback, where no other machine reaches it, until the process is interrupted."""
+    """Serve a folder on the loopback interface until the process is interrupted. No other machine can reach it."""
     if not (options.html / "index.html").is_file():
-        raise NotFound(f"there is no dashboard in {options.html}: make publish writes it")
+        raise NotFound(f"there is no dashboard in {options.html}: write it with make publish")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(options.html))
     with http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler) as server:
         print(
-            f"The dashboard is at http://127.0.0.1:{options.port}, for this machine alone; Ctrl-C ends it.", flush=True
+            f"The dashboard is at http://127.0.0.1:{options.port}, for this machine only. Ctrl-C stops it.", flush=True
         )
         server.serve_forever()
     return 0

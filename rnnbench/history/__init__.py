@@ -1,4 +1,4 @@
-"""What was measured: asv's results, read and written, and the runs of asv that record them."""
+"""Read and write asv's results, and run asv to record them."""
 
 from rnnbench.history.figures import (
     Figure,

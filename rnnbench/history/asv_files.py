@@ -1,7 +1,7 @@
-"""What asv's files may hold: they come from whoever made them, and asv believes them all.
+"""Check asv's files against schemas, because anyone may have written them and asv itself doesn't check them.
 
-asv stops with a traceback at a field of another type than it writes, and its pages take a name in
-benchmarks.json for markup. What is said here of each kind of file rules that out.
+asv stops with a traceback at a field of an unexpected type, and its pages insert names from benchmarks.json as HTML.
+The schemas here reject such files.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any
 
 from rnnbench.history import figures
 
-# No control characters, nothing that hides text or turns its direction, no markup.
-_UNSEEN = "\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
-_TEXT = {"type": "string", "pattern": rf"\A[^<>{_UNSEEN}]*\Z", "maxLength": 1000}
-_CODE = {"type": "string", "pattern": r"\A[^{}]*\Z".format(_UNSEEN.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))}
-# A name is a file's or a folder's, and a JavaScript object's key.
-_NAMES = re.compile(rf"\A(?!\.|(?:__proto__|constructor|prototype)\Z)[^/\\<>{_UNSEEN}]{{1,200}}\Z")
-_NAME = {"type": "string", "pattern": _NAMES.pattern}
+# Text may hold no control characters, no characters that hide it or change its direction, and no HTML.
+_INVISIBLE = "\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+_TEXT = {"type": "string", "pattern": rf"\A[^<>{_INVISIBLE}]*\Z", "maxLength": 1000}
+_CODE = {"type": "string", "pattern": r"\A[^{}]*\Z".format(_INVISIBLE.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))}
+# A name must be safe as a file's name and as a key of a JavaScript object.
+_NAME_PATTERN = re.compile(rf"\A(?!\.|(?:__proto__|constructor|prototype)\Z)[^/\\<>{_INVISIBLE}]{{1,200}}\Z")
+_NAME = {"type": "string", "pattern": _NAME_PATTERN.pattern}
 _BENCHMARK = {"type": "string", "pattern": r"\A(?!__)[A-Za-z0-9_.]+\Z", "maxLength": 200}
 _MACHINE_NAME = {**_NAME, "format": "line"}
-# A fact and its name make a folder's name on the dashboard, and all of them its path.
+# The dashboard has a folder for each fact and its name, nested into one path. Both must stay short.
 _FACT_NAME = {**_NAME, "format": "short"}
 _FACT_TEXT = {**_TEXT, "format": "line"}
-_BYTES = {"short": 40, "line": 150}
+_MAX_BYTES = {"short": 40, "line": 150}
 _FACT = {"anyOf": [_FACT_TEXT, {"type": "null"}]}
 _FACTS = {"type": "object", "propertyNames": _FACT_NAME, "maxProperties": 20, "additionalProperties": _FACT}
 
-# NaN, which is n/a, is neither more nor less; an interval's ends may be infinite.
+# NaN means n/a; it passes both limits. The ends of a confidence interval may be infinite.
 _LARGEST = 1e300
 _MEASURED = {"anyOf": [{"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}, {"type": "null"}]}
 _STATISTIC = {"type": ["number", "null"]}
@@ -50,7 +50,7 @@ _COLUMNS = {
     "duration": _STATISTIC,
     **{f"stats_{name}": _column(_STATISTIC) for name in ("ci_99_a", "ci_99_b", "q_25", "q_75", "number", "repeat")},
     "samples": _column({"anyOf": [{"type": "array", "items": _MEASURED}, {"type": "null"}]}),
-    # A profile would be unpickled by who looks at it.
+    # asv deserializes a profile when a user views it, which isn't safe with data from strangers.
     "profile": {"type": "null"},
 }
 
@@ -71,7 +71,7 @@ _RESULTS = {
     },
     "version": {"const": 2},
 }
-# Of each process that timed a shape; what else it holds is for whoever reads it.
+# One state for each process that timed a shape; rnnbench.history.figures checks its fields.
 _STATES = {"type": "array", "items": {"type": "object"}}
 _STATE = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _STATES}}
 _MACHINE = {
@@ -113,7 +113,7 @@ _CONFIGURATION = {
     "hash_length": {"type": "integer", "minimum": 1, "maximum": 64},
 }
 _SCHEMAS: dict[str, dict[str, Any]] = {
-    # A setting that is misspelled would be passed over.
+    # asv ignores an unknown setting, so a misspelled one must be rejected here.
     "asv.conf.json": {"type": "object", "properties": _CONFIGURATION, "additionalProperties": False},
     "machine.json": {**_MACHINE, "required": ["machine", "version"]},
     "benchmarks.json": {
@@ -140,14 +140,17 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 def is_machine(name: str) -> bool:
-    """Return whether a machine may have this name: it is a folder's, too, and stands beside "version" in a file."""
-    return bool(_NAMES.match(name)) and _at_most(_BYTES["line"])(name) and name != "version"
+    """Return whether a machine may have this name.
+
+    The name is also a folder's name, and a key beside "version" in ~/.asv-machine.json.
+    """
+    return bool(_NAME_PATTERN.match(name)) and _fits(_MAX_BYTES["line"])(name) and name != "version"
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return what a file of asv's holds: a machine.json, a benchmarks.json, a user's .asv-machine.json, or results.
+    """Return the content of one of asv's files: machine.json, benchmarks.json, .asv-machine.json or a results file.
 
-    Raises ValueError, with what is wrong, for a file that can't be used.
+    Raises ValueError if the file is invalid; the message says what is wrong.
     """
     content = figures.parse(path)
     check(path.name if path.name in _SCHEMAS else "results", content)
@@ -155,7 +158,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def check(kind: str, content: Any) -> None:
-    """Raise ValueError, with what is wrong, where a file of this name can't hold this content."""
+    """Raise ValueError if this content is invalid in a file of this kind; the message says what is wrong.
+
+    `kind` is a file's name, or "results".
+    """
     import fastjsonschema
 
     try:
@@ -163,19 +169,19 @@ def check(kind: str, content: Any) -> None:
     except fastjsonschema.JsonSchemaValueException as error:
         place = str(error.name).removeprefix("data").lstrip(".")
         raise ValueError(f"{f'its {place}' if place else 'it'} isn't as asv writes it") from error
-    # What a schema can't say.
-    for name, described in content.items() if kind == "benchmarks.json" else ():
-        if name != "version" and len(described["params"]) != len(described["param_names"]):
-            raise ValueError(f"its {name} hasn't as many param_names as params")
+    # A schema can't compare the lengths of two lists.
+    for name, description in content.items() if kind == "benchmarks.json" else ():
+        if name != "version" and len(description["params"]) != len(description["param_names"]):
+            raise ValueError(f"its {name} has a different number of param_names and params")
 
 
 @functools.cache
 def _checker(kind: str) -> Callable[[Any], object]:
     import fastjsonschema
 
-    formats = {name: _at_most(most) for name, most in _BYTES.items()}
+    formats = {name: _fits(max_bytes) for name, max_bytes in _MAX_BYTES.items()}
     return fastjsonschema.compile(_SCHEMAS[kind], formats=formats)
 
 
-def _at_most(most: int) -> Callable[[str], bool]:
-    return lambda text: len(text.encode(errors="replace")) <= most
+def _fits(max_bytes: int) -> Callable[[str], bool]:
+    return lambda text: len(text.encode(errors="replace")) <= max_bytes

@@ -1,4 +1,4 @@
-"""The names of asv's benchmarks: how they are made, read and selected."""
+"""Make, read and select the names of asv's benchmarks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from rnnbench.network.shapes import GRIDS, Shape
 
-# What a benchmark measures, by its module, the end of its class's name, and its method. What the
-# class's name begins with is the variant.
+# A benchmark's module, the suffix of its class name, and its method → the quantity that it measures.
+# The rest of the class name is the variant.
 _QUANTITIES = {
     ("lstm", "LSTM", "time_forward"): "forward",
     ("lstm", "LSTM", "time_train"): "train",
@@ -25,24 +25,23 @@ QUANTITIES = tuple(_QUANTITIES.values())
 
 
 def class_prefix(name: str) -> str:
-    """Return what the names of a variant's benchmarks begin with: cudnn_tf32's with CudnnTF32."""
+    """Return the prefix of a variant's benchmark classes, e.g. CudnnTF32 for cudnn_tf32."""
     return "".join("TF32" if part == "tf32" else part.capitalize() for part in name.split("_"))
 
 
 @functools.cache
 def describe(benchmark: str) -> tuple[str, str]:
-    """Return the variant and the quantity that a benchmark's name says: lstm.CudnnTF32LSTM.time_train is
-    ("cudnn_tf32", "train").
+    """Return a benchmark's variant and quantity, e.g. ("cudnn_tf32", "train") for lstm.CudnnTF32LSTM.time_train.
 
-    Raises ValueError for a name that isn't one of ours.
+    Raises ValueError if no benchmark of this repository can have this name.
     """
     module, _, rest = benchmark.partition(".")
-    owner, _, method = rest.partition(".")
-    for (in_module, kind, by_method), quantity in _QUANTITIES.items():
-        prefix = owner.removesuffix(kind)
+    class_name, _, method = rest.partition(".")
+    for (known_module, suffix, known_method), quantity in _QUANTITIES.items():
+        prefix = class_name.removesuffix(suffix)
         if (
-            (module, method) == (in_module, by_method)
-            and owner.endswith(kind)
+            (module, method) == (known_module, known_method)
+            and class_name.endswith(suffix)
             and re.fullmatch("[A-Z][A-Za-z0-9]*", prefix)
         ):
             return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", prefix).lower(), quantity
@@ -50,23 +49,26 @@ def describe(benchmark: str) -> tuple[str, str]:
 
 
 def asv_filter(grid: str, variants: Iterable[str] = ()) -> str:
-    """Return the regular expression with which `asv run --bench` times a grid's shapes and no others.
+    """Return a regular expression that makes `asv run --bench` time exactly the shapes of a grid.
 
-    How long a build takes depends on little but the depth, so builds are timed once a depth; those
-    from an empty cache take a minute or more each, and aren't in the quick grid. Of the variants
-    those that are named are timed, or all.
+    It selects the named variants, or all variants if none is named. Build times depend mainly on the depth, so it
+    selects one shape for each depth to time builds. Builds with an empty compile cache are slow, so the quick grid
+    has none.
 
     Raises ValueError for an unknown grid.
     """
     shapes = _shapes(grid)
-    return _pattern(grid, shapes, _once_a_depth(shapes), variants)
+    return _pattern(grid, shapes, _one_for_each_depth(shapes), variants)
 
 
 def asv_filters(grid: str, variants: Iterable[str] = ()) -> list[str]:
-    """Return what asv_filter does as an expression for each shape, in the grid's order."""
+    """Return one regular expression for each shape, in the grid's order; together they select what asv_filter does.
+
+    Raises ValueError for an unknown grid.
+    """
     shapes = _shapes(grid)
-    built = _once_a_depth(shapes)
-    return [_pattern(grid, [shape], [shape] if shape in built else [], variants) for shape in shapes]
+    build_shapes = _one_for_each_depth(shapes)
+    return [_pattern(grid, [shape], [shape] if shape in build_shapes else [], variants) for shape in shapes]
 
 
 def _shapes(grid: str) -> tuple[Shape, ...]:
@@ -75,18 +77,19 @@ def _shapes(grid: str) -> tuple[Shape, ...]:
     return GRIDS[grid]
 
 
-def _once_a_depth(shapes: Sequence[Shape]) -> list[Shape]:
+def _one_for_each_depth(shapes: Sequence[Shape]) -> list[Shape]:
     return list({shape.depth: shape for shape in reversed(shapes)}.values())
 
 
-def _pattern(grid: str, shapes: Iterable[Shape], built: Iterable[Shape], variants: Iterable[str]) -> str:
-    # asv matches against "module.Class.method(32, 30, 128, 1)"; what follows a class's prefix is its kind.
+def _pattern(grid: str, shapes: Iterable[Shape], build_shapes: Iterable[Shape], variants: Iterable[str]) -> str:
+    # asv matches the expression against "module.Class.method(32, 30, 128, 1)".
     prefixes = "|".join(map(class_prefix, variants))
-    among = rf"^(?=[a-z]+\.({prefixes})(LSTM|[A-Z][a-z]+|[A-Z][a-z]+Build)\.)" if prefixes else "^"
-    patterns = [rf"{among}(?!.*Build).*{_any_of(shapes)}"]
-    if built:
+    # A class name is a variant's prefix and one of these suffixes. Without them "Torch" would select TorchLoopLSTM too.
+    classes = rf"^(?=[a-z]+\.({prefixes})(LSTM|[A-Z][a-z]+|[A-Z][a-z]+Build)\.)" if prefixes else "^"
+    patterns = [rf"{classes}(?!.*Build).*{_any_of(shapes)}"]
+    if build_shapes:
         builds = "WarmBuild" if grid == "quick" else "Build"
-        patterns.append(rf"{among}.*{builds}.*{_any_of(built)}")
+        patterns.append(rf"{classes}.*{builds}.*{_any_of(build_shapes)}")
     return "|".join(patterns)
 
 

@@ -1,7 +1,7 @@
-"""asv's results files as plain rows: read one file at a time; needs jiter.
+"""Read asv's results files as plain rows, one file at a time; needs jiter.
 
-A file that can't be used is named in one ResultsWarning and left out, and so is a benchmark in it.
-Text comes from whoever wrote the files: what isn't printable in it is replaced here.
+One ResultsWarning names each invalid file, and the file is left out. An invalid benchmark in a valid file is treated
+in the same way. Anyone may have written the files, so unprintable characters in their text are replaced.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from rnnbench.history.benchmark_names import describe
 from rnnbench.measure import state
 from rnnbench.network.shapes import Shape
 
-# Of asv 0.6: the versions of the formats of machine.json and of a results file.
+# The versions of asv 0.6's file formats.
 _MACHINE_VERSION = 1
 _RESULTS_VERSION = 2
 
-# What may be 0: a time can't.
-_UNTIMED = ("memory", "error_outputs", "error_gradients")
+# Only these may be 0; a time can't.
+_QUANTITIES_OTHER_THAN_TIME = ("memory", "error_outputs", "error_gradients")
 
-# How asv begins and ends a results file: enough to know whose it is without reading it all.
+# The first and the last bytes of a results file. They identify the run, so the whole file needn't be parsed.
 _HEAD = re.compile(rb'\{"commit_hash": "([^"\\]*)", "env_name": "([^"\\]*)", "date": (\d+),')
 _TAIL = re.compile(rb'\}, "version": (\d+)\}\s*\Z')
 _HEAD_BYTES = 1024
@@ -33,15 +33,15 @@ _TAIL_BYTES = 32
 
 
 class ResultsWarning(UserWarning):
-    """A file among the results, or a benchmark in it, was left out; the message names it and says why."""
+    """A results file, or a benchmark in it, was left out; the message names it and says why."""
 
 
 class NotFound(LookupError):
-    """What was asked for isn't there; the message says what is."""
+    """The requested results don't exist; the message says what is missing and what to do."""
 
 
 class Run(NamedTuple):
-    """A results file: what asv measured at a commit, on a machine, in an environment."""
+    """One results file: asv's figures for one machine, commit and environment."""
 
     machine: str
     commit: str
@@ -51,16 +51,19 @@ class Run(NamedTuple):
 
 
 class Software(NamedTuple):
-    """What computed a figure; of processes that differ all, with a slash between them."""
+    """The software that computed a figure. If its processes differ, each field joins their values with " / ".
+
+    The last three fields are empty if cuDNN didn't compute the network.
+    """
 
     libraries: str  # names and versions
-    cudnn: str  # its version; this and what follows is empty where cuDNN computed no network
-    algorithm: str  # cuDNN's names, as it was heard to be told
-    math_type: str
+    cudnn: str  # its version
+    algorithm: str  # cuDNN's name for it, from cuDNN's log
+    math_type: str  # likewise
 
 
 class Figure(NamedTuple):
-    """What a benchmark measured for a shape; of a whole batch."""
+    """One benchmark's measurement of one shape. A time is for a whole batch."""
 
     machine: str
     commit: str
@@ -70,37 +73,37 @@ class Figure(NamedTuple):
     variant: str
     quantity: str  # one of QUANTITIES
     shape: Shape
-    state: str  # "ok"; "failed"; or "n/a": it can't run there, or wasn't asked for
-    value: float | None  # seconds, bytes, or an error's ratio
-    low: float | None  # the quartiles, of what was sampled
-    high: float | None
+    state: str  # "ok"; "failed"; or "n/a" if the variant can't run there or the shape wasn't selected
+    value: float | None  # seconds, bytes, or a relative error; the median if samples were taken
+    low: float | None  # the lower quartile; None without samples
+    high: float | None  # the upper quartile; None without samples
     samples: int
-    version: str  # of the benchmark: figures of different versions measure different things
-    marks: tuple[str, ...] | None  # of state.MARKS, what makes it doubtful; None where nobody looked
-    software: Software | None  # None where it wasn't stored
+    version: str  # of the benchmark; figures of different versions aren't comparable
+    marks: tuple[str, ...] | None  # the state.MARKS that make it doubtful; None if no state was stored
+    software: Software | None  # None if it wasn't stored
 
 
 def machines(results: Path) -> dict[str, dict[str, str]]:
-    """Return each machine's facts, by its name: what machine.json says, as text.
+    """Return the facts of each machine from its machine.json, by the machine's name.
 
-    Raises NotFound where there is no folder of results.
+    Raises NotFound if the results folder doesn't exist.
     """
     return {facts["machine"]: facts for _, facts in _folders(results)}
 
 
 def runs(results: Path, machine: str | None = None, commit: str | None = None) -> list[Run]:
-    """Return what has results, the newest commit first: of one machine, of a commit or its hash's beginning.
+    """Return the runs, newest commit first; only those of `machine` and `commit` if given.
 
-    Only the beginning and the end of each file are read. Raises NotFound where there is no folder of
-    results.
+    `commit` may be the beginning of a hash. Only the beginning and the end of each file are read. Raises NotFound if
+    the results folder doesn't exist.
     """
-    found = []
+    matching = []
     for folder, facts in _folders(results):
         if machine not in (None, facts["machine"]):
             continue
         for path in folder.glob("*.json"):
-            named = path.name.partition("-")[0]
-            if path.name == "machine.json" or (commit and not (named.startswith(commit) or commit.startswith(named))):
+            short = path.name.partition("-")[0]
+            if path.name == "machine.json" or (commit and not (short.startswith(commit) or commit.startswith(short))):
                 continue
             try:
                 run = Run(facts["machine"], *_identity(path), path)
@@ -108,47 +111,47 @@ def runs(results: Path, machine: str | None = None, commit: str | None = None) -
                 _warn(path, reason)
             else:
                 if run.commit.startswith(commit or ""):
-                    found.append(run)
-    return sorted(found, key=lambda run: (-run.date, run.commit, run.machine, run.environment))
+                    matching.append(run)
+    return sorted(matching, key=lambda run: (-run.date, run.commit, run.machine, run.environment))
 
 
 def read(run: Run, unavailable: bool = False) -> list[Figure]:
-    """Return the figures of a results file; with `unavailable` those that are n/a too."""
+    """Return the figures of a results file; the n/a ones only if `unavailable` is set."""
     try:
         content = _load(run.path, _RESULTS_VERSION)
         columns, results, states = content["result_columns"], content["results"].items(), content.get("state", {})
-        if (named := printable(str(content["params"]["machine"]))) != run.machine:
-            raise ValueError(f"it is of the machine {named}, in the folder of {run.machine}")
+        if (machine := printable(str(content["params"]["machine"]))) != run.machine:
+            raise ValueError(f"it holds results of the machine {machine}, but lies in the folder of {run.machine}")
     except (AttributeError, KeyError, TypeError) as error:
-        _warn(run.path, f"it isn't laid out as asv's results: {error!r}")
+        _warn(run.path, f"it doesn't have the structure of an asv results file: {error!r}")
         return []
     except ValueError as reason:
         _warn(run.path, reason)
         return []
 
-    found, left_out = [], []
+    figures, left_out = [], []
     for name, values in results:
         try:
-            row = dict(zip(columns, values))  # noqa: B905 - asv leaves out empty ends
+            row = dict(zip(columns, values))  # noqa: B905 - asv omits empty columns at the end of a row
             measured = _figures(run, name, row, states.get(name, {}))
         except (AttributeError, KeyError, TypeError, ValueError) as reason:
             left_out.append(f"{name} ({reason})")
         else:
-            found += [figure for figure in measured if unavailable or figure.state != "n/a"]
+            figures += [figure for figure in measured if unavailable or figure.state != "n/a"]
     if left_out:
         _warn(run.path, ", ".join(left_out), action="leaving out of")
-    return found
+    return figures
 
 
 def printable(text: str) -> str:
-    """Return a text with a mark in the place of whatever could move a terminal's cursor or hide text."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """Return the text with U+FFFD for each unprintable character, which could move a terminal's cursor or hide text."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _folders(results: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Yield each machine's folder and facts."""
+    """Yield each machine's folder and facts; raise NotFound if the results folder doesn't exist."""
     if not results.is_dir():
-        raise NotFound(f"there is no folder {results}: run it beside asv's results, or name their folder")
+        raise NotFound(f"there is no folder {results}: run this in the folder that holds asv's results, or name it")
     for folder in sorted(results.iterdir()):
         if not folder.is_dir() or not any(folder.glob("*.json")):
             continue
@@ -165,11 +168,11 @@ def _folders(results: Path) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def parse(path: Path) -> Any:
-    """Return what a JSON file of asv's holds, NaN included; needs jiter.
+    """Return the content of one of asv's JSON files, which may hold NaN; needs jiter.
 
-    Raises ValueError, with what is wrong, for one that can't be read or isn't whole.
+    Raises ValueError if the file can't be read or isn't complete JSON; the message says what is wrong.
     """
-    # Five times as fast as json; unlike the other fast ones it takes NaN.
+    # jiter is much faster than json and, unlike other fast parsers, accepts NaN.
     from jiter import from_json
 
     try:
@@ -183,22 +186,22 @@ def parse(path: Path) -> Any:
 def _load(path: Path, version: int) -> dict[str, Any]:
     content = parse(path)
     if not isinstance(content, dict) or content.get("version") != version:
-        raise ValueError(f"it isn't of version {version} of asv's format")
+        raise ValueError(f"it doesn't have version {version} of asv's format")
     return content
 
 
 def _identity(path: Path) -> tuple[str, str, int]:
-    """Return the commit, the environment and the date of a results file; ValueError says what is wrong with it."""
-    commit, environment, date = _ends(path) or _contents(path)
+    """Return the commit, environment and date (ms since 1970) of a results file; raise ValueError if it is invalid."""
+    commit, environment, date = _identity_from_ends(path) or _identity_from_content(path)
     if not (isinstance(commit, str) and re.fullmatch("[0-9a-f]{7,64}", commit)):
         raise ValueError("it doesn't name its commit")
     if type(date) is not int or not 0 <= date < 253402300800000:
-        raise ValueError("its commit's date isn't one")
+        raise ValueError("its commit's date isn't a valid time in ms since 1970")
     return commit, printable(str(environment)), date
 
 
-def _ends(path: Path) -> tuple[Any, ...] | None:
-    """Return what a file's beginning says, if it ends as it should; None where only its contents can tell."""
+def _identity_from_ends(path: Path) -> tuple[Any, ...] | None:
+    """Return a file's identity from its first and last bytes, or None if these aren't as asv writes them."""
     try:
         with path.open("rb") as file:
             head = _HEAD.match(file.read(_HEAD_BYTES))
@@ -211,21 +214,21 @@ def _ends(path: Path) -> tuple[Any, ...] | None:
     return head[1].decode(errors="replace"), head[2].decode(errors="replace"), int(head[3])
 
 
-def _contents(path: Path) -> tuple[Any, ...]:
+def _identity_from_content(path: Path) -> tuple[Any, ...]:
     content = _load(path, _RESULTS_VERSION)
     return tuple(content.get(key) for key in ("commit_hash", "env_name", "date"))
 
 
 def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mapping[str, Any]) -> list[Figure]:
-    """Return a benchmark's figures, a shape each.
+    """Return a benchmark's figures, one for each shape.
 
-    AttributeError, KeyError, TypeError, ValueError: they aren't as asv, or our plugin, writes them.
+    Raises AttributeError, KeyError, TypeError or ValueError if the data isn't as asv or our plugin writes it.
     """
     variant, quantity = describe(benchmark)
     shapes = _shapes(*map(tuple, columns["params"]))
 
     def column(name: str) -> Sequence[Any]:
-        # asv writes no column where it has nothing to say of any shape.
+        # asv writes null for a column without any value.
         values = columns.get(name)
         return [None] * len(shapes) if values is None else values
 
@@ -240,15 +243,15 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
         if outcome != "ok":
             value = low = high = None
         for number in (value, low, high):
-            # NaN compares as false; what is computed from larger ones wouldn't be finite, or can't be written.
+            # NaN fails these comparisons. Larger numbers would overflow in a ratio, or couldn't be written.
             if number is not None and not (
                 (type(number) is float or (type(number) is int and number < 2**63))
-                and (0 < number < 1e300 or (number == 0 and quantity in _UNTIMED))
+                and (0 < number < 1e300 or (number == 0 and quantity in _QUANTITIES_OTHER_THAN_TIME))
             ):
-                raise ValueError(f"{value}, with the quartiles {low} and {high}, can't be its {quantity}")
+                raise ValueError(f"{value}, with the quartiles {low} and {high}, isn't a possible value of {quantity}")
         if type(samples) is not int or not 0 <= samples < 2**63:
-            raise ValueError(f"{samples} isn't how often it was sampled")
-        seen = states.get(", ".join(map(str, shape))) if states and outcome == "ok" else None
+            raise ValueError(f"{samples} isn't a number of samples")
+        stored = states.get(", ".join(map(str, shape))) if states and outcome == "ok" else None
         measured.append(
             Figure(
                 run.machine,
@@ -265,41 +268,41 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 high,
                 samples,
                 version,
-                _marks(seen),
-                _software(seen),
+                _marks(stored),
+                _software(stored),
             )
         )
     return measured
 
 
 def _marks(states: Any) -> tuple[str, ...] | None:
-    """Return what any of a figure's processes saw."""
+    """Return the marks that at least one of a figure's processes stored."""
     if states is None:
         return None
-    marks = {mark for one in states for mark in one["marks"]}
+    marks = {mark for process in states for mark in process["marks"]}
     if unknown := marks - state.MARKS.keys():
-        raise ValueError(f"{sorted(map(str, unknown))} isn't a mark of a state")
+        raise ValueError(f"{sorted(map(str, unknown))}: the machine's state has no such marks")
     return tuple(sorted(marks))
 
 
 def _software(states: Any) -> Software | None:
-    """Return what computed in a figure's processes; those of before it was stored say nothing."""
-    told = [one for one in states or () if "libraries" in one]
-    if not told:
+    """Return the software that a figure's processes used, or None if none of them stored it, as in old results."""
+    processes = [process for process in states or () if "libraries" in process]
+    if not processes:
         return None
-    found = set()
-    for one in told:
-        libraries = ", ".join(f"{name} {version}" for name, version in one["libraries"].items())
-        cudnn = one["cudnn"] or {}
-        found.add(Software(libraries, *(cudnn.get(key, "") for key in ("version", "algorithm", "math_type"))))
-    if not all(isinstance(text, str) for one in found for text in one):
-        raise ValueError("what computed it isn't named in words")
-    return Software(*(printable(" / ".join(sorted(set(texts)))) for texts in zip(*found, strict=True)))
+    software = set()
+    for process in processes:
+        libraries = ", ".join(f"{name} {version}" for name, version in process["libraries"].items())
+        cudnn = process["cudnn"] or {}
+        software.add(Software(libraries, *(cudnn.get(key, "") for key in ("version", "algorithm", "math_type"))))
+    if not all(isinstance(text, str) for fields in software for text in fields):
+        raise ValueError("the software that computed it isn't given as text")
+    return Software(*(printable(" / ".join(sorted(set(texts)))) for texts in zip(*software, strict=True)))
 
 
 @functools.cache
 def _shapes(*sizes: tuple[str, ...]) -> list[Shape]:
-    shapes = [Shape(*map(int, chosen)) for chosen in itertools.product(*sizes)]
+    shapes = [Shape(*map(int, combination)) for combination in itertools.product(*sizes)]
     if min(map(min, shapes)) < 1:
         raise ValueError("a size is less than 1")
     return shapes
@@ -307,5 +310,5 @@ def _shapes(*sizes: tuple[str, ...]) -> list[Shape]:
 
 def _warn(path: Path, reason: object, action: str = "leaving out") -> None:
     message = printable(f"{action} {path}: {reason}")
-    # Of one place for all, so that a file that is read twice is named once.
+    # All warnings come from this line, so Python shows a repeated warning about a file only once.
     warnings.warn(message, ResultsWarning, stacklevel=1)

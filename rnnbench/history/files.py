@@ -1,17 +1,18 @@
-"""Files that are written at once or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-PARTIAL = ".partial"  # the end of the name of what isn't all written; asv reads nothing of that name
+PARTIAL = ".partial"  # the suffix of a file that isn't complete yet; asv doesn't read files with this suffix
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file, in a folder that is made if needed; whoever reads sees all of it, or what was there before.
+    """Write a file atomically, and make its folder if needed.
 
-    That holds through a full disk, a kill and a loss of power. Raises OSError, having changed nothing.
+    A reader sees either the complete new file or the old one, even after a full disk, a killed process or a power
+    loss. Raises OSError if the file can't be written; the old file is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")

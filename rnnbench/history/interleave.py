@@ -1,4 +1,4 @@
-"""Times variants of several environments in turn, shape by shape, so that a machine that drifts favours none."""
+"""Time the variants of several environments in turn, shape by shape, so that machine drift favours none of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ print(json.dumps([name for name, reason in rnnbench.variants.available({device!r
 
 
 def run(grid: str, machine: str, environments: Sequence[str], device: str) -> int:
-    """Time a grid at HEAD with asv, in its environments as `asv run --environment` names them.
+    """Time a grid at HEAD with asv in several environments, and return 0 or the exit status of the last failed run.
 
-    In "existing:PYTHON" all variants that run there are timed, in the others those that pip can
-    install there. Return 0, or the exit status of a run that failed.
+    The environments have the names that `asv run --environment` takes. "existing:PYTHON" times all variants that
+    run with this interpreter. Any other environment times the variants that pip can install there.
 
-    Raises Unavailable for a PYTHON that can't be asked.
+    Raises Unavailable if a PYTHON can't be started or has no rnnbench.
     """
     status = 0
     for command in commands(grid, machine, {name: _variants(name, device) for name in environments}):
@@ -33,17 +33,18 @@ def run(grid: str, machine: str, environments: Sequence[str], device: str) -> in
 
 
 def commands(grid: str, machine: str, environments: dict[str, Sequence[str]]) -> Iterator[list[str]]:
-    """Yield the runs of asv that time a grid's shapes one after the other, given each environment's variants.
+    """Yield the `rnnbench run` commands that time a grid shape by shape.
 
-    A shape's environments take half of their samples there and the other half on the way back: what
-    gets slower at a constant rate slows them all alike. What isn't sampled is measured once.
+    `environments` gives the variants of each environment. For each shape the environments take half of their samples
+    in this order, and the other half in reverse order. So a machine that slows down at a constant rate slows all of
+    them equally. Only the lstm benchmarks run twice. Each of the others is measured once.
     """
-    patterns = {name: asv_filters(grid, found) for name, found in environments.items() if found}
-    for of_shape in zip(*patterns.values(), strict=True):
-        there = list(zip(patterns, of_shape, strict=True))
-        for environment, pattern in there:
+    patterns = {name: asv_filters(grid, names) for name, names in environments.items() if names}
+    for shape_patterns in zip(*patterns.values(), strict=True):
+        in_order = list(zip(patterns, shape_patterns, strict=True))
+        for environment, pattern in in_order:
             yield [*_asv_run(machine, environment), "--record-samples", "--bench", pattern]
-        for environment, pattern in reversed(there):
+        for environment, pattern in reversed(in_order):
             yield [*_asv_run(machine, environment), "--append-samples", "--bench", f"^(?=lstm)(?:{pattern})"]
 
 
@@ -58,7 +59,9 @@ def _variants(environment: str, device: str) -> list[str]:
     if kind != "existing":
         return [name for name, row in variants.VARIANTS.items() if row.environment == kind and device in row.devices]
     try:
-        asked = subprocess.run([python, "-c", _AVAILABLE.format(device=device)], capture_output=True, text=True)
-        return json.loads(asked.stdout)
+        answer = subprocess.run([python, "-c", _AVAILABLE.format(device=device)], capture_output=True, text=True)
+        return json.loads(answer.stdout)
     except (OSError, ValueError) as problem:
-        raise Unavailable(f"{python} isn't a Python with rnnbench: {python} -m pip install -e .") from problem
+        raise Unavailable(
+            f"{python} isn't a Python with rnnbench. Install it there: {python} -m pip install -e ."
+        ) from problem

@@ -1,4 +1,4 @@
-"""What machine this is, as asv stores it beside the results: what is written here becomes an axis of the dashboard."""
+"""Describe this machine for asv, which makes each fact an axis of the dashboard."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CPU_PEAKS = ("float32_flops", "memory_bandwidth")
 
 
 def describe(name: str, device: str, results: Path = Path("results")) -> dict[str, str]:
-    """Return the machine's facts under a name of the user's choice; needs asv.
+    """Return this machine's facts under the name that the user chose; needs asv.
 
-    They include the peak rates of the device, in FLOP/s and in bytes/s; on cuda also the GPU, its
-    driver, and the CUDA and cuDNN that are used. A GPU's peaks are its properties. A CPU's are
-    measured, unless `results` has them of this machine already.
+    The facts include the device's peak rates, in FLOP/s and bytes/s. For a GPU these follow from its properties. For
+    a CPU they are measured, unless `results` already has them for this machine. On cuda the facts also name the GPU,
+    its driver, and the versions of CUDA and cuDNN.
     """
     from asv.machine import Machine
 
@@ -44,9 +44,10 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
 
 
 def save(name: str, device: str) -> None:
-    """Store the machine's facts where `asv run --machine` looks for them: in the user's ~/.asv-machine.json.
+    """Store this machine's facts in the user's ~/.asv-machine.json, where `asv run --machine` looks for them.
 
-    A file that can't be used is kept aside, and said to be. Raises OSError where there is no place for it.
+    If the existing file is invalid, this renames it and prints its new name. Raises OSError if the file can't be
+    written.
     """
     from asv.machine import MachineCollection
 
@@ -54,7 +55,7 @@ def save(name: str, device: str) -> None:
     path = Path(MachineCollection.get_machine_file_path())
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        # Another machine's description may be on its way into the same file.
+        # Another process may be writing to the same file.
         fcntl.flock(folder, fcntl.LOCK_EX)
         known: dict[str, object] = {}
         if path.exists():
@@ -62,7 +63,7 @@ def save(name: str, device: str) -> None:
                 known = asv_files.load(path)
             except ValueError as reason:
                 aside = path.replace(path.with_name(f"{path.name}.broken"))
-                print(f"rnnbench: {path} couldn't be used, and is kept as {aside}: {reason}", file=sys.stderr)
+                print(f"rnnbench: {path} can't be used: {reason}. It was renamed to {aside}", file=sys.stderr)
         machines = {**known, name: facts, "version": MachineCollection.api_version}
         files.write(path, json.dumps(machines, indent=4, sort_keys=True).encode())
     finally:
@@ -70,7 +71,10 @@ def save(name: str, device: str) -> None:
 
 
 def _earlier_peaks(facts: dict[str, str], path: Path) -> dict[str, str]:
-    """Return what was measured when this machine was first described: asv starts a new series at each new fact."""
+    """Return the peak rates stored for this machine, if its other facts are still the same; otherwise nothing.
+
+    asv starts a new series of figures when a fact changes, so a machine keeps the rates of its first measurement.
+    """
     try:
         earlier = json.loads(path.read_text())
         same = all(earlier.get(key) == fact for key, fact in facts.items())

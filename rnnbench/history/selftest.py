@@ -1,7 +1,7 @@
-"""How well a machine measures: what asv calls changed between runs of the same code, and of copies slowed on purpose.
+"""Measure the smallest slowdown that asv can detect on this machine, and how often it raises a false alarm.
 
-asv times the benchmarks again and again, each time as another, empty commit of a scratch repository, and what it
-recorded is judged as `asv compare` does.
+asv times the benchmarks several times: some runs time the code as it is, and some time it slowed by a known share.
+Each run is recorded at its own empty commit of a scratch repository. The runs are then judged as `asv compare` does.
 """
 
 from __future__ import annotations
@@ -26,50 +26,53 @@ from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.history.figures import ResultsWarning, printable
 from rnnbench.network.shapes import GRIDS
 
-# asv reads each .json there as results.
+# Not .json, because asv would read it as results.
 FILE = "selftest.csv"
 
-# Each run is slowed by such a share.
-_RUNS = (0.0, 0.05, 0.0, 0.1, 0.0, 0.2, 0.0, 0.0)
-# All take their samples in turn, of one process at a time: a machine that drifts does so for all. Four processes each,
-# as benchmarks/lstm.py says, keep the false alarms of those that are slow throughout at 1 in 50.
+# The share by which each run is slowed.
+_RUN_SLOWDOWNS = (0.0, 0.05, 0.0, 0.1, 0.0, 0.2, 0.0, 0.0)
+# The runs take turns, one process for each turn, so that machine drift affects all of them equally. Some processes are
+# slow throughout, so a run needs several; docs/method.md has the figures.
 _TURNS = 4
-# A change counts for asv from half of it on; 1.1 is asv's default.
+# asv's --factor: asv calls two figures changed only if their ratio is larger. Its default is 1.1. Each factor here is
+# 1 plus half of one of the slowdowns, so that this slowdown clearly exceeds it.
 _FACTORS = (1.025, 1.05, 1.1)
-# Of a factor that can be trusted: no more false alarms than this among equals, and no fewer of the slowed found.
-_FALSE_ALARMS = 1 / 50
-_FOUND = 0.95
+# A factor detects a slowdown reliably within these limits, as shares of the comparisons.
+_MAX_FALSE_ALARMS = 1 / 50
+_MIN_DETECTED = 0.95
 
 
 class Verdict(NamedTuple):
-    """How often asv called a figure changed, of so many comparisons of two runs."""
+    """How many of the comparisons of two runs asv called changed, for one figure, slowdown and factor."""
 
     commit: str
     day: str
     benchmark: str
-    shape: str  # its sizes, as asv names them
+    shape: str  # its sizes as asv writes them, e.g. "32, 30, 128, 1"
     seconds: float  # the median of the first run
     samples: int  # of each run
-    slowdown: float  # by which share the second run was slowed; 0 for the same code
-    factor: float  # from which quotient on asv counts a change
-    compared: int
-    changed: int
+    slowdown: float  # the share by which the second run was slowed; 0 for the same code
+    factor: float  # asv's --factor
+    compared: int  # the number of comparisons
+    changed: int  # the number of comparisons that asv called changed
 
 
-# A shape was called a cell when the file was first written.
+# The file format keeps the older name "cell" for a shape.
 _COLUMNS = ["cell" if name == "shape" else name for name in Verdict._fields]
 
 
 class Failed(Exception):
-    """A run didn't come to its end; the message says what asv said."""
+    """A command failed, or no figure was timed in every run; the message has the details."""
 
 
 def measure(machine: str, grid: str, names: Iterable[str], device: str, tell: Callable[[str], None]) -> list[Verdict]:
-    """Time a grid's calls once for each of the runs, and return what asv makes of them; takes minutes.
+    """Time a grid's shapes in every run, and return asv's verdicts; takes minutes.
 
-    Of these variants, or without names of all that can run here.
+    Times the named variants, or every variant that this machine can run if `names` is empty. Must be called in a
+    checkout. Uses the interpreter of this process. asv must know the machine. Calls `tell` with a line of progress
+    before each process.
 
-    Runs in a checkout, with the interpreter of this process; asv must know the machine. Raises Failed.
+    Raises Failed if git or asv fails, or if no figure was timed in every run.
     """
     commit = _git(Path(), "rev-parse", "--short=8", "HEAD")
     names = names or [name for name, reason in variants.available(device).items() if reason is None]
@@ -79,19 +82,19 @@ def measure(machine: str, grid: str, names: Iterable[str], device: str, tell: Ca
     with tempfile.TemporaryDirectory(prefix="rnnbench-selftest-") as folder:
         scratch = Path(folder)
         _git(scratch, "init", "--quiet")
-        commits = [_commit(scratch, f"Run {number}") for number in range(len(_RUNS))]
-        for turn, (run, slowdown) in itertools.product(range(_TURNS), enumerate(_RUNS)):
+        commits = [_commit(scratch, f"Run {number}") for number in range(len(_RUN_SLOWDOWNS))]
+        for turn, (run, slowdown) in itertools.product(range(_TURNS), enumerate(_RUN_SLOWDOWNS)):
             how = f"slowed by {slowdown:.0%}" if slowdown else "as it is"
-            tell(f"turn {turn + 1} of {_TURNS}, run {run + 1} of {len(_RUNS)}: {how}")
+            tell(f"turn {turn + 1} of {_TURNS}, run {run + 1} of {len(_RUN_SLOWDOWNS)}: {how}")
             _time(scratch, machine, pattern, commits[run], slowdown, device, append=turn > 0)
         verdicts = _judge(scratch / "results", machine, commits, commit)
     if not verdicts:
-        raise Failed(f"no figure of the {grid} grid was timed in every run")
+        raise Failed(f"no figure of the {grid} grid was timed in all {len(_RUN_SLOWDOWNS)} runs")
     return verdicts
 
 
 def save(verdicts: Iterable[Verdict], folder: Path) -> None:
-    """Write them beside a machine's results."""
+    """Write the verdicts to FILE in a machine's results folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -100,7 +103,10 @@ def save(verdicts: Iterable[Verdict], folder: Path) -> None:
 
 
 def read(folder: Path) -> list[Verdict]:
-    """Return what `save` wrote; nothing where there is none, or, with a ResultsWarning, where it can't be used."""
+    """Return the verdicts that `save` wrote, or an empty list if there is no file.
+
+    An invalid file also gives an empty list, with a ResultsWarning.
+    """
     path = folder / FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -114,39 +120,42 @@ def read(folder: Path) -> list[Verdict]:
 
 
 def sentence(verdicts: Sequence[Verdict]) -> str:
-    """Return the machine's smallest detectable change, and how often asv is wrong at its own factor."""
-    samples = [one.samples for one in verdicts]
-    taken = f"{min(samples)} to {max(samples)} samples a figure"
-    measured = f"selftest of {verdicts[0].day} at {verdicts[0].commit}, {taken}"
-    alarms = "{} of {} comparisons of the same code".format(*_counts(verdicts, 0, max(_FACTORS)))
-    own = f"asv calls {alarms} changed ({measured})."
-    for slowdown in sorted(set(_RUNS) - {0}):
+    """Return a sentence with the smallest change that asv detects, and its false alarms at its default factor."""
+    samples = [verdict.samples for verdict in verdicts]
+    taken = " to ".join(map(str, sorted({min(samples), max(samples)})))
+    source = f"selftest of {verdicts[0].day} at {verdicts[0].commit}, {taken} samples a figure"
+    false_alarms, same = _counts(verdicts, 0, max(_FACTORS))
+    at_default = f"it called {false_alarms} of {same} comparisons of the same code changed ({source})."
+    for slowdown in sorted(set(_RUN_SLOWDOWNS) - {0}):
         for factor in _FACTORS:
-            wrong, equals = _counts(verdicts, 0, factor)
-            found, slowed = _counts(verdicts, slowdown, factor)
-            if equals and slowed and wrong <= _FALSE_ALARMS * equals and found >= _FOUND * slowed:
-                return f"A change of {slowdown:.0%} is found here with --factor {factor:g}; at 1.1 {own}"
-    return f"A change of {max(_RUNS):.0%} isn't reliably found here; at a factor of 1.1 {own}"
+            false_alarms, same = _counts(verdicts, 0, factor)
+            detected, slowed = _counts(verdicts, slowdown, factor)
+            measured = same and slowed
+            if measured and false_alarms <= _MAX_FALSE_ALARMS * same and detected >= _MIN_DETECTED * slowed:
+                change = f"a {slowdown:.0%} change with --factor {factor:g}"
+                return f"On this machine asv detects {change}; at its default 1.1 {at_default}"
+    change = f"even a {max(_RUN_SLOWDOWNS):.0%} change"
+    return f"On this machine asv doesn't reliably detect {change}; at its default factor 1.1 {at_default}"
 
 
 def table(verdicts: Iterable[Verdict]) -> str:
-    """Return for each figure and factor how many comparisons asv called changed; needs tabulate."""
+    """Return a table with a row for each figure and factor: how many comparisons asv called changed; needs tabulate."""
     from tabulate import tabulate
 
     lines: dict[tuple, dict[float, str]] = defaultdict(dict)
-    for one in verdicts:
-        line = one.benchmark, one.shape, f"{one.seconds * 1e3:.3g}", f"{one.factor:g}"
-        lines[line][one.slowdown] = f"{one.changed} of {one.compared}"
+    for verdict in verdicts:
+        line = verdict.benchmark, verdict.shape, f"{verdict.seconds * 1e3:.3g}", f"{verdict.factor:g}"
+        lines[line][verdict.slowdown] = f"{verdict.changed} of {verdict.compared}"
     headings = ["benchmark", "shape", "ms", "factor"]
-    headings += [f"{slowdown:.0%} slower" if slowdown else "same code" for slowdown in sorted(set(_RUNS))]
-    rows = [[*line, *(found[slowdown] for slowdown in sorted(found))] for line, found in lines.items()]
+    headings += [f"{slowdown:.0%} slower" if slowdown else "same code" for slowdown in sorted(set(_RUN_SLOWDOWNS))]
+    rows = [[*line, *(counts[slowdown] for slowdown in sorted(counts))] for line, counts in lines.items()]
     return tabulate(rows, headings, "simple", disable_numparse=True, colalign=["left"] * 2 + ["right"] * 6)
 
 
 def _counts(verdicts: Iterable[Verdict], slowdown: float, factor: float) -> tuple[int, int]:
-    """Return how many comparisons were called changed, and how many there were."""
-    chosen = [one for one in verdicts if (one.slowdown, one.factor) == (slowdown, factor)]
-    return sum(one.changed for one in chosen), sum(one.compared for one in chosen)
+    """Return how many comparisons asv called changed, and how many there were."""
+    chosen = [verdict for verdict in verdicts if (verdict.slowdown, verdict.factor) == (slowdown, factor)]
+    return sum(verdict.changed for verdict in chosen), sum(verdict.compared for verdict in chosen)
 
 
 def _verdict(row: dict[str, str]) -> Verdict:
@@ -162,9 +171,9 @@ def _verdict(row: dict[str, str]) -> Verdict:
         int(row["compared"]),
         int(row["changed"]),
     )
-    known = verdict.slowdown in _RUNS and verdict.factor in _FACTORS
+    known = verdict.slowdown in _RUN_SLOWDOWNS and verdict.factor in _FACTORS
     if not (known and 0 < verdict.seconds < 1e300 and 0 <= verdict.changed <= verdict.compared):
-        raise ValueError(f"no selftest finds {row}")
+        raise ValueError(f"no selftest writes the row {row}")
     return verdict
 
 
@@ -180,7 +189,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _time(scratch: Path, machine: str, pattern: str, commit: str, slowdown: float, device: str, append: bool) -> None:
-    """Let asv time the benchmarks of this folder as a commit of the scratch repository, or add to its samples."""
+    """Let asv time this checkout's benchmarks in one process; store or append the samples at a scratch commit."""
     configuration = {
         "version": 1,
         "project": "rnnbench",
@@ -200,34 +209,35 @@ def _time(scratch: Path, machine: str, pattern: str, commit: str, slowdown: floa
 
 
 def _run(command: Sequence[str], folder: Path, **changes: str) -> str:
-    done = subprocess.run(command, cwd=folder, env=os.environ | changes, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        raise Failed("\n".join([f"{Path(command[0]).name} failed and said at its end:", *said[-20:]]))
-    return done.stdout
+    process = subprocess.run(command, cwd=folder, env=os.environ | changes, capture_output=True, text=True, check=False)
+    if process.returncode != 0:
+        lines = (process.stdout + process.stderr).strip().splitlines()
+        raise Failed("\n".join([f"{Path(command[0]).name} failed. The end of its output:", *lines[-20:]]))
+    return process.stdout
 
 
 def _judge(results: Path, machine: str, commits: Sequence[str], commit: str) -> list[Verdict]:
+    """Return the verdicts of `asv compare` on the runs at `commits`; `commit` is the checkout's own."""
     from asv.commands.compare import _is_result_better
 
-    runs = [_figures(results, machine, each) for each in commits]
+    runs = [_figures(results, machine, run_commit) for run_commit in commits]
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
 
-    def faster(one: tuple, other: tuple, factor: float) -> bool:
-        return _is_result_better(one[0], other[0], one[1:], other[1:], factor)
+    def faster(first: tuple, second: tuple, factor: float) -> bool:
+        return _is_result_better(first[0], second[0], first[1:], second[1:], factor)
 
     verdicts = []
     for name, shape in sorted(set.intersection(*map(set, runs)), key=lambda figure: runs[0][figure][0]):
-        taken = [run[name, shape] for run in runs]
-        same = [figure for figure, slowdown in zip(taken, _RUNS, strict=True) if not slowdown]
+        figures = [run[name, shape] for run in runs]
+        same = [figure for figure, slowdown in zip(figures, _RUN_SLOWDOWNS, strict=True) if not slowdown]
         seconds, statistics, _ = same[0]
         for factor in _FACTORS:
             pairs = list(itertools.combinations(same, 2))
-            wrong = sum(faster(one, other, factor) or faster(other, one, factor) for one, other in pairs)
-            counts = {0.0: (len(pairs), wrong)}
-            for figure, slowdown in zip(taken, _RUNS, strict=True):
+            false_alarms = sum(faster(a, b, factor) or faster(b, a, factor) for a, b in pairs)
+            counts = {0.0: (len(pairs), false_alarms)}
+            for figure, slowdown in zip(figures, _RUN_SLOWDOWNS, strict=True):
                 if slowdown:
-                    counts[slowdown] = (len(same), sum(faster(one, figure, factor) for one in same))
+                    counts[slowdown] = (len(same), sum(faster(unslowed, figure, factor) for unslowed in same))
             verdicts += [
                 Verdict(commit, day, name, shape, seconds, statistics["repeat"], slowdown, factor, *count)
                 for slowdown, count in counts.items()
@@ -236,11 +246,11 @@ def _judge(results: Path, machine: str, commits: Sequence[str], commit: str) -> 
 
 
 def _figures(results: Path, machine: str, commit: str) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """Return what asv recorded for a commit: (seconds, statistics, samples), by benchmark and shape."""
+    """Return the figures at a commit: (seconds, statistics, samples) by benchmark and shape."""
     from asv.commands.compare import unroll_result
     from asv.results import iter_results_for_machine_and_hash
 
-    found = {}
+    figures = {}
     for result in iter_results_for_machine_and_hash(str(results), machine, commit):
         for key in result.get_all_result_keys():
             sizes = result.get_result_params(key)
@@ -248,5 +258,5 @@ def _figures(results: Path, machine: str, commit: str) -> dict[tuple[str, str], 
             for name, value, *rest in unroll_result(key, sizes, *(get(key, sizes) for get in values)):
                 if value is not None and value == value:
                     shape = re.sub(".*\\(|\\)", "", name)
-                    found[key, shape] = (value, *rest)
-    return found
+                    figures[key, shape] = (value, *rest)
+    return figures

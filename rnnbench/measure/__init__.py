@@ -1,1 +1,1 @@
-"""How it is timed: the clock, the threads, the machine's state, memory, hardware limits and failures."""
+"""Measurement: the clock, the threads, the machine's state, memory, hardware limits and failures."""

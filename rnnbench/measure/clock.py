@@ -1,4 +1,4 @@
-"""The clock that waits for the device, and refuses a time that no device could have needed."""
+"""The clock: it waits for the device before it reads the time, and refuses a time that is impossibly short."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from rnnbench.network.contract import Network
 
 
 class ImpossibleTime(Exception):
-    """A time so short that the device would have passed its own limit: something wasn't waited for."""
+    """A time is too short for the device's peak rate, so the clock didn't wait for all of the work."""
 
 
 class DeviceClock:
     """A clock, in seconds, that waits until the network's device is idle before it reads the time.
 
-    Read before and after a call it times the whole call: work still running from before is waited
-    for by the first reading, and work that the call only started by the second.
+    Read it before and after a call to time the whole call. The first reading waits for earlier work, which then
+    doesn't count. The second reading waits for the work that the call started, so that all of it counts.
 
-    A reading raises ImpossibleTime if what was `started` since the reading before means more than
-    `limit` FLOP/s.
+    A reading raises ImpossibleTime if the operations reported to `started` since the last reading exceed `limit`
+    FLOP/s.
     """
 
     def __init__(self, network: Network, limit: float = math.inf, now: Callable[[], float] = time.perf_counter) -> None:
@@ -31,7 +31,7 @@ class DeviceClock:
         self._flops = 0
 
     def started(self, flops: int) -> None:
-        """Tell the clock what a call computes, in floating-point operations."""
+        """Tell the clock how many floating-point operations a call computes."""
         self._flops += flops
 
     def __call__(self) -> float:
@@ -48,7 +48,7 @@ class DeviceClock:
 
 
 class SlowedClock(DeviceClock):
-    """A clock that holds up each call for a share of its own time: the slower copy that a selftest has to find."""
+    """A clock that lengthens each call by a share of its time: `rnnbench selftest` has to find this slowdown."""
 
     def __init__(self, network: Network, limit: float, share: float) -> None:
         super().__init__(network, limit)

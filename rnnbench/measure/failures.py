@@ -1,4 +1,4 @@
-"""The failures that a user can do something about, in a sentence each."""
+"""One sentence for each failure that a user can do something about."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _CUDNN = re.compile(r"cudnn|mixed dnn version", re.IGNORECASE)
 
 
 def sentence(problem: BaseException) -> str | None:
-    """Return what went wrong and what to do about it, in one line; None of a failure that isn't known."""
+    """Return one line that says what went wrong and what to do; None for an unknown failure."""
     text = str(problem)
-    # The frameworks add pages on the graph to the line that says what happened.
+    # The first line says what happened; the frameworks add pages about the graph.
     line = text.strip().partition("\n")[0] or type(problem).__name__
     if isinstance(problem, ImpossibleTime):
         return line
     if isinstance(problem, MemoryError) or _OUT_OF_MEMORY.search(text):
-        return f"the device is out of memory: end what else runs on it, or choose smaller sizes ({line})"
+        return f"the device is out of memory: end other programs on it, or choose smaller sizes ({line})"
     if isinstance(problem, OSError) and problem.filename:
         return f"a file can't be used: {line}"
     if _CUDNN.search(line):
-        return f"cuDNN failed: `rnnbench doctor --device cuda` shows which one is used ({line})"
+        return f"cuDNN failed: `rnnbench doctor --device cuda` shows which cuDNN is used ({line})"
     return None
 
 
 def print_failure(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
-    """Print a failure to the error output: as a sentence where it is known, else with its traceback.
+    """Print a known failure as one sentence, or else its traceback, to stderr.
 
-    It is made for `sys.excepthook`.
+    Assign this function to `sys.excepthook`.
     """
     if line := sentence(problem):
         print(f"failed: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The least time that a machine's hardware allows: what it must compute and move, at the rates it has at best."""
+"""The floor: the least time that a machine's peak rates allow for a call."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from rnnbench.network.workload import Workload
 
 
 class Floor(NamedTuple):
-    """The least time of a call on a whole batch, and what sets it."""
+    """The least time of a call on a whole batch, and the peak rate that sets it."""
 
     seconds: float
     bound: str  # "compute" or "memory"
 
 
 def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
-    """Return the floor of a "forward" or "train" time; None where the machine's facts don't name its peaks.
+    """Return the floor of a "forward" or "train" time; None if the machine's facts lack a peak rate.
 
-    The facts are machine.json's: "float32_flops" and "tf32_flops" in operations a second, of which a
-    variant whose name ends with tf32 takes the second, and "memory_bandwidth" in bytes a second.
+    The floor is the greater of operations / peak FLOP/s and bytes / bandwidth. `facts` are machine.json's:
+    "float32_flops" and "tf32_flops" in operations per second, and "memory_bandwidth" in bytes per second. Variants
+    with names that end in tf32 take "tf32_flops".
     """
     peak = facts.get("tf32_flops" if variant.endswith("tf32") else "float32_flops")
     return _floor(shape, quantity, peak, facts.get("memory_bandwidth"))
 
 
-# A history asks for the same few again and again.
+# Reports ask for the same few floors many times.
 @functools.cache
 def _floor(shape: Shape, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
     work = Workload(*shape)

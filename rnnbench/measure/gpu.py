@@ -1,4 +1,4 @@
-"""What NVIDIA's driver knows of the GPU, asked without CUDA's toolkit or any framework."""
+"""The GPU's peak rates, memory and state, read from NVIDIA's driver without CUDA's toolkit or a framework."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rnnbench.network.contract import Unavailable
 
-DRIVER_NAMES = (  # the first asks the loader
+DRIVER_NAMES = (  # the loader searches for the first; the others are paths
     "libcuda.so.1",
     "/usr/local/nvidia/lib64/libcuda.so.1",
     "/usr/lib/wsl/lib/libcuda.so.1",
@@ -29,8 +29,8 @@ _MEMORY_BUS_BITS = 37
 _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
 
-# For each compute capability: float32 multiply-adds a cycle and multiprocessor (CUDA's programming guide,
-# arithmetic throughput), and how many times as many its tensor cores do in TF32 (NVIDIA's datasheets).
+# By compute capability: float32 multiply-adds per cycle and multiprocessor (CUDA's programming guide, arithmetic
+# throughput), and the speed-up of the tensor cores in TF32 over that rate (NVIDIA's datasheets).
 _RATES = {
     (7, 0): (64, 1),
     (7, 5): (64, 1),
@@ -41,11 +41,11 @@ _RATES = {
     (10, 0): (128, 16),
     (12, 0): (128, 1),
 }
-# A GPU that came later: the highest known, so that no figure is called impossible that isn't.
+# A newer GPU gets the highest known rates, so that no possible time is refused.
 _HIGHEST_RATES = (128, 16)
 
-# Of nvml.h: nvmlClockType_t, nvmlReturn_t, nvmlPerfPolicyType_t, and the bits of nvmlClocksThrottleReasons. Of these
-# the ones that come from heat, power or a fault; the rest are an idle GPU's and a user's settings.
+# From nvml.h: nvmlClockType_t, nvmlReturn_t, nvmlPerfPolicyType_t, and bits of nvmlClocksThrottleReasons. The bits
+# left out of _REASONS come from an idle GPU or a user's settings, not from heat, power or a fault.
 _SM, _MEMORY = 1, 2
 _INSUFFICIENT_SIZE = 7
 _POLICIES = (0, 1, 3, 5)  # power, heat, the board, reliability
@@ -59,7 +59,10 @@ _REASONS = {
 
 
 class State(NamedTuple):
-    """What NVIDIA's management library (NVML) says of the GPU now; None is what it doesn't, as in many a container."""
+    """The GPU's state now, from NVIDIA's management library (NVML).
+
+    A field is None where NVML doesn't tell it, as in many containers.
+    """
 
     sm_mhz: int | None
     sm_mhz_most: int | None
@@ -68,19 +71,19 @@ class State(NamedTuple):
     watts: float | None
     watts_limit: float | None
     celsius: int | None
-    reasons: list[str] | None  # what holds its clocks back now
-    held_back: float | None  # for how many seconds power or heat did, since the driver was loaded
-    programs: int | None  # that compute on it, this process left out
+    reasons: list[str] | None  # why its clocks are held back now
+    held_back: float | None  # seconds for which power or heat held them back since the driver was loaded
+    programs: int | None  # other programs that compute on the GPU
 
 
 @functools.cache
 def driver() -> ctypes.CDLL | None:
-    """Return the driver's library, if there is one."""
+    """Return the driver's library; None if there is none."""
     return _library(DRIVER_NAMES)
 
 
 def error(driver: ctypes.CDLL, status: int) -> str:
-    """Return what the driver calls a status."""
+    """Return the driver's description of a status."""
     text = ctypes.c_char_p()
     if driver.cuGetErrorString(status, ctypes.byref(text)) != 0 or text.value is None:
         return f"CUDA error {status}"
@@ -88,38 +91,49 @@ def error(driver: ctypes.CDLL, status: int) -> str:
 
 
 def peak_flops(tf32: bool = False) -> float:
-    """Return the GPU's most float32 operations a second, at its highest clock; with `tf32` its tensor cores'."""
-    multiply_adds, times = _RATES.get((_attribute(_CAPABILITY_MAJOR), _attribute(_CAPABILITY_MINOR)), _HIGHEST_RATES)
+    """Return the GPU's peak rate in float32 operations per second, at its highest clock.
+
+    With `tf32`, return the peak rate of its tensor cores in TF32. Raises Unavailable if the driver is missing or fails.
+    """
+    capability = _attribute(_CAPABILITY_MAJOR), _attribute(_CAPABILITY_MINOR)
+    multiply_adds, tf32_factor = _RATES.get(capability, _HIGHEST_RATES)
     cycles = _attribute(_CLOCK_KILOHERTZ) * 1e3
-    return 2 * multiply_adds * (times if tf32 else 1) * _attribute(_MULTIPROCESSORS) * cycles
+    return 2 * multiply_adds * (tf32_factor if tf32 else 1) * _attribute(_MULTIPROCESSORS) * cycles
 
 
 def peak_bandwidth() -> float:
-    """Return the bytes a second of the GPU's memory: two transfers a cycle, each as wide as the bus."""
+    """Return the peak bandwidth of the GPU's memory in bytes per second.
+
+    The memory makes two transfers per cycle, each as wide as the bus. Raises Unavailable if the driver is missing or
+    fails.
+    """
     return 2 * _attribute(_MEMORY_CLOCK_KILOHERTZ) * 1e3 * _attribute(_MEMORY_BUS_BITS) / 8
 
 
 def used_memory() -> int:
-    """Return how many bytes of the GPU's memory are in use, by any process."""
+    """Return the bytes of the GPU's memory that all processes together use.
+
+    Raises Unavailable if the driver is missing or fails.
+    """
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     with _primary_context():
-        _call(_driver().cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)))
+        _check(_driver().cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)))
     return total.value - free.value
 
 
 def state() -> State:
-    """Return the GPU's state now; never raises, and all of it is None where there is no GPU."""
-    reasons = _managed("nvmlDeviceGetCurrentClocksThrottleReasons", ctypes.c_ulonglong)
-    milliwatts = _managed("nvmlDeviceGetPowerUsage", ctypes.c_uint)
-    milliwatts_limit = _managed("nvmlDeviceGetEnforcedPowerLimit", ctypes.c_uint)
+    """Return the GPU's state now. It never raises; without a GPU every field is None."""
+    reasons = _nvml_number("nvmlDeviceGetCurrentClocksThrottleReasons", ctypes.c_ulonglong)
+    milliwatts = _nvml_number("nvmlDeviceGetPowerUsage", ctypes.c_uint)
+    milliwatts_limit = _nvml_number("nvmlDeviceGetEnforcedPowerLimit", ctypes.c_uint)
     return State(
-        _managed("nvmlDeviceGetClockInfo", ctypes.c_uint, _SM),
-        _managed("nvmlDeviceGetMaxClockInfo", ctypes.c_uint, _SM),
-        _managed("nvmlDeviceGetClockInfo", ctypes.c_uint, _MEMORY),
-        _managed("nvmlDeviceGetMaxClockInfo", ctypes.c_uint, _MEMORY),
+        _nvml_number("nvmlDeviceGetClockInfo", ctypes.c_uint, _SM),
+        _nvml_number("nvmlDeviceGetMaxClockInfo", ctypes.c_uint, _SM),
+        _nvml_number("nvmlDeviceGetClockInfo", ctypes.c_uint, _MEMORY),
+        _nvml_number("nvmlDeviceGetMaxClockInfo", ctypes.c_uint, _MEMORY),
         None if milliwatts is None else milliwatts / 1e3,
         None if milliwatts_limit is None else milliwatts_limit / 1e3,
-        _managed("nvmlDeviceGetTemperature", ctypes.c_uint, 0),
+        _nvml_number("nvmlDeviceGetTemperature", ctypes.c_uint, 0),
         None if reasons is None else [name for bit, name in _REASONS.items() if reasons & bit],
         _held_back(),
         _other_programs(),
@@ -133,53 +147,53 @@ class _Violation(ctypes.Structure):
 
 
 def _held_back() -> float | None:
-    found = []
+    seconds = []
     for policy in _POLICIES:
         violation = _Violation()
-        if _manage("nvmlDeviceGetViolationStatus", policy, ctypes.byref(violation)) == 0:
-            found.append(violation.nanoseconds / 1e9)
-    return sum(found) if found else None
+        if _nvml_status("nvmlDeviceGetViolationStatus", policy, ctypes.byref(violation)) == 0:
+            seconds.append(violation.nanoseconds / 1e9)
+    return sum(seconds) if seconds else None
 
 
 def _other_programs() -> int | None:
     count = ctypes.c_uint(0)
-    # Without room for a list it says how long that would be.
-    status = _manage("nvmlDeviceGetComputeRunningProcesses_v3", ctypes.byref(count), None)
+    # Called without room for the list, NVML returns the list's length.
+    status = _nvml_status("nvmlDeviceGetComputeRunningProcesses_v3", ctypes.byref(count), None)
     if status not in (0, _INSUFFICIENT_SIZE):
         return None
-    flags, own = ctypes.c_uint(), ctypes.c_int()
-    if _driver().cuDevicePrimaryCtxGetState(_device(), ctypes.byref(flags), ctypes.byref(own)) != 0:
+    flags, has_context = ctypes.c_uint(), ctypes.c_int()
+    if _driver().cuDevicePrimaryCtxGetState(_device(), ctypes.byref(flags), ctypes.byref(has_context)) != 0:
         return None
-    # A container may hide the list: then it lacks even this process.
-    return count.value - own.value if count.value >= own.value else None
+    # A container may hide the list. Then even this process isn't in it.
+    return count.value - has_context.value if count.value >= has_context.value else None
 
 
-def _managed(function: str, kind: type[Any], *arguments: int) -> Any:
-    """Return the number that a function of NVML gives, or None."""
+def _nvml_number(function: str, kind: type[Any], *arguments: int) -> Any:
+    """Return the number that an NVML function gives for the GPU, or None."""
     value = kind()
-    return value.value if _manage(function, *arguments, ctypes.byref(value)) == 0 else None
+    return value.value if _nvml_status(function, *arguments, ctypes.byref(value)) == 0 else None
 
 
-def _manage(function: str, *arguments: Any) -> int | None:
-    """Return the status of a function of NVML, called with the GPU; None where there is no such thing."""
-    handle = _handle()
+def _nvml_status(function: str, *arguments: Any) -> int | None:
+    """Call an NVML function for the GPU and return its status; None if NVML or the function is missing."""
+    handle = _nvml_handle()
     if handle is None:
         return None
     library, device = handle
     try:
         return getattr(library, function)(device, *arguments)
-    except AttributeError:  # another driver's NVML
+    except AttributeError:  # this driver's NVML lacks the function
         return None
 
 
 @functools.cache
-def _handle() -> tuple[ctypes.CDLL, ctypes.c_void_p] | None:
-    """Return NVML and its handle of the first device, which it may number otherwise than the driver."""
+def _nvml_handle() -> tuple[ctypes.CDLL, ctypes.c_void_p] | None:
+    """Return NVML and its handle of the driver's first device. NVML may number the devices differently."""
     library, device, address = _library(MANAGEMENT_NAMES), ctypes.c_void_p(), ctypes.create_string_buffer(32)
     if library is None or library.nvmlInit_v2() != 0:
         return None
     try:
-        _call(_driver().cuDeviceGetPCIBusId(address, len(address), _device()))
+        _check(_driver().cuDeviceGetPCIBusId(address, len(address), _device()))
     except Unavailable:
         return None
     return (library, device) if library.nvmlDeviceGetHandleByPciBusId_v2(address, ctypes.byref(device)) == 0 else None
@@ -187,17 +201,17 @@ def _handle() -> tuple[ctypes.CDLL, ctypes.c_void_p] | None:
 
 @contextlib.contextmanager
 def _primary_context() -> Iterator[None]:
-    """Make the context that frameworks share current in this thread."""
+    """Make the context that all frameworks share the current one of this thread."""
     context, device = ctypes.c_void_p(), _device()
-    _call(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(context), device))
+    _check(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(context), device))
     try:
-        _call(_driver().cuCtxPushCurrent_v2(context))
+        _check(_driver().cuCtxPushCurrent_v2(context))
         try:
             yield
         finally:
-            _call(_driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())))
+            _check(_driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())))
     finally:
-        _call(_driver().cuDevicePrimaryCtxRelease_v2(device))
+        _check(_driver().cuDevicePrimaryCtxRelease_v2(device))
 
 
 def _library(names: Sequence[str]) -> ctypes.CDLL | None:
@@ -211,15 +225,15 @@ def _library(names: Sequence[str]) -> ctypes.CDLL | None:
 
 def _attribute(number: int) -> int:
     value = ctypes.c_int()
-    _call(_driver().cuDeviceGetAttribute(ctypes.byref(value), number, _device()))
+    _check(_driver().cuDeviceGetAttribute(ctypes.byref(value), number, _device()))
     return value.value
 
 
 def _device() -> ctypes.c_int:
-    """Return the first device, which is the one that Theano and PyTorch take."""
+    """Return the first device: Theano and PyTorch use this one."""
     device = ctypes.c_int()
-    _call(_driver().cuInit(0))
-    _call(_driver().cuDeviceGet(ctypes.byref(device), 0))
+    _check(_driver().cuInit(0))
+    _check(_driver().cuDeviceGet(ctypes.byref(device), 0))
     return device
 
 
@@ -230,6 +244,6 @@ def _driver() -> ctypes.CDLL:
     return library
 
 
-def _call(status: int) -> None:
+def _check(status: int) -> None:
     if status != 0:
         raise Unavailable(f"NVIDIA's driver failed: {error(_driver(), status)}")

@@ -1,4 +1,4 @@
-"""What the hardware can do at most: the limit that no time can pass, and a CPU's peak rates, measured."""
+"""The hardware's rates: the limit that no timed call can exceed, and a CPU's measured peak rates."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ import numpy as np
 from rnnbench.measure import gpu
 from rnnbench.network.workload import FLOAT
 
-# Two 512-bit multiply-adds a cycle at 6 GHz: no core of today does more.
+# Two 512-bit multiply-adds per cycle at 6 GHz: no core does more today.
 _CORE_FLOPS = 2 * 16 * 2 * 6e9
 
-_SECONDS = 1.5  # long enough to meet a shared host in a good moment
+_SECONDS = 1.5  # long enough for a moment in which a shared host is undisturbed
 
 
 def limit(device: str, tf32: bool = False) -> float:
-    """Return FLOP/s, in float32 products or TF32 ones, that a device can't pass."""
+    """Return the FLOP/s that a device can't exceed in float32 products or, with `tf32`, in TF32 products.
+
+    Raises Unavailable for "cuda" if NVIDIA's driver is missing or fails.
+    """
     if device == "cuda":
         return gpu.peak_flops(tf32)
     return len(os.sched_getaffinity(0)) * _CORE_FLOPS
 
 
 def product_rate() -> float:
-    """Return the CPU's FLOP/s in the fastest of many float32 products through NumPy's BLAS, on all cores."""
+    """Return the CPU's peak FLOP/s: the fastest of many float32 products in NumPy's BLAS, on all cores."""
     size = 2048
     left, right = np.random.default_rng(0).random((2, size, size), FLOAT)
     product = np.empty_like(left)
@@ -34,7 +37,10 @@ def product_rate() -> float:
 
 
 def copy_rate() -> float:
-    """Return bytes a second, read and written, of the fastest of many copies by all cores of what no cache holds."""
+    """Return the CPU's peak memory bandwidth in bytes per second, read and written.
+
+    All cores copy an array that fits into no cache. The fastest of many copies counts.
+    """
     cores = len(os.sched_getaffinity(0))
     source = np.ones((cores, 2**26 // cores), FLOAT)
     target = np.ones_like(source)
@@ -43,7 +49,7 @@ def copy_rate() -> float:
 
 
 def _fastest(call: Callable[[], object]) -> float:
-    """Return the seconds of the fastest of the calls that fit into a while."""
+    """Call repeatedly for _SECONDS, and return the seconds of the fastest call."""
     seconds = []
     end = time.perf_counter() + _SECONDS
     while time.perf_counter() < end:

@@ -1,4 +1,4 @@
-"""How much memory a call takes at its peak."""
+"""The memory that a call takes at its peak."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _RESET = Path("/proc/self/clear_refs")
 
 
 def peak_memory(call: Callable[[], object], device: str = "cpu") -> int:
-    """Return by how many bytes a device's memory in use rises, at most, while `call` runs.
+    """Return by how many bytes a device's used memory grows, at its peak, while `call` runs.
 
-    Memory that the process already holds and reuses isn't counted: measure a network's first call.
-    On the CPU it is the process's resident memory: Linux keeps the peak (proc(5), VmHWM), and forgets
-    it when 5 is written to clear_refs. On a GPU it is what the driver has given out after the call,
-    since the frameworks keep what they once took; other programs' memory counts too.
+    Memory that the process already holds and reuses isn't counted, so measure a network's first call.
 
-    Raises Unavailable where the system doesn't keep the peak.
+    On the CPU this is the process's resident memory. Linux keeps its peak (proc(5), VmHWM), and resets the peak when
+    5 is written to clear_refs. On a GPU this is all memory that the driver has given out. It is read after the call,
+    since frameworks keep the memory that they once took. Memory of other programs counts too.
+
+    Raises Unavailable if the system doesn't keep the peak.
     """
     if device == "cuda":
         used = gpu.used_memory()
@@ -30,7 +31,7 @@ def peak_memory(call: Callable[[], object], device: str = "cpu") -> int:
     try:
         _RESET.write_text("5")
     except OSError as problem:
-        raise Unavailable(f"peak memory needs Linux's {_RESET}: {problem}") from problem
+        raise Unavailable(f"peak memory can't be measured without Linux's {_RESET}: {problem}") from problem
     before = _kibibytes("VmRSS")
     call()
     return max(0, _kibibytes("VmHWM") - before) * 1024
@@ -39,5 +40,5 @@ def peak_memory(call: Callable[[], object], device: str = "cpu") -> int:
 def _kibibytes(field: str) -> int:
     match = re.search(rf"^{field}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
     if match is None:
-        raise Unavailable(f"peak memory needs {field} in {_STATUS}")
+        raise Unavailable(f"peak memory can't be measured without {field} in {_STATUS}")
     return int(match[1])

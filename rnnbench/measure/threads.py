@@ -1,4 +1,4 @@
-"""How many threads every variant computes with on the CPU: one number, said here."""
+"""The number of threads that every variant computes with on the CPU."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ import re
 from rnnbench.network.contract import Unavailable
 
 _STANDARD = "OMP_NUM_THREADS"
-# OpenBLAS and MKL heed their own before the standard one, and TensorFlow its own alone.
-_OWN = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-# XLA's, JAX's compiler; other programs set it for other ends, so it may say anything.
+# OpenBLAS and MKL prefer their own variables to the standard one. TensorFlow reads only its own.
+_LIBRARY_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+# XLA, JAX's compiler, reads this one. Other programs set it for other purposes, so any value is accepted.
 _XLA = "NPROC"
 
 
 def number() -> int:
-    """Return what OMP_NUM_THREADS says or, without it, how many processors this process may use.
+    """Return the value of OMP_NUM_THREADS or, if it isn't set, the number of processors that this process may use.
 
-    Raises Unavailable if that isn't a number, or a library's own variable says another.
+    Raises Unavailable if the value isn't a number of threads, or if a library's own variable has another value.
     """
     chosen = os.environ.get(_STANDARD) or str(len(os.sched_getaffinity(0)))
-    # OpenMP takes a list: the first is of the outermost level, the only one here.
+    # OpenMP accepts a list. Its first number is for the outermost level, the only level used here.
     match = re.fullmatch(r"\s*0*([1-9]\d{0,5})\s*(,.*)?", chosen, re.ASCII)
     if match is None:
         raise Unavailable(f"{_STANDARD} is {chosen!r}: it must be a number of threads, such as 2")
-    for name in _OWN:
+    for name in _LIBRARY_VARIABLES:
         if os.environ.get(name) and os.environ[name] != match[1]:
             raise Unavailable(
-                f"{name} is {os.environ[name]!r}, and the variants compute with {match[1]} threads: "
-                f"set {_STANDARD} instead, which counts for all of them"
+                f"{name} is {os.environ[name]!r}, but the variants compute with {match[1]} threads: "
+                f"set {_STANDARD} instead, which applies to all of them"
             )
     return int(match[1])
 
 
 def pin() -> None:
-    """Make each library that this process loads from now on, and its children's, compute with `number` threads."""
-    os.environ.update(dict.fromkeys((_STANDARD, *_OWN, _XLA), str(number())))
+    """Make every library that this process or its children load from now on compute with `number` threads.
+
+    Raises Unavailable as `number` does.
+    """
+    os.environ.update(dict.fromkeys((_STANDARD, *_LIBRARY_VARIABLES, _XLA), str(number())))

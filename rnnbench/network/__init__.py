@@ -1,1 +1,1 @@
-"""What is computed: the workload, its shapes and grids, the float64 reference, and the contract of every variant."""
+"""The network: the workload, its shapes and grids, the float64 reference, and the contract of every variant."""

@@ -1,4 +1,4 @@
-"""Which shapes are timed: the full grid, its published and its small parts, and asv's filter for each."""
+"""The shapes that asv times, and the grids made of them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PARAMS = ((32, 128), (30, 100, 200), (128, 512, 1024), (1, 3))
 PARAM_NAMES = Shape._fields
 
 GRIDS: dict[str, tuple[Shape, ...]] = {
-    # A first look: one layer, sizes at which a CPU answers at once.
+    # For a first try: one layer, and sizes that a CPU computes quickly.
     "quick": (Shape(32, 30, 128, 1), Shape(128, 30, 128, 1), Shape(32, 30, 512, 1)),
-    # The ten shapes of the tables published in 2016.
+    # The ten shapes published in 2016.
     "seed": (
         *(Shape(batch, 30, hidden, 1) for batch in (32, 128) for hidden in (128, 512, 1024)),
         *(Shape(128, seq, hidden, 3) for seq in (30, 200) for hidden in (512, 1024)),

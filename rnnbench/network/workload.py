@@ -1,4 +1,4 @@
-"""What is computed: the sizes, the data and the weights of one cell of the benchmark."""
+"""The workload: the sizes, the data and the weights of one shape."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-GATES = 4  # input, forget, cell candidate, output: the order in W, U and b
+GATES = 4  # in W, U and b they are in this order: input, forget, cell candidate, output
 FLOAT = np.float32
 
 Weights = list[dict[str, np.ndarray]]
@@ -16,12 +16,11 @@ Weights = list[dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Workload:
-    """An LSTM of `depth` layers and the data that it is trained on; inputs are as wide as `hidden`.
+    """An LSTM of `depth` layers, and the data that it is trained on. The input has `hidden` features.
 
-    Equal sizes and seeds give equal data, on every NumPy version.
+    Equal sizes and seeds give equal data with every NumPy version.
 
-    Raises ValueError for a size that isn't an integer of 1 or more and for a seed that isn't one
-    from 0 to 2**32 - 1.
+    Raises ValueError if a size isn't an integer of 1 or more, or if the seed isn't an integer from 0 to 2**32 - 1.
     """
 
     batch: int
@@ -42,14 +41,14 @@ class Workload:
 
     @cached_property
     def targets(self) -> np.ndarray:
-        """What the outputs are compared with: float32, (seq, batch, hidden), standard normal."""
+        """The sequence that the loss compares the outputs with: float32, (seq, batch, hidden), standard normal."""
         return self._normal(stream=1)
 
     @cached_property
     def weights(self) -> Weights:
-        """One dict a layer: W and U (hidden, 4·hidden), b (4·hidden), float32, gates i, f, g, o.
+        """One dict per layer, float32: W and U (hidden, 4·hidden), b (4·hidden), gates in the order i, f, g, o.
 
-        Uniform in ±1/√hidden, the usual initial weights of an LSTM.
+        They are drawn uniformly from ±1/√hidden, as an LSTM's initial weights usually are.
         """
         random = self._random(stream=2)
         bound = self.hidden**-0.5
@@ -67,40 +66,46 @@ class Workload:
     def forward_flops(self) -> int:
         """The fewest floating-point operations of the forward pass's matrix products.
 
-        A layer takes seq products of its inputs with W and seq - 1 of its states with U, since the
-        first state is zero. The element-wise part is left out.
+        A layer multiplies its inputs by W at seq steps. It multiplies its states by U at only seq - 1 steps, since the
+        first state is zero. Element-wise operations aren't counted.
         """
         return self._product_flops * self.depth * (2 * self.seq - 1)
 
     @property
     def train_flops(self) -> int:
-        """The fewest floating-point operations of the matrix products of forward and backward.
+        """The fewest floating-point operations of a train step's matrix products, forward and backward.
 
-        Backward, a layer takes seq products for W's gradient, seq - 1 each for U's and for the
-        states', and seq for its inputs', which nobody asks of the first layer.
+        In the backward pass a layer takes seq products for W's gradient, seq - 1 for U's gradient, seq - 1 for the
+        states' gradients, and seq for its inputs' gradients. The first layer needs no gradients of its inputs.
         """
         backward = self.depth * (self.seq + 2 * (self.seq - 1)) + (self.depth - 1) * self.seq
         return self.forward_flops + self._product_flops * backward
 
     @property
     def forward_bytes(self) -> int:
-        """The fewest bytes that a forward pass moves: inputs and weights read, outputs written, once each."""
+        """The fewest bytes that a forward pass moves.
+
+        It reads the inputs and weights once, and writes the outputs once.
+        """
         return (2 * self._states + self._parameters) * np.dtype(FLOAT).itemsize
 
     @property
     def train_bytes(self) -> int:
-        """The fewest bytes that a train step moves: inputs, targets, weights read, gradients written, once each."""
+        """The fewest bytes that a train step moves.
+
+        It reads the inputs, targets and weights once, and writes the gradients once.
+        """
         return (2 * self._states + 2 * self._parameters) * np.dtype(FLOAT).itemsize
 
     @property
     def least_memory(self) -> int:
-        """The bytes that a train step holds at least: data, weights, gradients, every layer's states and gates."""
+        """The fewest bytes that a train step holds: data, weights, gradients, and each layer's states and gates."""
         kept = self._states * self.depth * (GATES + 2)
         return (2 * self._states + 2 * self._parameters + kept) * np.dtype(FLOAT).itemsize
 
     @property
     def _product_flops(self) -> int:
-        """Of (batch, hidden) with (hidden, 4·hidden), at two operations for each multiply and add."""
+        """The operations of one product of (batch, hidden) and (hidden, 4·hidden). A multiply-add is two operations."""
         return 2 * self.batch * self.hidden * GATES * self.hidden
 
     @property
@@ -115,7 +120,7 @@ class Workload:
         return self._random(stream).standard_normal((self.seq, self.batch, self.hidden)).astype(FLOAT)
 
     def _random(self, stream: int) -> np.random.RandomState:
-        # RandomState's stream is frozen for all NumPy versions; default_rng's may change between them.
+        # RandomState draws the same numbers in all NumPy versions; default_rng may not.
         return np.random.RandomState([self.seed, stream])
 
 

@@ -1,1 +1,1 @@
-"""What the results say: tables, plots, and the comparison with the figures published in 2016."""
+"""Reports from the results: tables, plots, the dashboard's tab, and the comparison with figures published in 2016."""

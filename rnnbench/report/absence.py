@@ -1,6 +1,7 @@
-"""Why a shape has no figure, as far as results tell: asv stores null for a failure and NaN for n/a, but no reason.
+"""Find out why a figure is missing.
 
-What the benchmarks refuse by rule can be told afterwards too; the rest is in the run's output alone.
+asv stores null for a failure and NaN for n/a, but no reason. This module applies the rules by which the benchmarks
+refuse a shape. Other reasons are only in the run's output.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from rnnbench import variants
 from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.network.workload import Workload
 
-FAILED = "it should have run; asv keeps no reason, but the run's output has the error"
+FAILED = "it should have run, but it failed; asv doesn't store the error, but the run's output shows it"
+
+_MADE_FOR = {"cpu": "CPUs", "cuda": "NVIDIA GPUs"}
 
 
 def reason(variant: str, shape: Shape, facts: Mapping[str, str]) -> str | None:
-    """Return why a machine can't run a shape, by the registry's rules; None where these don't forbid it.
+    """Return the rule that keeps a machine from running a shape, as a phrase; None if no rule does.
 
-    The facts are machine.json's: a machine that names a GPU was timed on cuda.
+    The facts are those of machine.json. A machine whose facts name a GPU was timed on cuda.
     """
     device = "cuda" if "gpu" in facts else "cpu"
-    if variant in variants.VARIANTS and (other := variants.made_for_another(variant, device)):
-        return f"{other}, and this machine was timed on {device}"
+    if variant in variants.VARIANTS and variants.made_for_another(variant, device):
+        devices = " and ".join(_MADE_FOR[name] for name in variants.VARIANTS[variant].devices)
+        return f"made for {devices}, but this machine was timed on its {'GPU' if device == 'cuda' else 'CPU'}"
     try:
         memory = float(facts["ram"])
     except (KeyError, ValueError):
@@ -31,10 +35,10 @@ def reason(variant: str, shape: Shape, facts: Mapping[str, str]) -> str | None:
 
 
 def of_variants(facts: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the variants that a machine can't run in any shape, by the reason."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """Return the variants that a machine can't run at any shape, grouped by the reason."""
+    variants_by_reason: dict[str, list[str]] = defaultdict(list)
     for variant in variants.VARIANTS:
         reasons = {reason(variant, shape, facts) for shape in GRIDS["full"]}
-        if len(reasons) == 1 and (of_all := reasons.pop()):
-            found[of_all].append(variant)
-    return found
+        if len(reasons) == 1 and (common_reason := reasons.pop()):
+            variants_by_reason[common_reason].append(variant)
+    return variants_by_reason

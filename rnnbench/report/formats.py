@@ -1,4 +1,4 @@
-"""The tables as text for a terminal, as Markdown, CSV and JSON."""
+"""Write a report as tables for a terminal, or as Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -23,11 +23,18 @@ UNITS = {
     "memory": "bytes",
     "error_outputs": "relative error",
     "error_gradients": "relative error",
-}  # the builds' is s
+}  # builds are in seconds
 
-
-# The software's headings, which are those of all tables' columns that hold no figures.
-_SOFTWARE = ["implementation", "libraries", "cuDNN", "algorithm", "math type", "calls", "batch × seq × hidden × depth"]
+# These are also all columns of other tables that hold text. They are aligned left, columns of numbers right.
+_SOFTWARE_HEADINGS = [
+    "implementation",
+    "libraries",
+    "cuDNN",
+    "algorithm",
+    "math type",
+    "calls",
+    "batch × seq × hidden × depth",
+]
 
 
 class Table(NamedTuple):
@@ -39,50 +46,57 @@ class Table(NamedTuple):
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the tables that have figures: the calls', how they stand, the builds', memory and accuracy, and slopes."""
+    """Return the tables of a report: times, ranking, builds, memory and errors, slopes, software.
+
+    A table without figures is left out.
+    """
     builds = {
         "build_train_warm": "Train, warm, s",
         "build_forward_warm": "Forward, warm, s",
         "build_train_cold": "Train, cold, s",
         "build_forward_cold": "Forward, cold, s",
     }
-    rest = {"memory": "Memory, MB", "error_outputs": "Error, outputs", "error_gradients": "Error, gradients"}
-    drawn = [
-        _times(report),
+    memory_and_errors = {
+        "memory": "Memory, MB",
+        "error_outputs": "Error, outputs",
+        "error_gradients": "Error, gradients",
+    }
+    candidates = [
+        _times_table(report),
         ranking(standings(report.rows)),
-        _table("From a started Python to the first result", builds, report),
-        _table("Memory of a train step, and error against float64", rest, report),
-        _slopes(report),
+        _figures_table("Build time, from the start of Python to the first result", builds, report),
+        _figures_table("Memory of a train step, and error against the float64 reference", memory_and_errors, report),
+        _slopes_table(report),
         software(report.rows),
     ]
-    return [table for table in drawn if table.rows]
+    return [table for table in candidates if table.rows]
 
 
 def text(report: Report) -> str:
-    """Return the tables as a terminal shows them; needs tabulate."""
+    """Return the report as text for a terminal; needs tabulate."""
     return _document(report, "simple", heading="{}", note="{}", escape=lambda words: words)
 
 
 def markdown(report: Report) -> str:
-    """Return the tables as Markdown; needs tabulate."""
+    """Return the report as Markdown; needs tabulate."""
     return _document(report, "pipe", heading="### {}", note="- {}", escape=_escape)
 
 
 def markdown_times(report: Report) -> str:
-    """Return the table of the calls' times alone, and what is marked in it, as Markdown; needs tabulate."""
-    return _markdown_calls(report, _times(report))
+    """Return the table of times and the notes on its doubtful figures as Markdown; needs tabulate."""
+    return _markdown_calls(report, _times_table(report))
 
 
 def markdown_ranking(report: Report) -> str:
-    """Return the table of how the variants stand alone, and what is marked in it, as Markdown; needs tabulate."""
+    """Return the ranking and the notes on its doubtful figures as Markdown; needs tabulate."""
     return _markdown_calls(report, ranking(standings(report.rows)))
 
 
 def ranking(ranked: Sequence[Standing]) -> Table:
-    """Return the table of how the variants stand; its rows begin with the depth, batch × seq and hidden."""
-    of_floor = any(one.best.of_floor for one in ranked)
+    """Return a table with a row for each standing; a row begins with the depth, batch × seq and hidden."""
+    has_floor = any(standing.best.of_floor for standing in ranked)
     return Table(
-        "The best of each shape, and Theano's best beside the best peer",
+        "The fastest implementation at each shape, its lead over the next, and Theano's best against the best peer",
         [
             "depth",
             "batch × seq",
@@ -91,53 +105,64 @@ def ranking(ranked: Sequence[Standing]) -> Table:
             "best",
             "time, µs",
             "vs the next",
-            *(["of floor"] if of_floor else []),
+            *(["of floor"] if has_floor else []),
             "Theano vs peer",
         ],
         [
             [
-                str(one.shape.depth),
-                f"{one.shape.batch} × {one.shape.seq}",
-                str(one.shape.hidden),
-                f"{one.quantity}{', TF32' if one.tf32 else ''}",
-                one.best.implementation,
-                _spread(one.best),
-                f"{_times_as_fast(one.lead)} {_named(one.lead.other)}",
-                *([_shown(one.best, "of_floor")] if of_floor else []),
-                f"{_named(one.ours.one)} {_times_as_fast(one.ours)} {_named(one.ours.other)}" if one.ours else "",
+                str(standing.shape.depth),
+                f"{standing.shape.batch} × {standing.shape.seq}",
+                str(standing.shape.hidden),
+                f"{standing.quantity}{', TF32' if standing.tf32 else ''}",
+                standing.best.implementation,
+                _value_text(standing.best),
+                f"{_speedup_text(standing.lead)} {_name_text(standing.lead.other)}",
+                *([_cell_text(standing.best, "of_floor")] if has_floor else []),
+                _ours_text(standing.ours) if standing.ours else "",
             ]
-            for one in ranked
+            for standing in ranked
         ],
     )
 
 
 def software(rows: Sequence[Row]) -> Table:
-    """Return the table of the libraries and of cuDNN's choices: a line for all shapes that were computed alike."""
-    alike: dict[tuple[str, Software], dict[str, dict[Shape, None]]] = defaultdict(lambda: defaultdict(dict))
+    """Return the table of library versions and cuDNN's choices.
+
+    The shapes that an implementation computed with the same software share a row, and so do the calls with the
+    same shapes.
+    """
+    shapes_by_software: dict[tuple[str, Software], dict[str, dict[Shape, None]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.software:
-            alike[row.implementation, figure.software][figure.quantity][figure.shape] = None
+            shapes_by_software[row.implementation, figure.software][figure.quantity][figure.shape] = None
     lines = []
-    for (implementation, computed), calls in sorted(alike.items()):
-        together: dict[tuple[Shape, ...], list[str]] = defaultdict(list)
-        for quantity, shapes in calls.items():
-            together[tuple(shapes)].append(quantity)
-        for of_them, quantities in together.items():
-            sizes = ", ".join(" × ".join(map(str, shape)) for shape in of_them)
-            lines.append([implementation, *computed, ", ".join(sorted(quantities, key=CALLS.index)), sizes])
-    return Table("What computed the calls, and what cuDNN was told, by its own log", _SOFTWARE, lines)
+    for (implementation, used), shapes_by_call in sorted(shapes_by_software.items()):
+        calls_by_shapes: dict[tuple[Shape, ...], list[str]] = defaultdict(list)
+        for quantity, shapes in shapes_by_call.items():
+            calls_by_shapes[tuple(shapes)].append(quantity)
+        for same_shapes, quantities in calls_by_shapes.items():
+            sizes = ", ".join(" × ".join(map(str, shape)) for shape in same_shapes)
+            lines.append([implementation, *used, ", ".join(sorted(quantities, key=CALLS.index)), sizes])
+    title = "Software: library versions, and the algorithm and math type that cuDNN logged"
+    return Table(title, _SOFTWARE_HEADINGS, lines)
 
 
 def doubts(report: Report) -> list[str]:
-    """Return a sentence for each way in which the machine's state makes figures doubtful, and how many it does."""
+    """Return a sentence for each mark that figures have: how many have it, what it means and what to do."""
     counts = Counter(mark for row in report.rows for mark in row.figure.marks or ())
-    of = f"of {len(report.rows)} figures"
-    return [f"{counts[mark]} {of}, {mark}: {advice}." for mark, advice in MARKS.items() if counts[mark]]
+    total = len(report.rows)
+    return [
+        f"doubtful ({mark}), {counts[mark]} of {total} figures: {advice}."
+        for mark, advice in MARKS.items()
+        if counts[mark]
+    ]
 
 
 def comma_separated(report: Report) -> str:
-    """Return a line for each figure, with a heading."""
+    """Return the figures as CSV: a line of headings, and a line for each figure."""
     lines = io.StringIO()
     records = _records(report)
     writer = csv.DictWriter(lines, records[0], lineterminator="\n")
@@ -147,7 +172,7 @@ def comma_separated(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Return an object of the machine's facts, the commit, and lists of the figures and of how they stand."""
+    """Return a JSON object with the machine's facts, the commit, the figures and the standings."""
     content = {
         "machine": report.facts,
         "commit": report.commit,
@@ -156,7 +181,7 @@ def as_json(report: Report) -> str:
         "differences": list(report.differences),
         "precision": report.precision,
         "figures": _records(report),
-        "standings": [_standing(one) for one in standings(report.rows)],
+        "standings": [_standing_record(standing) for standing in standings(report.rows)],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -170,14 +195,14 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 
 def in_unit(figure: Figure) -> tuple[float | None, float | None, float | None]:
-    """Return a figure's value and quartiles in the unit of its quantity: a call's are µs per example."""
+    """Return a figure's value, lower and upper quartile in the unit of its quantity (see UNITS)."""
     scale = 1e6 / figure.shape.batch if figure.quantity in CALLS else 1
-    value, low, high = (one and one * scale for one in (figure.value, figure.low, figure.high))
+    value, low, high = (each and each * scale for each in (figure.value, figure.low, figure.high))
     return value, low, high
 
 
 def number(value: float) -> str:
-    """Return a number with three significant digits, in full where that is short."""
+    """Return a number as text: three significant digits, or two and an exponent below 1e-3 and from 1e7."""
     if value == 0:
         return "0"
     if not 1e-3 <= value < 1e7:
@@ -217,50 +242,54 @@ def _records(report: Report) -> list[dict[str, object]]:
     return records
 
 
-def _standing(one: Standing) -> dict[str, object]:
+def _standing_record(standing: Standing) -> dict[str, object]:
     return {
-        **one.shape._asdict(),
-        "quantity": one.quantity,
-        "tf32": one.tf32,
-        "best": one.best.implementation,
-        "of_floor": one.best.of_floor,
-        "lead": _comparison(one.lead),
-        "ours": one.ours and _comparison(one.ours),
+        **standing.shape._asdict(),
+        "quantity": standing.quantity,
+        "tf32": standing.tf32,
+        "best": standing.best.implementation,
+        "of_floor": standing.best.of_floor,
+        "lead": _versus_record(standing.lead),
+        "ours": standing.ours and _versus_record(standing.ours),
     }
 
 
-def _comparison(versus: Versus) -> dict[str, object]:
+def _versus_record(versus: Versus) -> dict[str, object]:
     return {**versus._asdict(), "one": versus.one.implementation, "other": versus.other.implementation}
 
 
-def _times_as_fast(versus: Versus) -> str:
+def _speedup_text(versus: Versus) -> str:
     spread = f" ({_short(versus.low)}–{_short(versus.high)})" if versus.low and versus.high else ""
     return f"{_short(versus.times)}×{spread}"
 
 
-def _named(row: Row) -> str:
+def _ours_text(ours: Versus) -> str:
+    return f"{_name_text(ours.one)} {_speedup_text(ours)} {_name_text(ours.other)}"
+
+
+def _name_text(row: Row) -> str:
     return f"{row.implementation}*" if row.figure.marks else row.implementation
 
 
-def _times(report: Report) -> Table:
-    return _table("Time per example", {"train": "Train, µs", "forward": "Forward, µs"}, report)
+def _times_table(report: Report) -> Table:
+    return _figures_table("Time per example", {"train": "Train, µs", "forward": "Forward, µs"}, report)
 
 
-def _table(title: str, quantities: dict[str, str], report: Report) -> Table:
+def _figures_table(title: str, quantities: dict[str, str], report: Report) -> Table:
     lines: dict[tuple, dict[str, Row]] = defaultdict(dict)
     for row in report.rows:
         if row.figure.quantity in quantities:
             lines[row.figure.shape, row.implementation][row.figure.quantity] = row
     present = [name for name in quantities if any(name in line for line in lines.values())]
     columns = [(quantities[name], name, "value") for name in present]
-    for heading, compared in (
+    for heading, field in (
         (f"vs {BASELINE}", "speedup"),
         ("of floor", "of_floor"),
         (f"vs {report.other}", "against"),
     ):
         for name in present:
-            if any(getattr(line[name], compared) for line in lines.values() if name in line):
-                columns.append((f"{quantities[name].rpartition(',')[0]}, {heading}", name, compared))
+            if any(getattr(line[name], field) for line in lines.values() if name in line):
+                columns.append((f"{quantities[name].rpartition(',')[0]}, {heading}", name, field))
     return Table(
         title,
         ["depth", "batch × seq", "hidden", "implementation", *(heading for heading, _, _ in columns)],
@@ -270,15 +299,15 @@ def _table(title: str, quantities: dict[str, str], report: Report) -> Table:
                 f"{shape.batch} × {shape.seq}",
                 str(shape.hidden),
                 implementation,
-                *(_shown(line[name], column) if name in line else "n/a" for _, name, column in columns),
+                *(_cell_text(line[name], field) if name in line else "n/a" for _, name, field in columns),
             ]
             for (shape, implementation), line in lines.items()
         ],
     )
 
 
-def _slopes(report: Report) -> Table:
-    """Return the power of each size that a call's time grows with, where two shapes differ in that size alone."""
+def _slopes_table(report: Report) -> Table:
+    """Return the table of the exponents x in time ~ size^x, for each call and each size; see plot.lines."""
     slopes: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
     columns = list(itertools.product(CALLS, plot.AXES))
     for quantity, axis in columns:
@@ -286,29 +315,30 @@ def _slopes(report: Report) -> Table:
         for implementation, line in lines.items():
             slopes[implementation][quantity, axis] = plot.slope(line, axis)
     return Table(
-        "How time grows: the slope on log axes, of the shapes with the most figures that differ in that size alone",
+        "How time grows with each size (exponent: 1 = proportional), other sizes fixed",
         ["implementation", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
         [
-            [implementation, *(f"{of[column]:z.2f}" if column in of else "n/a" for column in columns)]
-            for implementation, of in slopes.items()
+            [implementation, *(f"{exponents[column]:z.2f}" if column in exponents else "n/a" for column in columns)]
+            for implementation, exponents in slopes.items()
         ],
     )
 
 
-def _shown(row: Row, column: str) -> str:
-    if column == "value":
-        return _spread(row)
-    quotient = getattr(row, column)
-    if quotient is None:
+def _cell_text(row: Row, field: str) -> str:
+    """Return the text of a row's value, or of one of the ratios speedup, of_floor and against."""
+    if field == "value":
+        return _value_text(row)
+    ratio = getattr(row, field)
+    if ratio is None:
         return ""
-    return f"{_short(100 * quotient)}%" if column == "of_floor" else f"{_short(quotient)}×"
+    return f"{_short(100 * ratio)}%" if field == "of_floor" else f"{_short(ratio)}×"
 
 
-def _spread(row: Row) -> str:
+def _value_text(row: Row) -> str:
     if row.figure.state != "ok":
         return row.figure.state
     scale = 1e-6 if row.figure.quantity == "memory" else 1
-    value, *quartiles = (number(one * scale) for one in in_unit(row.figure) if one is not None)
+    value, *quartiles = (number(each * scale) for each in in_unit(row.figure) if each is not None)
     spread = f"{value} ({'–'.join(quartiles)})" if quartiles else value
     return f"{spread}*" if row.figure.marks else spread
 
@@ -339,26 +369,31 @@ def _draw(table: Table, style: str, escape: Callable[[str], str]) -> str:
     from tabulate import tabulate
 
     rows = [[escape(cell) for cell in row] for row in table.rows]
-    sides = ["left" if heading in _SOFTWARE else "right" for heading in table.headings]
-    return tabulate(rows, [escape(one) for one in table.headings], style, disable_numparse=True, colalign=sides)
+    sides = ["left" if heading in _SOFTWARE_HEADINGS else "right" for heading in table.headings]
+    return tabulate(rows, [escape(heading) for heading in table.headings], style, disable_numparse=True, colalign=sides)
 
 
 def _notes(report: Report) -> Sequence[str]:
-    """Return what a reader has to know of the columns that there are."""
+    """Return a sentence for each column and each word that needs an explanation."""
     rows = report.rows
-    notes = ["µs: the median of calls on a whole batch, divided by the batch, and the quartiles."]
+    notes = ["µs: the median time of a call divided by the batch size, with the quartiles in brackets."]
     if any(row.speedup for row in rows):
-        notes.append(f"vs {BASELINE}: how many times as fast as {BASELINE}, by the medians.")
+        notes.append(f"vs {BASELINE}: {BASELINE}'s median time divided by this one; above 1×, faster than {BASELINE}.")
     if any(row.of_floor for row in rows):
-        notes.append("of floor: 100% is the least time that the hardware's peak rates allow.")
+        notes.append("of floor: 100% is the shortest time that the hardware's peak rates allow.")
     if standings(rows):
-        notes.append("vs the next, vs peer: how many times as fast, and by the quartiles at worst and at best.")
+        notes.append(
+            "vs the next, vs peer: ratios of the median times, with the range that the quartiles allow in brackets."
+        )
     if any(row.figure.state == "failed" for row in rows):
         notes.append(f"failed: {absence.FAILED}.")
-    notes += [f"{', '.join(names)}: n/a, {reason}." for reason, names in absence.of_variants(report.facts).items()]
+    for reason, names in absence.of_variants(report.facts).items():
+        notes.append(f"n/a on this machine: {', '.join(names)} ({reason}).")
     if report.other:
         where = f"at {report.other_commit[:8]}" if report.other_commit else "as published"
-        notes.append(f"vs {report.other}: the figure there, {where}, over the one here; below 1 is worse here.")
+        notes.append(
+            f"vs {report.other}: its figure ({where}) divided by the one here; below 1×, the one here is worse."
+        )
     if report.precision:
         notes.append(report.precision)
     return [*notes, *(f"*: {doubt}" for doubt in doubts(report)), *report.differences]

@@ -1,4 +1,4 @@
-"""What a grid's benchmarks haven't measured yet, and the command that measures it."""
+"""Find the figures of a grid that are missing from the results, and the command that measures them."""
 
 from __future__ import annotations
 
@@ -21,80 +21,82 @@ from rnnbench.variants import THEANO, is_ours
 
 
 class Gap(NamedTuple):
-    """What a machine lacks of a grid at a commit."""
+    """The figures of a grid that a machine lacks at a commit."""
 
     machine: str
     commit: str
     missing: dict[str, list[Shape]]  # by benchmark
-    failed: dict[str, list[Shape]]  # what was tried, and broke
-    command: str  # measures what is missing; empty where nothing is
+    failed: dict[str, list[Shape]]  # by benchmark: the shapes that were tried and failed
+    command: str  # measures the missing figures; empty if there are none
 
 
 def listing(results: Path, machine: str | None, commit: str | None, grid: str | None) -> str:
-    """Return what has results, of a machine and a commit if they are named, and what is missing from a grid.
+    """Return a list of the runs with results as text, and the figures that are missing from a grid if one is named.
 
-    Without a commit that is of each machine's newest. Needs tabulate. Raises NotFound where there is
-    nothing of these names.
+    The list can be limited to a machine or a commit. Without a commit, the missing figures are those of each
+    machine's newest commit. Needs tabulate. Raises NotFound if no run matches.
     """
     from tabulate import tabulate
 
     runs = history.runs(results, machine, commit)
     if not runs:
-        of = " ".join(filter(None, [machine and f"of {machine}", commit and f"at {commit}"]))
-        has = ", ".join(history.machines(results)) or "none"
-        raise NotFound(f"{results} has no results {of}; its machines: {has}")
+        wanted = " ".join(filter(None, [machine and f"of {machine}", commit and f"at {commit}"]))
+        machines = ", ".join(history.machines(results)) or "none"
+        raise NotFound(f"{results} has no results {wanted}; its machines: {machines}")
     rows = [(run.commit[:8], day(run.date).isoformat(), run.machine, run.environment) for run in runs]
     parts = [tabulate(rows, ["commit", "date", "machine", "environment"], "simple", disable_numparse=True)]
     if grid:
         newest: dict[str, str] = {}
         for run in runs:
             newest.setdefault(run.machine, run.commit)
-        asked = [run for run in runs if commit or run.commit == newest[run.machine]]
-        parts += [_sentences(gap, grid) for gap in find(results, asked, grid)]
+        checked = [run for run in runs if commit or run.commit == newest[run.machine]]
+        parts += [_gap_text(gap, grid) for gap in find(results, checked, grid)]
     return "\n\n".join(parts) + "\n"
 
 
 def find(results: Path, runs: Iterable[Run], grid: str) -> list[Gap]:
-    """Return what each machine and commit of these runs lacks of a grid, in the order of the runs.
+    """Return the gaps of a grid for each machine and commit of these runs, in the order of the runs.
 
-    A benchmark or a variant that was tried and is n/a throughout can't run there and lacks nothing.
-    What benchmarks there are is what asv wrote to benchmarks.json, and what the runs themselves have.
+    The benchmarks are those in asv's benchmarks.json and those in the runs. A benchmark or a variant that is n/a at
+    every shape can't run on the machine, so none of its figures is missing.
 
     Raises ValueError for an unknown grid.
     """
     wanted = re.compile(asv_filter(grid))
-    known = _known(results)
+    benchmarks = _benchmarks(results)
     facts = history.machines(results)
-    by_commit: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    runs_by_commit: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        by_commit[run.machine, run.commit].append(run)
-    return [_gap(key, of_commit, known, wanted, facts[key[0]]) for key, of_commit in by_commit.items()]
+        runs_by_commit[run.machine, run.commit].append(run)
+    return [
+        _gap(machine, commit, same_commit, benchmarks, wanted, facts[machine])
+        for (machine, commit), same_commit in runs_by_commit.items()
+    ]
 
 
-def _sentences(gap: Gap, grid: str) -> str:
+def _gap_text(gap: Gap, grid: str) -> str:
     count = sum(map(len, gap.missing.values()))
     where = f"{gap.machine} at {gap.commit[:8]}"
     figures = f"of the {grid} grid's figures"
     lines = [f"{where} lacks {count} {figures}:" if count else f"{where} has all {figures}."]
     lines += _by_shapes(gap.missing)
     if gap.failed:
-        lines.append("These failed, as the run's output says:")
+        lines.append("These failed; the output of the run shows the errors:")
         lines += _by_shapes(gap.failed)
     if gap.command:
-        lines += ["To measure what is missing (what can't run there stays n/a):", f"  {gap.command}"]
+        lines += ["To measure the missing figures (those that can't run there stay n/a):", f"  {gap.command}"]
     return "\n".join(lines)
 
 
 def _by_shapes(benchmarks: Mapping[str, list[Shape]]) -> list[str]:
     lines = []
-    for shapes, names in _together(benchmarks).items():
+    for shapes, names in _grouped_by_shapes(benchmarks).items():
         sizes = ", ".join(f"({', '.join(map(str, shape))})" for shape in shapes)
         lines += [f"  {sizes}:", *(f"    {name}" for name in names)]
     return lines
 
 
-def _together(benchmarks: Mapping[str, list[Shape]]) -> dict[tuple[Shape, ...], list[str]]:
-    """Return the names of the benchmarks that have the same shapes, by these."""
+def _grouped_by_shapes(benchmarks: Mapping[str, list[Shape]]) -> dict[tuple[Shape, ...], list[str]]:
     names = defaultdict(list)
     for name, shapes in benchmarks.items():
         names[tuple(shapes)].append(name)
@@ -102,49 +104,53 @@ def _together(benchmarks: Mapping[str, list[Shape]]) -> dict[tuple[Shape, ...], 
 
 
 def _gap(
-    key: tuple[str, str], runs: Iterable[Run], known: Iterable[str], wanted: re.Pattern[str], facts: Mapping[str, str]
+    machine: str,
+    commit: str,
+    runs: Iterable[Run],
+    benchmarks: Iterable[str],
+    wanted: re.Pattern[str],
+    facts: Mapping[str, str],
 ) -> Gap:
-    states: dict[str, dict[Shape, str]] = {name: {} for name in known}
+    states: dict[str, dict[Shape, str]] = {name: {} for name in benchmarks}
     for run in runs:
         for figure in history.read(run, unavailable=True):
             shapes = states.setdefault(figure.benchmark, {})
-            # Of several environments the one that got furthest counts.
+            # If several environments tried a shape, the best result counts.
             shapes[figure.shape] = max(shapes.get(figure.shape, "n/a"), figure.state, key=("n/a", "failed", "ok").index)
-    by_variant: dict[str, set[str]] = defaultdict(set)
+    variant_states: dict[str, set[str]] = defaultdict(set)
     for name, shapes in states.items():
-        by_variant[describe(name)[0]].update(shapes.values())
+        variant_states[describe(name)[0]].update(shapes.values())
     missing, failed = {}, {}
     for name, shapes in states.items():
         variant = describe(name)[0]
-        if {"n/a"} in (set(shapes.values()), by_variant[variant]):
+        if {"n/a"} in (set(shapes.values()), variant_states[variant]):
             continue
         possible = [shape for shape in GRIDS["full"] if not absence.reason(variant, shape, facts)]
-        asked = [shape for shape in possible if wanted.search(_parametrized(name, shape))]
-        if lacking := [shape for shape in asked if shapes.get(shape, "n/a") == "n/a"]:
+        expected = [shape for shape in possible if wanted.search(_parametrized(name, shape))]
+        if lacking := [shape for shape in expected if shapes.get(shape, "n/a") == "n/a"]:
             missing[name] = lacking
-        if broken := [shape for shape in asked if shapes.get(shape) == "failed"]:
+        if broken := [shape for shape in expected if shapes.get(shape) == "failed"]:
             failed[name] = broken
-    machine, commit = key
     return Gap(machine, commit, missing, failed, _command(machine, commit, missing, facts) if missing else "")
 
 
 def _command(machine: str, commit: str, missing: Mapping[str, list[Shape]], facts: Mapping[str, str]) -> str:
     patterns = []
-    for shapes, names in _together(missing).items():
+    for shapes, names in _grouped_by_shapes(missing).items():
         sizes = "|".join(", ".join(map(str, shape)) for shape in shapes)
         patterns.append(rf"^({'|'.join(map(re.escape, names))})\(({sizes})\)")
-    # The machine's name says nothing of the device: without this, its CPU would be timed.
+    # Without this, rnnbench run would time the CPU.
     device = "RNNBENCH_DEVICE=cuda " if "gpu" in facts else ""
     words = ["rnnbench", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns)]
     ours = {is_ours(describe(name)[0]) for name in missing}
-    if ours != {True}:  # asv.conf.json's environment has Theano's variants alone
+    if ours != {True}:  # asv.conf.json's own environment can only run Theano's variants
         words += ["--environment", "peers:3.11", *(["--environment", f"{THEANO}:3.11"] if True in ours else [])]
     words.append(f"{commit}^!")
     return device + shlex.join(words)
 
 
-def _known(results: Path) -> list[str]:
-    """Return the names of our benchmarks in asv's own list of them."""
+def _benchmarks(results: Path) -> list[str]:
+    """Return the names of our benchmarks in asv's benchmarks.json."""
     path = results / "benchmarks.json"
     try:
         names = list(json.loads(path.read_bytes()))
@@ -163,5 +169,5 @@ def _is_ours(name: str) -> bool:
 
 
 def _parametrized(name: str, shape: Shape) -> str:
-    """Return what asv matches a pattern against."""
+    """Return the name of a benchmark at a shape, as asv matches it with --bench."""
     return f"{name}({', '.join(map(str, shape))})"

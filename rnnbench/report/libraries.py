@@ -1,8 +1,9 @@
-"""The libraries that asv's pages load from public servers, carried in the published folder instead.
+"""Copy the JavaScript and CSS libraries of asv's pages into the published folder.
 
-libraries.json names them: an npm package, its files, the checksum of each, and the address in asv's
-page that a file stands for. Where npm's file has the same bytes the checksum is the page's own. Of
-flot, npm has the source of what the page loads minified; of stupidtable, a later release.
+asv's own pages load them from public servers. libraries.json lists them by npm package: the files, the checksum of
+each file, and the address in asv's page that the file replaces. The checksum is the one in asv's page if npm has the
+same bytes. Two packages differ: npm has flot's source, which the page loads minified, and a later release of
+stupidtable.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from rnnbench.history import files
 
 FOLDER = "libraries"
 
-# A server that doesn't answer must not hold a publish up for long.
+# These limits end the fetch soon if a server doesn't answer.
 _NPM = ("npm", "pack", "--loglevel=error", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=20000")
 _LIMIT = 120
 
 
 class LibrariesMissing(Exception):
-    """The libraries are neither in the cache nor to be had; the message says why."""
+    """The libraries aren't in the cache and can't be fetched; the message says why."""
 
 
 class Library(NamedTuple):
@@ -38,22 +39,22 @@ class Library(NamedTuple):
 
     package: str  # name@version
     path: str
-    integrity: str  # the algorithm and the checksum, as in a page's integrity attribute
-    address: str | None  # what it stands for in asv's page; None for what another library loads
+    integrity: str  # "ALGORITHM-CHECKSUM", as in the HTML attribute `integrity`
+    address: str | None  # the address in asv's page that it replaces; None if only another library loads it
 
     @property
     def place(self) -> str:
-        """Where the file is in the cache and in the published folder."""
+        """The path of the file within the cache and within the published folder."""
         return f"{self.package}/{self.path}"
 
     def accepts(self, data: bytes) -> bool:
-        """Return whether these are the file's bytes."""
+        """Return whether the data has the checksum of the file."""
         algorithm, _, checksum = self.integrity.partition("-")
         return base64.b64encode(hashlib.new(algorithm, data).digest()).decode() == checksum
 
 
 def pinned() -> list[Library]:
-    """Return the libraries that asv's pages need."""
+    """Return the files that asv's pages need, from libraries.json."""
     packages = json.loads(Path(__file__).with_name("libraries.json").read_text())
     return [
         Library(package, path, row["integrity"], row.get("instead_of"))
@@ -63,10 +64,10 @@ def pinned() -> list[Library]:
 
 
 def carry(html: Path) -> None:
-    """Put the libraries into a published folder and let its page load them from there.
+    """Copy the libraries into a published folder, and make its page load them from there.
 
-    They come from the user's cache, or else from npm's registry and stay in the cache. Raises
-    LibrariesMissing, having changed nothing, where neither has them.
+    They come from the user's cache, or else from npm's registry, which fills the cache. Raises LibrariesMissing, and
+    changes nothing, if neither has them.
     """
     libraries = _load()
     page = html / "index.html"
@@ -75,7 +76,7 @@ def carry(html: Path) -> None:
         files.write(html / FOLDER / library.place, data)
         if library.address:
             address = re.escape(library.address)
-            # A checksum in the page would need the server's leave for other origins.
+            # A local file needs neither attribute, and browsers check `integrity` only if CORS allows the access.
             remote = rf'"{address}" integrity="[^"]*" crossorigin="anonymous"( referrerpolicy="[^"]*")?'
             text = re.sub(remote, f'"{FOLDER}/{library.place}"', text)
     page.write_text(text, encoding="utf-8")
@@ -87,21 +88,21 @@ def _load() -> dict[Library, bytes]:
     try:
         return _checked({library: (cache / library.place).read_bytes() for library in libraries})
     except (LibrariesMissing, OSError):
-        found = _checked(_fetch(libraries))
-    for library, data in found.items():
+        fetched = _checked(_fetch(libraries))
+    for library, data in fetched.items():
         files.write(cache / library.place, data)
-    return found
+    return fetched
 
 
-def _checked(found: Mapping[Library, bytes]) -> dict[Library, bytes]:
-    for library, data in found.items():
+def _checked(contents: Mapping[Library, bytes]) -> dict[Library, bytes]:
+    for library, data in contents.items():
         if not library.accepts(data):
-            raise LibrariesMissing(f"{library.place} isn't what its checksum in libraries.json says")
-    return dict(found)
+            raise LibrariesMissing(f"{library.place} doesn't have the checksum that libraries.json demands")
+    return dict(contents)
 
 
 def _fetch(libraries: list[Library]) -> dict[Library, bytes]:
-    """Return the files out of npm's packages. npm knows the user's registry, proxy and certificates."""
+    """Fetch the files with npm, because it knows the user's registry, proxy and certificates."""
     if not shutil.which(_NPM[0]):
         raise LibrariesMissing("npm, which fetches them, isn't installed")
     packages = sorted({library.package for library in libraries})
@@ -116,9 +117,9 @@ def _fetch(libraries: list[Library]) -> dict[Library, bytes]:
 
 
 def _reason(printed: str) -> str:
-    """Return what npm says first of an error: a code such as ENOTFOUND."""
-    said = re.search(r"^npm (?:error|ERR!) (?:code )?(.+)$", printed, re.MULTILINE)
-    return said[1] if said else "it doesn't say why"
+    """Return the first error that npm printed: a code such as ENOTFOUND."""
+    first_error = re.search(r"^npm (?:error|ERR!) (?:code )?(.+)$", printed, re.MULTILINE)
+    return first_error[1] if first_error else "npm gives no reason"
 
 
 def _unpack(library: Library, folder: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""The dashboard's own tab: its data, a file for each machine and commit, and its place in asv's page."""
+"""Add our own tab to asv's dashboard: write its data, and insert its HTML into asv's page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnbench.network.shapes import GRIDS
 from rnnbench.report import absence, formats, published
 from rnnbench.report.tables import BASELINE, CALLS, compare, is_wrong, standings
 
-NAME = "recurrent-networks"  # in the page's address, and the name of its files and its folder
+NAME = "recurrent-networks"  # names the tab's address, its files and its folder
 TITLE = "Recurrent networks"
 
 SHAPES = GRIDS["full"]
@@ -25,12 +25,12 @@ _POSITIONS = {shape: position for position, shape in enumerate(SHAPES)}
 
 _PARTS = Path(__file__).parent / "page"
 
-# Where the tab's parts go in asv's index.html: each before a text that stands there once.
+# Each part of the tab is inserted before a text that occurs once in asv's index.html.
 _PLACES = {
     "</head>": (
         f'  <link href="{NAME}.css" rel="stylesheet" type="text/css"/>\n'
         f'    <script src="{NAME}.js"></script>\n'
-        # asv's own pages are laid out for a wide window: the tab's script sets this while it is shown.
+        # asv's own pages need a wide window. The tab's script changes this value while the tab is open.
         '    <meta name="viewport" content="width=980">\n  '
     ),
     '<li id="nav-li-graphdisplay">': f'<li id="nav-li-{NAME}"><a href="#/{NAME}">{TITLE}</a></li>\n        ',
@@ -41,8 +41,8 @@ _PLACES = {
 def write(results: Path, html: Path) -> None:
     """Add the tab to a dashboard that asv has written.
 
-    Results that can't be used are named in a history.ResultsWarning and left out. Raises ValueError
-    where asv's page isn't as it is in asv 0.6.6.
+    A history.ResultsWarning names each broken results file, which is left out. Raises ValueError if asv's page
+    isn't that of asv 0.6.6.
     """
     for script in (f"{NAME}.js", f"{NAME}.css"):
         shutil.copy(_PARTS / script, html)
@@ -54,19 +54,19 @@ def write(results: Path, html: Path) -> None:
     for run in history.runs(results):
         runs.setdefault((run.machine, run.commit), []).append(run)
     known = history.machines(results)
-    # The page opens on the first: the one with the newest results.
+    # The machine with the newest results comes first, because the page opens on the first one.
     machines = {machine: known[machine] for machine in dict.fromkeys([*(machine for machine, _ in runs), *known])}
     numbers = {machine: number for number, machine in enumerate(machines)}
     commits: dict[str, list[list[Any]]] = {machine: [] for machine in machines}
     variants: dict[str, set[str]] = {machine: set() for machine in machines}
     folders: dict[str, Path] = {}
-    for (machine, commit), of_commit in runs.items():
-        folders[machine] = of_commit[0].path.parent
-        content = _content(of_commit, machines[machine])
-        # A machine's name may hold what a file's can't.
+    for (machine, commit), same_commit in runs.items():
+        folders[machine] = same_commit[0].path.parent
+        content = _content(same_commit, machines[machine])
+        # The number stands for the machine, because its name can have characters that a file's name can't.
         _save(folder / f"{numbers[machine]}-{commit}.json", content)
-        commits[machine].append([commit, of_commit[0].date])
-        variants[machine].update(one["variant"] for one in content["series"])
+        commits[machine].append([commit, same_commit[0].date])
+        variants[machine].update(series["variant"] for series in content["series"])
     _save(
         folder / "index.json",
         {
@@ -94,10 +94,11 @@ def write(results: Path, html: Path) -> None:
 
 
 def _content(runs: Iterable[history.Run], facts: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a machine's file of a commit has: its figures, and two of the report's tables."""
+    """Return the data of a machine and a commit: its figures, and two of the report's tables."""
     figures = [figure for run in runs for figure in history.read(run, unavailable=True)]
-    # The few that the tables need.
-    rows = compare([one for one in figures if one.value and (one.quantity in CALLS or is_wrong(one))], (), facts)
+    # Only these figures affect the two tables.
+    ranked = [figure for figure in figures if figure.value and (figure.quantity in CALLS or is_wrong(figure))]
+    rows = compare(ranked, (), facts)
     return {
         "series": _series(figures),
         "ranking": formats.ranking(standings(rows)),
@@ -106,15 +107,16 @@ def _content(runs: Iterable[history.Run], facts: Mapping[str, str]) -> dict[str,
 
 
 def _series(figures: Iterable[history.Figure]) -> list[dict[str, Any]]:
-    """Return the figures of a machine and commit: a series for each variant and environment.
+    """Return a series of figures for each variant and environment.
 
-    A figure is its shape's position, its value, its quartiles, the number of samples, and its marks if it
-    has any. What is n/a isn't listed; a variant that is n/a throughout has a series without figures.
+    A figure is a list: the position of its shape, its value, its lower and upper quartile, the number of samples, and
+    its marks if it has any. Figures that are n/a are left out. A variant that is n/a at every shape has a series
+    without figures.
     """
     series: dict[tuple[str, str], dict[str, list[list[Any]]]] = {}
     for figure in figures:
         quantities = series.setdefault((figure.variant, figure.environment), {})
-        # The parameters may have been others once: the tab shows the grid of today.
+        # Older results can have shapes that the full grid has no more. The tab leaves these out.
         position = _POSITIONS.get(figure.shape)
         if figure.state != "n/a" and position is not None:
             row = [position, figure.value, figure.low, figure.high, figure.samples]
@@ -123,24 +125,24 @@ def _series(figures: Iterable[history.Figure]) -> list[dict[str, Any]]:
     return [
         {"variant": variant, "environment": environment, "figures": quantities}
         for (variant, environment), quantities in sorted(series.items())
-        # An environment that can't run a variant says nothing where another can.
+        # Leave out an environment that can't run the variant, if another one can.
         if quantities or variant not in measured
     ]
 
 
 def _precision(folder: Path | None) -> dict[str, str]:
-    """Return what a selftest found of a machine, as a fact; nothing where it had none."""
+    """Return the result of the machine's selftest as a fact; no fact if there was no selftest."""
     verdicts = selftest.read(folder) if folder else []
     return {"selftest": selftest.sentence(verdicts)} if verdicts else {}
 
 
 def _floors(variant: str, facts: Mapping[str, str]) -> dict[str, list[Floor | None]]:
-    """Return the floor of each time, in the order of the shapes."""
+    """Return the floors of a variant by call, one for each shape of SHAPES."""
     return {quantity: [floor(shape, quantity, variant, facts) for shape in SHAPES] for quantity in CALLS}
 
 
 def _published() -> list[dict[str, Any]]:
-    """Return each source of 2016: how it measured, and its times in seconds a batch, with our nearest variant."""
+    """Return the sources of published figures; times are in seconds per batch, variants our nearest ones."""
     return [
         {
             "name": name,
@@ -157,11 +159,11 @@ def _insert(index: Path) -> None:
     text = index.read_text(encoding="utf-8").replace("<html>", '<html lang="en">')
     for place, addition in _PLACES.items():
         if text.count(place) != 1:
-            raise ValueError(f"{index} has no place for the tab, before {place!r}: install asv 0.6.6")
+            raise ValueError(f"can't add the tab to {index}: the page must have {place!r} once. Install asv 0.6.6")
         text = text.replace(place, f"{addition}{place}")
     index.write_text(text, encoding="utf-8")
 
 
 def _save(path: Path, content: Any) -> None:
-    # Our tuples with names are lists to it.
+    # orjson doesn't know named tuples. `default` makes lists of them.
     path.write_bytes(orjson.dumps(content, default=list))

@@ -1,4 +1,4 @@
-"""The figures published in 2016, of a GTX TITAN X, and how they were measured otherwise than ours.
+"""The figures published in 2016 for a GTX TITAN X, and how their measurement differs from ours.
 
 titan_x.csv has every figure of two public tables: cudnn-rnn-benchmarks
 (github.com/MaximumEntropy/cudnn_rnn_theano_benchmarks) and github.com/glample/rnn-benchmarks.
@@ -15,14 +15,14 @@ from rnnbench.history import Figure
 from rnnbench.network.shapes import Shape
 
 TITAN_X = "titan-x"
-_DATE = 1451606400000  # of the year 2016 no more is known
+_DATE = 1451606400000  # 2016-01-01: only the year is known
 
 
 class Source(NamedTuple):
-    """A public table."""
+    """A public table of figures."""
 
-    variants: dict[str, str]  # our variant that is nearest to a published version; the others keep their published name
-    differences: tuple[str, ...]  # in sentences
+    variants: dict[str, str]  # from the name of a published version to our nearest variant; others keep their name
+    differences: tuple[str, ...]  # sentences: how its measurement differs from ours
 
 
 DEFAULT = "cudnn-rnn-benchmarks"
@@ -30,31 +30,33 @@ SOURCES = {
     DEFAULT: Source(
         {"Theano": "scan", "cuDNN Theano": "cudnn"},
         (
-            "The TITAN X figures are cudnn-rnn-benchmarks', of 2016: CUDA 7.5, cuDNN 5, a Xeon X5650, Theano with "
-            "libgpuarray.",
-            "Their scan stepped over the batch, with the sequence's steps as rows: as many steps as examples.",
-            "With three layers, their scan computed the gradients of the last layer's parameters alone.",
-            "Their cuDNN left out the first layer's product with the inputs, and all of its weights were zero.",
-            "Their clock didn't wait for the GPU; every call copied the outputs to the host, which ours don't.",
-            "Their cuDNN started its kernels one by one; ours, since 7bbe5f47, starts a call that comes again as a "
+            "The TITAN X figures are from cudnn-rnn-benchmarks (2016), measured with CUDA 7.5, cuDNN 5, a Xeon X5650 "
+            "and Theano with libgpuarray.",
+            "Their scan looped over the examples of the batch, with the steps of the sequence as rows. So it took as "
+            "many steps as the batch has examples.",
+            "With three layers, their scan computed the gradients of the last layer's parameters only.",
+            "Their cuDNN skipped the first layer's product with the inputs, and all of its weights were zero.",
+            "Their clock didn't wait for the GPU.",
+            "Every call of theirs copied the outputs to the host. Our calls don't.",
+            "Their cuDNN launched its kernels one by one. Since commit 7bbe5f47, ours launches a repeated call as a "
             "CUDA graph.",
         ),
     ),
     "rnn-benchmarks": Source(
         {"Theano": "scan"},
         (
-            "These figures are rnn-benchmarks', of 2016: CUDA 7.5, cuDNN 5, a Xeon E5-2630L v3, Theano's first GPU "
-            "back end.",
-            "Their network gave its last hidden state alone; ours gives every step's.",
-            "Their Train included an SGD update; ours has none.",
-            "Their Torch, which was Lua's, and their TensorFlow are compared with none of today's peers.",
+            "These figures are from rnn-benchmarks (2016), measured with CUDA 7.5, cuDNN 5, a Xeon E5-2630L v3 and "
+            "Theano's first GPU back end.",
+            "Their network returned the last hidden state only. Ours returns the hidden states of all steps.",
+            "Their Train included an SGD update. Ours has none.",
+            "Their Torch (the Lua library) and their TensorFlow have no counterpart among our implementations.",
         ),
     ),
 }
 
 
 def figures(source: str = DEFAULT) -> Iterator[Figure]:
-    """Yield a source's times of the LSTM, in seconds a batch as in the history; their environment is the source."""
+    """Yield the LSTM times of a source in seconds per batch; the environment of each figure is the source."""
     text = resources.files(__package__).joinpath("titan_x.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(text.splitlines()):
         if row["cell"] != "lstm" or row["source"] != source:

@@ -1,4 +1,4 @@
-"""The figures of a commit, each with what it is compared with: the rows of every table and plot."""
+"""Collect the figures of a machine and a commit, and compare them: the rows of every table and plot."""
 
 from __future__ import annotations
 
@@ -21,62 +21,62 @@ from rnnbench.variants import VARIANTS, is_ours
 
 BASELINE = "scan"
 CALLS = ("train", "forward")
-# Of an error a quotient says nothing.
+# A ratio of two errors means nothing.
 _COMPARED = tuple(name for name in QUANTITIES if not name.startswith("error"))
 
 
 class Row(NamedTuple):
-    """A figure, and what it is compared with; None where there is nothing to compare it with."""
+    """A figure and its ratios to other figures; a ratio is None if there is no other figure."""
 
     figure: Figure
-    implementation: str  # the variant, with its environment where several have measured it
-    speedup: float | None  # how many times as fast as scan
-    of_floor: float | None  # the floor's time over this one: 1 is as fast as the hardware allows
-    against: float | None  # the other figure over this one: above 1 is better than there
+    implementation: str  # the variant; with its environment if several environments have timed it
+    speedup: float | None  # the baseline's time / this time
+    of_floor: float | None  # the floor / this time; 1 is as fast as the hardware allows
+    against: float | None  # the figure of `Report.other` / this figure; above 1, this one is better
 
 
 class Versus(NamedTuple):
-    """How many times as fast one is as another, by their medians, and by their quartiles at worst and at best."""
+    """How many times as fast a row is as another one."""
 
     one: Row
     other: Row
-    times: float
-    low: float | None
-    high: float | None
+    times: float  # the other's median / this median
+    low: float | None  # the other's lower quartile / this upper quartile
+    high: float | None  # the other's upper quartile / this lower quartile
 
 
 class Standing(NamedTuple):
-    """How the variants of one precision stand in a shape."""
+    """The ranking of the variants of one precision at a shape."""
 
     shape: Shape
     quantity: str  # one of CALLS
     tf32: bool
     best: Row
-    lead: Versus  # the best against the next variant
-    ours: Versus | None  # Theano's best against the best peer; None where one of them has no time
+    lead: Versus  # the best variant against the next one
+    ours: Versus | None  # Theano's best against the best peer; None if one of them has no time
 
 
 class Report(NamedTuple):
-    """What a machine measured at a commit, in the order of the tables."""
+    """The figures of a machine at a commit, in the order of the tables."""
 
-    facts: dict[str, str]  # machine.json's
+    facts: dict[str, str]  # from machine.json
     commit: str
     date: datetime.date
-    other: str | None  # what `Row.against` compares with: a machine, a commit, or the published figures
-    other_commit: str  # empty for the published ones
-    differences: Sequence[str]  # how the other was measured otherwise, in sentences
-    precision: str | None  # from which change on the machine's figures show it, in a sentence; None: unmeasured
+    other: str | None  # whose figures `Row.against` compares with: a machine, a commit or titan-x
+    other_commit: str  # empty for the published figures
+    differences: Sequence[str]  # sentences: how the measurement of the other figures differs from ours
+    precision: str | None  # a sentence: the smallest change the machine can detect; None if unknown
     rows: list[Row]
 
 
 def make(results: Path, machine: str | None = None, commit: str | None = None, against: str | None = None) -> Report:
-    """Return what a machine measured at a commit.
+    """Return the figures of a machine at a commit, compared with each other and with those of `against`.
 
-    The machine is this host unless named, or else the one with the newest results; the commit, or
-    its hash's beginning, is the newest with figures unless named. `against` is another machine, a
-    commit of the same one, or "titan-x", the figures published in 2016.
+    The default machine is this host, or the machine with the newest results if this host has none. `commit` is a hash
+    or its beginning. The default is the machine's newest commit with figures. `against` is another machine, a commit
+    of the same machine, or "titan-x" for the figures published in 2016.
 
-    Raises NotFound, which says what there is.
+    Raises NotFound if there are no such results. The message lists what there is.
     """
     facts = history.machines(results)
     runs = history.runs(results)
@@ -84,31 +84,32 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         measured = {run.machine for run in runs}
         machine = platform.node() if platform.node() in measured else runs[0].machine if runs else None
     if machine not in facts:
-        raise NotFound(f"{results} has no results of {machine or 'any machine'}: it has {_listed(facts)}")
-    of_machine = [run for run in runs if run.machine == machine]
-    figures = _newest(_at(of_machine, commit) if commit else of_machine)
+        raise NotFound(f"{results} has no results of {machine or 'any machine'}; its machines: {_listed(facts)}")
+    runs_here = [run for run in runs if run.machine == machine]
+    figures = _newest_figures(_runs_at(runs_here, commit) if commit else runs_here)
     if not figures:
-        raise NotFound(f"{results} has no figure of {machine}: time some with rnnbench run --machine {machine}")
+        raise NotFound(f"{results} has no figures of {machine}. To measure some: rnnbench run --machine {machine}")
 
     others: list[Figure] = []
     if against == published.TITAN_X:
         others = list(published.figures())
     elif against is not None and against in facts:
-        of_other = [run for run in runs if run.machine == against]
-        same_commit = [run for run in of_other if run.commit == figures[0].commit]
-        others = _newest(same_commit) or _newest(of_other)
+        runs_there = [run for run in runs if run.machine == against]
+        same_commit = [run for run in runs_there if run.commit == figures[0].commit]
+        others = _newest_figures(same_commit) or _newest_figures(runs_there)
     elif against is not None:
         try:
-            others = _newest(_at(of_machine, against))
+            others = _newest_figures(_runs_at(runs_here, against))
         except NotFound as reason:
-            raise NotFound(f"{reason}; nor is it a machine ({_listed(facts)}) or {published.TITAN_X}") from None
+            known = f"the machines ({_listed(facts)}) and {published.TITAN_X}"
+            raise NotFound(f"{reason}. {against} isn't among {known} either") from None
     if against is not None and not others:
-        raise NotFound(f"{results} has no figure of {against} to compare with")
+        raise NotFound(f"{results} has no figures of {against} to compare with")
     other = None
     if others:
         other = others[0].machine if others[0].machine != machine else others[0].commit[:8]
 
-    verdicts = selftest.read(of_machine[0].path.parent)
+    verdicts = selftest.read(runs_here[0].path.parent)
     return Report(
         facts[machine],
         figures[0].commit,
@@ -121,59 +122,65 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
     )
 
 
-def standings(rows: Sequence[Row]) -> list[Standing]:
-    """Return how the variants stand wherever two were timed, in the order of the rows.
+def contenders(rows: Sequence[Row]) -> dict[tuple[Shape, str, bool], dict[str, Row]]:
+    """Return the rows that compete: by shape, call and whether it is in TF32, and then by variant.
 
-    What isn't as accurate there as its tolerance asks doesn't stand.
+    A variant that several environments have timed competes with its fastest row. A variant whose error
+    exceeds its tolerance at a shape doesn't compete there.
     """
     wrong = {(row.figure.shape, row.implementation) for row in rows if is_wrong(row.figure)}
-    found: dict[tuple[Shape, str, bool], dict[str, Row]] = defaultdict(dict)
+    competing: dict[tuple[Shape, str, bool], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.value and (figure.shape, row.implementation) not in wrong:
-            fastest = found[figure.shape, figure.quantity, figure.variant.endswith("tf32")]
+            fastest = competing[figure.shape, figure.quantity, figure.variant.endswith("tf32")]
             fastest[figure.variant] = min(row, fastest.get(figure.variant, row), key=_seconds)
+    return competing
+
+
+def standings(rows: Sequence[Row]) -> list[Standing]:
+    """Return a standing for each shape, call and precision with two or more contenders, in the order of the rows."""
     ranked = []
-    for (shape, quantity, tf32), fastest in found.items():
+    for (shape, quantity, tf32), fastest in contenders(rows).items():
         best, *others = sorted(fastest.values(), key=_seconds)
         if others:
             ours, peer = (
                 next((row for row in (best, *others) if is_ours(row.figure.variant) == wanted), None)
                 for wanted in (True, False)
             )
-            beside = _versus(ours, peer) if ours and peer else None
-            ranked.append(Standing(shape, quantity, tf32, best, _versus(best, others[0]), beside))
-    # Sorted by what tells them apart, a shape's stay together and in place.
-    places = {shape: place for place, shape in enumerate(dict.fromkeys(one.shape for one in ranked))}
-    return sorted(ranked, key=lambda one: (places[one.shape], one.tf32, CALLS.index(one.quantity)))
+            ours_against_peer = _versus(ours, peer) if ours and peer else None
+            ranked.append(Standing(shape, quantity, tf32, best, _versus(best, others[0]), ours_against_peer))
+    # The shapes keep the order of the rows. Each has strict float32 before TF32, and train before forward.
+    places = {shape: place for place, shape in enumerate(dict.fromkeys(standing.shape for standing in ranked))}
+    return sorted(ranked, key=lambda standing: (places[standing.shape], standing.tf32, CALLS.index(standing.quantity)))
 
 
 def day(milliseconds: int) -> datetime.date:
-    """Return the day of a commit from its ms since 1970, in UTC."""
+    """Return the UTC day of a time in milliseconds since 1970."""
     return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC).date()
 
 
-def _at(runs: Sequence[Run], commit: str) -> list[Run]:
-    found = [run for run in runs if run.commit.startswith(commit)]
-    commits = sorted({run.commit for run in found})
+def _runs_at(runs: Sequence[Run], commit: str) -> list[Run]:
+    matching = [run for run in runs if run.commit.startswith(commit)]
+    commits = sorted({run.commit for run in matching})
     if len(commits) > 1:
         raise NotFound(f"{commit} is the beginning of several commits: {', '.join(commits)}")
     if not commits:
         newest = list(dict.fromkeys(run.commit[:8] for run in runs))[:10]
-        raise NotFound(f"there are no results of commit {commit}; the newest that have some: {', '.join(newest)}")
-    return found
+        raise NotFound(f"there are no results of commit {commit}; the newest commits with results: {', '.join(newest)}")
+    return matching
 
 
-def _newest(runs: Iterable[Run]) -> list[Figure]:
-    """Return the figures of the first commit that has any; its environments' files are read together."""
-    for _, of_commit in itertools.groupby(runs, key=lambda run: run.commit):
-        if found := [figure for run in of_commit for figure in history.read(run)]:
-            return found
+def _newest_figures(runs: Iterable[Run]) -> list[Figure]:
+    """Return the figures of the first commit that has any, from the files of all its environments."""
+    for _, same_commit in itertools.groupby(runs, key=lambda run: run.commit):
+        if figures := [figure for run in same_commit for figure in history.read(run)]:
+            return figures
     return []
 
 
 def compare(figures: Sequence[Figure], others: Iterable[Figure], facts: Mapping[str, str]) -> list[Row]:
-    """Return a machine's figures beside others and its floors, in the order of the tables."""
+    """Return a row for each figure, compared with the other figures and the floors, in the order of the tables."""
     environments: dict[str, set[str]] = defaultdict(set)
     for figure in figures:
         environments[figure.variant].add(figure.environment)
@@ -190,15 +197,15 @@ def compare(figures: Sequence[Figure], others: Iterable[Figure], facts: Mapping[
                 least = floor(figure.shape, figure.quantity, figure.variant, facts)
                 of_floor = least and least.seconds / figure.value
                 if figure.variant != BASELINE:
-                    speedup = _quotient(figure, baselines.get((BASELINE, figure.quantity, figure.shape), ()))
+                    speedup = _ratio(figure, baselines.get((BASELINE, figure.quantity, figure.shape), ()))
             if counterparts and figure.quantity in _COMPARED:
-                against = _quotient(figure, counterparts.get((figure.variant, figure.quantity, figure.shape), ()))
+                against = _ratio(figure, counterparts.get((figure.variant, figure.quantity, figure.shape), ()))
         rows.append(Row(figure, implementation, speedup, of_floor, against))
     return rows
 
 
 def is_wrong(figure: Figure) -> bool:
-    """Return whether a figure is an error larger than its variant's tolerance."""
+    """Return whether a figure is an error that exceeds its variant's tolerance."""
     if not figure.quantity.startswith("error") or not figure.value:
         return False
     row = VARIANTS.get(figure.variant)
@@ -210,33 +217,33 @@ def _seconds(row: Row) -> float:
 
 
 def _versus(one: Row, other: Row) -> Versus:
-    mine, theirs = one.figure, other.figure
+    figure, other_figure = one.figure, other.figure
     return Versus(
         one,
         other,
         _seconds(other) / _seconds(one),
-        theirs.low / mine.high if theirs.low and mine.high else None,
-        theirs.high / mine.low if theirs.high and mine.low else None,
+        other_figure.low / figure.high if other_figure.low and figure.high else None,
+        other_figure.high / figure.low if other_figure.high and figure.low else None,
     )
 
 
 def _order(figure: Figure) -> tuple:
-    """As the published tables are ordered, the loop first."""
+    """Return the sort key of the published tables: by depth, seq, batch and hidden, the baseline first."""
     batch, seq, hidden, depth = figure.shape
     return depth, seq, batch, hidden, figure.variant != BASELINE, figure.variant, figure.environment
 
 
 def _by_key(figures: Iterable[Figure]) -> dict[tuple, list[Figure]]:
-    found: dict[tuple, list[Figure]] = defaultdict(list)
+    figures_by_key: dict[tuple, list[Figure]] = defaultdict(list)
     for figure in figures:
         if figure.value:
-            found[figure.variant, figure.quantity, figure.shape].append(figure)
-    return found
+            figures_by_key[figure.variant, figure.quantity, figure.shape].append(figure)
+    return figures_by_key
 
 
-def _quotient(figure: Figure, others: Sequence[Figure]) -> float | None:
-    """Return another's value over the figure's, of the same environment if there is a choice."""
-    # Published figures are of no version.
+def _ratio(figure: Figure, others: Sequence[Figure]) -> float | None:
+    """Return the value of another figure divided by this one's; one of the same environment is preferred."""
+    # Figures of one variant are comparable if its benchmark has the same version. Published figures have none.
     comparable = [other for other in others if other.version in (figure.version, "") or other.variant != figure.variant]
     nearest = sorted(comparable, key=lambda other: other.environment != figure.environment)
     return nearest[0].value / figure.value if nearest and nearest[0].value and figure.value else None

@@ -1,4 +1,4 @@
-"""asv end to end, in a clone: it builds an environment, times a shape, publishes, and compares commits."""
+"""asv end to end, in a clone: asv builds an environment, times a shape, publishes, and compares commits."""
 
 import contextlib
 import json
@@ -13,12 +13,12 @@ from asv.environment import get_environments
 from helpers import ROOT
 from helpers.clone import Clone
 
-import rnnbench.asv_plugin  # noqa: F401 - it brings asv the environment of the peers
+import rnnbench.asv_plugin  # noqa: F401 - the import gives asv the peers' environment
 from rnnbench.history import interleave
 from rnnbench.measure.state import MARKS, judge
 from rnnbench.network.shapes import GRIDS
 
-# Far from what this machine's noise does, and far below what the slow commit does.
+# Far above this machine's noise, and far below the slow commit's slowdown.
 FACTOR = "1.5"
 
 
@@ -29,7 +29,7 @@ def clone(tmp_path_factory, environment):
 
 @pytest.fixture(scope="module")
 def timed(clone):
-    """The head's commit, timed."""
+    """Time the head's commit, and return its hash."""
     benchmarks = "ScanLSTM.time_forward|CudnnLSTM.time_forward|ScanAccuracy.track_outputs|ScanMemory.track_train"
     clone.log = clone.run(benchmarks, "HEAD^!", "--show-stderr")
     return clone.git("rev-parse", "HEAD")
@@ -56,16 +56,16 @@ def test_the_machine_is_described(clone, timed):
 
 def test_each_process_stores_the_state_of_the_machine(clone, timed):
     states = clone.states(timed)
-    # Of what can't run, and of what isn't a time, there is none.
+    # A variant that can't run has no state, nor has a benchmark that isn't a time.
     assert {name: list(shapes) for name, shapes in states.items()} == {"lstm.ScanLSTM.time_forward": ["32, 30, 128, 1"]}
-    seen = states["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
-    assert len(seen) == 2
-    # It was looked at around all of the samples.
-    assert sum(one["seconds"] for one in seen) > sum(clone.result(timed, "lstm.ScanLSTM.time_forward")["samples"])
-    for one in seen:
-        assert (one["threads"], one["cpus"], one["gpu"]) == (1, len(os.sched_getaffinity(0)), None)
-        assert 0 < one["used"] < 1.1
-        assert list(judge(one)) == one["marks"]
+    stored = states["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
+    assert len(stored) == 2
+    # The processes observed the machine from before their first sample to after their last.
+    assert sum(state["seconds"] for state in stored) > sum(clone.result(timed, "lstm.ScanLSTM.time_forward")["samples"])
+    for state in stored:
+        assert (state["threads"], state["cpus"], state["gpu"]) == (1, len(os.sched_getaffinity(0)), None)
+        assert 0 < state["used"] < 1.1
+        assert list(judge(state)) == state["marks"]
 
 
 def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):
@@ -73,7 +73,7 @@ def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):
     assert re.search(r"cudnn can't run on cpu: .+", clone.log)
 
 
-def test_a_run_shows_the_shapes_that_it_has(clone, timed):
+def test_a_run_shows_only_the_measured_shapes(clone, timed):
     table = re.search(r"lstm\.ScanLSTM\.time_forward +ok\n(.*\n)+?\n", clone.log)[0]
     assert "batch, seq, hidden, depth" in table
     assert re.findall(r" (\d+, \d+, \d+, \d+) +[\d.]+±[\d.]+[mμ]?s", table) == ["32, 30, 128, 1"]
@@ -92,7 +92,7 @@ def test_the_dashboard_shows_what_was_measured(clone, timed):
 
 @contextlib.contextmanager
 def busy():
-    """Keep each processor busy with another program."""
+    """Start one program per processor that keeps it busy until the end of the block."""
     programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
     try:
         yield
@@ -108,7 +108,7 @@ def test_a_figure_of_a_busy_machine_is_marked_and_refused_if_strict(clone, timed
         assert MARKS["busy"] in clone.call("rnnbench", "machine", "test", "--strict", status=1)
     assert f"doubtful: {MARKS['busy']} (" in log
     states = clone.states(timed)["lstm.ScanLSTM.time_forward"]["32, 30, 128, 1"]
-    # The first two are of the run before.
+    # The first two states belong to the earlier run.
     assert [state["marks"] for state in states[2:]] == [["busy"], ["busy"]]
 
     report = ("report", "--machine", "test", "--commit", timed)
@@ -135,7 +135,7 @@ def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):
     source.write_text(source.read_text().replace(fast, slow))
     slower = clone.commit("Multiply six times a step")
 
-    # Interleaved: a machine that slows down meanwhile slows all three commits.
+    # Interleaved rounds: if the machine slows down, it slows all commits equally.
     clone.run("ScanLSTM.time_forward", f"{timed}..{slower}", "--interleave-rounds")
 
     def changed(one, other):

@@ -1,4 +1,4 @@
-"""The classes that asv runs: one shape for all, and what each does with its network."""
+"""The classes that asv runs: their parameters, and the calls that each makes to its network."""
 
 import importlib
 import inspect
@@ -20,13 +20,13 @@ from rnnbench.measure.clock import ImpossibleTime
 SHAPE = (32, 30, 128, 1)
 
 
-def find_classes():
+def benchmark_classes():
     modules = [importlib.import_module(f"benchmarks.{info.name}") for info in pkgutil.iter_modules(benchmarks.__path__)]
-    found = {value for module in modules for _, value in inspect.getmembers(module, inspect.isclass)}
-    return sorted((cls for cls in found if hasattr(cls, "variant")), key=lambda cls: cls.__name__)
+    classes = {value for module in modules for _, value in inspect.getmembers(module, inspect.isclass)}
+    return sorted((cls for cls in classes if hasattr(cls, "variant")), key=lambda cls: cls.__name__)
 
 
-CLASSES = find_classes()
+CLASSES = benchmark_classes()
 every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 on_the_cpu = pytest.mark.skipif(cases.DEVICE != "cpu", reason=f"RNNBENCH_DEVICE is {cases.DEVICE}")
 
@@ -38,7 +38,7 @@ def test_each_kind_has_a_class_for_each_variant():
         assert kinds == (without_a_cache | {"ColdBuild"} if row.caches else without_a_cache)
 
 
-def test_every_benchmark_that_has_results_is_still_there_in_its_version():
+def test_every_benchmark_with_results_still_exists_in_the_same_version():
     recorded = json.loads((ROOT / "results" / "benchmarks.json").read_text())
     for name, described in recorded.items():
         if name != "version":
@@ -55,7 +55,7 @@ def test_a_class_runs_over_all_shapes(cls):
 
 
 @every_class
-def test_a_class_is_described_versioned_and_of_a_variant(cls):
+def test_a_class_has_a_description_a_version_and_a_variant(cls):
     assert cls.__doc__
     assert isinstance(cls.version, str)
     assert cls.variant in variants.VARIANTS
@@ -63,7 +63,7 @@ def test_a_class_is_described_versioned_and_of_a_variant(cls):
 
 @on_the_cpu
 @every_class
-def test_what_cannot_run_is_not_available_to_asv_and_says_why(cls):
+def test_a_variant_that_cannot_run_is_not_available_to_asv_and_says_why(cls):
     reason = variants.available("cpu")[cls.variant]
     if reason is not None:
         with pytest.raises(NotImplementedError) as problem:
@@ -94,11 +94,11 @@ def test_the_timer_waits_for_the_network(monkeypatch):
 
 @on_the_cpu
 @pytest.mark.parametrize("function", ["forward", "train"])
-def test_a_time_that_the_device_cannot_do_is_refused(function, monkeypatch):
+def test_a_time_too_short_for_the_device_is_refused(function, monkeypatch):
     benchmark = lstm.ScanLSTM()
     benchmark.setup(*SHAPE)
     timer = benchmark.timer
-    benchmark.setup(*SHAPE)  # as asv does before each sample, the timer being that of the first
+    benchmark.setup(*SHAPE)  # asv repeats setup before each sample, but keeps the first timer
     monkeypatch.setitem(vars(benchmark.network), function, lambda: None)
     timer()
     getattr(benchmark, f"time_{function}")(*SHAPE)
@@ -115,7 +115,7 @@ def test_a_network_is_built_once():
 
 
 @pytest.mark.parametrize(("method", "called"), [("time_forward", "forward"), ("time_train", "train")])
-def test_each_time_is_of_its_own_call(method, called, monkeypatch):
+def test_each_time_method_calls_its_own_function(method, called, monkeypatch):
     benchmark = lstm.ScanLSTM()
     benchmark.setup(*SHAPE)
     calls = []
@@ -135,14 +135,14 @@ def test_the_errors_are_within_the_tolerance(scan):
 
 @pytest.mark.parametrize("cls", [compile.ScanWarmBuild, compile.ScanColdBuild], ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("function", ["forward", "train"])
-def test_a_build_times_the_function_of_its_name_and_draws_before(cls, function):
+def test_a_build_times_the_function_in_its_name_and_draws_the_data_before(cls, function):
     statement, setup = getattr(cls(), f"timeraw_{function}")(*SHAPE)
     assert f"network.{function}()" in statement
     assert 'build("scan", work' in statement
     assert "Workload(32, 30, 128, 1)" in setup
     assert "theano" not in setup.lower().replace("theano_flags", "")
     for code in (statement, setup):
-        assert '"""' not in code  # asv puts it between these
+        assert '"""' not in code  # asv puts the code between triple quotes
         __builtins__["compile"](code, "<timeraw>", "exec")
 
 
@@ -162,7 +162,7 @@ def test_a_cold_build_starts_from_empty_caches_and_keeps_the_users_flags(python)
     assert content == []
 
 
-def test_a_slow_first_call_is_no_warm_up(monkeypatch):
+def test_a_slow_first_call_does_not_count_as_warm_up(monkeypatch):
     calls = []
 
     def forward():
@@ -181,7 +181,7 @@ def test_a_warm_build_leaves_the_caches_alone():
 
 
 @pytest.mark.parametrize(
-    ("failure", "said"),
+    ("failure", "message"),
     [
         ("RuntimeError('cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory\\nApply node: ...')", "out of memory"),
         ("RuntimeError('Could not allocate workspace\\nApply node: ...')", "out of memory"),
@@ -191,11 +191,11 @@ def test_a_warm_build_leaves_the_caches_alone():
         ("RuntimeError('Mixed dnn version. The header is version 91400 ...')", "cuDNN failed"),
     ],
 )
-def test_a_known_failure_takes_a_sentence(failure, said, python):
+def test_a_known_failure_is_reported_in_a_sentence(failure, message, python):
     run = python("-c", f"from rnnbench.measure.clock import ImpossibleTime; import benchmarks; raise {failure}")
     assert run.returncode == 1
     assert run.stderr.startswith("failed: ")
-    assert said in run.stderr
+    assert message in run.stderr
     assert run.stderr.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""The command line, as a user calls it."""
+"""Tests of the command line, as a user calls it."""
 
 import re
 
@@ -11,19 +11,19 @@ from rnnbench.theano_runtime.pieces import Piece
 
 
 @pytest.mark.parametrize("device", variants.DEVICES)
-def test_variants_says_of_each_whether_it_runs(device, run):
+def test_variants_says_whether_each_can_run(device, run):
     status, output, errors = run(["variants", "--device", device])
     lines = dict(line.split(maxsplit=1) for line in output.splitlines())
     assert (status, errors) == (0, "")
     assert lines == {name: reason or f"runs on {device}" for name, reason in variants.available(device).items()}
 
 
-def test_the_device_is_the_cpu_unless_said(run):
+def test_the_default_device_is_the_cpu(run):
     assert run(["variants"]) == run(["variants", "--device", "cpu"])
 
 
 @pytest.mark.parametrize("device", [None, *variants.DEVICES])
-def test_doctor_shows_every_piece_and_fails_for_a_device_that_cannot_be_used(device, run):
+def test_doctor_shows_every_piece_and_fails_for_an_unusable_device(device, run):
     status, output, errors = run(["doctor", *(["--device", device] if device else [])])
     pieces = theano_runtime.find(device or "cuda")
     assert errors == ""
@@ -34,7 +34,7 @@ def test_doctor_shows_every_piece_and_fails_for_a_device_that_cannot_be_used(dev
     assert status == (1 if device and any(piece.reason for piece in pieces) else 0)
 
 
-def test_doctor_tells_the_command_for_what_is_missing(run, monkeypatch):
+def test_doctor_says_how_to_install_a_missing_piece(run, monkeypatch):
     missing = Piece("libthing", reason="libthing was not found", install="get libthing")
     monkeypatch.setattr(theano_runtime.cuda, "find", lambda: (missing,))
     status, output, _ = run(["doctor", "--device", "cuda"])
@@ -45,7 +45,7 @@ def test_doctor_tells_the_command_for_what_is_missing(run, monkeypatch):
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_filter_prints_the_pattern_alone(grid, run):
+def test_filter_prints_only_the_pattern(grid, run):
     assert run(["filter", grid]) == (0, asv_filter(grid) + "\n", "")
 
 
@@ -54,7 +54,7 @@ def test_version(run):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "words"),
     [
         ([], ["variants", "doctor", "filter"]),
         (["nothing"], ["nothing", "variants", "filter"]),
@@ -68,10 +68,10 @@ def test_version(run):
     ],
     ids=" ".join,
 )
-def test_wrong_arguments_name_what_is_allowed(arguments, named, run):
+def test_errors_on_wrong_arguments_list_the_allowed_ones(arguments, words, run):
     status, output, errors = run(arguments)
     assert (status, output) == (2, "")
-    assert all(word in errors for word in named)
+    assert all(word in errors for word in words)
 
 
 def test_it_runs_as_a_module(python):
@@ -86,14 +86,14 @@ def test_a_wrong_argument_gives_no_traceback(python):
     assert all(grid in run.stderr for grid in GRIDS)
 
 
-def test_a_missing_compiler_is_a_reason_and_no_failure(python, tmp_path):
+def test_a_missing_compiler_is_a_reason_and_not_a_failure(python, tmp_path):
     run = python("-m", "rnnbench", "variants", PATH=str(tmp_path))
     assert (run.returncode, run.stderr) == (0, "")
     assert "install g++" in run.stdout
 
 
 @pytest.mark.parametrize("python", ["/nowhere/python3", "/bin/false"])
-def test_an_interpreter_that_cannot_be_asked_is_named(python, run):
+def test_an_interpreter_without_rnnbench_is_named(python, run):
     arguments = ["interleave", "quick", "--machine", "test", "--environment", f"existing:{python}"]
     status, output, errors = run(arguments)
     assert (status, output) == (1, "")

@@ -1,4 +1,4 @@
-"""A clone of this repository, in which the real asv runs."""
+"""A clone of this repository, for tests that run the real asv."""
 
 import json
 import os
@@ -12,7 +12,7 @@ SHAPE = r"\(32, 30, 128, 1\)"
 
 
 class Clone:
-    """A clone of this repository with a home of its own, which shares the test run's compile cache."""
+    """A clone of this repository. It has its own home folder, and shares the compile cache of the test run."""
 
     def __init__(self, folder, environment):
         self.path = folder / "rnnbench"
@@ -26,7 +26,7 @@ class Clone:
             "XDG_CACHE_HOME": str(cache),
             "THEANO_FLAGS": ",".join(filter(None, reversed(flags))),
             "GIT_CONFIG_GLOBAL": os.devnull,
-            # Threads that wait for each other take a hundred times as long while others use a core.
+            # While another program uses a core, threads that wait for each other take a hundred times as long.
             "OMP_NUM_THREADS": "1",
         }
         subprocess.run(["git", "clone", "--quiet", ROOT, self.path], check=True)
@@ -66,12 +66,12 @@ class Clone:
         return json.loads(file.read_text())["state"]
 
     def result(self, commit, benchmark):
-        """What asv stored of a benchmark in its only shape that ran, by column name."""
+        """Return the result and the samples that asv stored for a benchmark, in the only shape that ran."""
         (file,) = self.files(commit)
         return self.stored(file, benchmark)
 
     def stored(self, file, benchmark):
         stored = json.loads(file.read_text())
         row = dict(zip(stored["result_columns"], stored["results"][benchmark], strict=False))
-        position = 0  # (32, 30, 128, 1) is the first of the parameters' combinations
+        position = 0  # SHAPE is the first combination of the parameters
         return {name: row[name][position] for name in ("result", "samples") if row.get(name)}

@@ -1,4 +1,4 @@
-"""A variant that is the reference in float32, and wrong in a way of one's choice."""
+"""A variant that returns the reference's results in float32, with a fault that the test chooses."""
 
 import numpy as np
 

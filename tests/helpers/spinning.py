@@ -1,4 +1,4 @@
-"""A device whose work takes a known time and goes on beside the host, and a variant that runs on it."""
+"""A simulated asynchronous device, on which work takes a known time, and a variant that runs on it."""
 
 import time
 
@@ -6,7 +6,7 @@ SECONDS = 0.005
 
 
 class Device:
-    """Its work is done at deadlines of the system's clock; the host spins until the last: a sleep may last longer."""
+    """A device that finishes its work at a known time. The host waits in a busy loop, since a sleep may last longer."""
 
     def __init__(self):
         self._idle_at = 0.0

@@ -1,4 +1,7 @@
-"""A made-up history as asv writes it: `python tests/helpers/synthetic.py FOLDER COMMITS` for one to time by hand."""
+"""A made-up history of results, in asv's format.
+
+`python tests/helpers/synthetic.py FOLDER COMMITS` writes one, so that you can time a command on many results.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,10 @@ MACHINES = ("north", "south", "west")
 
 
 def sampled(values, repeat=20):
-    """Return a timed benchmark's row; a value may be None (failed) or NaN (n/a)."""
-    measured = [value is not None and value == value for value in values]
+    """Return the row of a timed benchmark. A value may be None (the shape failed) or NaN (n/a)."""
 
-    def of_each(function):
-        return [function(value) if there else None for value, there in zip(values, measured, strict=True)]
+    def column(function):
+        return [None if value is None or value != value else function(value) for value in values]
 
     return [
         values,
@@ -43,18 +45,18 @@ def sampled(values, repeat=20):
         "1",
         1795355173550,
         26.9,
-        of_each(lambda value: value * 0.8),
-        of_each(lambda value: value * 1.3),
-        of_each(lambda value: value * 0.9),
-        of_each(lambda value: value * 1.1),
-        of_each(lambda value: 1),
-        of_each(lambda value: repeat),
-        of_each(lambda value: [value * (1 + 0.001 * n) for n in range(repeat)]),
+        column(lambda value: value * 0.8),
+        column(lambda value: value * 1.3),
+        column(lambda value: value * 0.9),
+        column(lambda value: value * 1.1),
+        column(lambda value: 1),
+        column(lambda value: repeat),
+        column(lambda value: [value * (1 + 0.001 * n) for n in range(repeat)]),
     ]
 
 
 def tracked(values):
-    """Return a row of a benchmark that tracks a number."""
+    """Return the row of a benchmark that tracks a number. It has no statistics and no samples."""
     return sampled(values)[:5]
 
 
@@ -63,7 +65,7 @@ def seconds(batch, seq, hidden, depth):
 
 
 def full_grid():
-    """Return the results of every benchmark and shape."""
+    """Return made-up results of every benchmark in every shape."""
     times = [seconds(*shape) for shape in SHAPES]
     results = {}
     for number, prefix in enumerate(PREFIXES, start=1):
@@ -86,7 +88,7 @@ def write_machine(results, machine, **facts):
 
 
 def write_run(results, machine, commit, content, date=1795354531000, environment="virtualenv-py3.11", state=None):
-    """Write a results file of asv's layout, in the folder of a machine, with the states in it; return its path."""
+    """Write a results file in asv's format, with the machine's states, into the machine's folder. Return its path."""
     path = results / machine / f"{commit[:8]}-{environment}.json"
     document = {
         "commit_hash": commit,
@@ -111,7 +113,7 @@ def commit_hash(number):
 
 
 def write(results, commits, machines=MACHINES):
-    """Write a history of the full grid; the last commit is the newest. Return the commits' hashes."""
+    """Write a history of the full grid. Return the commits' hashes, the newest last."""
     content = full_grid()
     hashes = [commit_hash(number) for number in range(commits)]
     for machine in machines:

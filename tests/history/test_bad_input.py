@@ -1,4 +1,4 @@
-"""Whatever is asked and whatever the files hold: an answer or a sentence, and never a traceback."""
+"""Commands answer any input and any file content with output or an error message, never with a traceback."""
 
 import copy
 import json
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rnnbench.cli import main
 
-# Each example restores what it changed.
+# Hypothesis warns about fixtures shared by examples. It is safe here, because each example restores what it changes.
 SHARED = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FEW = settings(SHARED, max_examples=8)
 
@@ -34,7 +34,7 @@ VALUES = st.recursive(
 
 
 def places(content):
-    """Yield each container in a JSON document with each of its keys."""
+    """Yield (container, key) for each value in a JSON document."""
     if isinstance(content, (dict, list)):
         for key in list(content) if isinstance(content, dict) else range(len(content)):
             yield content, key
@@ -43,14 +43,14 @@ def places(content):
 
 @st.composite
 def changed(draw, original):
-    """A copy of a JSON document in which a few values are others, gone, or under another key."""
+    """Draw a copy of a JSON document with one to three values replaced, removed or moved to another key."""
     content = copy.deepcopy(original)
     for _ in range(draw(st.integers(1, 3))):
-        # By depth, or nearly all would be samples.
-        found = list(places(content))
-        if not found:
+        # The first 30 are added because nearly all others are samples.
+        candidates = list(places(content))
+        if not candidates:
             break
-        container, key = draw(st.sampled_from(found[:: max(1, len(found) // 200)] + found[:30]))
+        container, key = draw(st.sampled_from(candidates[:: max(1, len(candidates) // 200)] + candidates[:30]))
         action = draw(st.sampled_from(["other", "gone", "renamed"]))
         if action == "other" or isinstance(container, list):
             container[key] = draw(VALUES)
@@ -71,7 +71,7 @@ BENCHMARKS = original("benchmarks.json")
 
 
 def call(arguments, capsys):
-    """Run a command in this process; return its exit status, and what it wrote."""
+    """Run a command in this process; return its exit status, output and errors."""
     try:
         status = main(arguments)
     except SystemExit as leaving:
@@ -93,10 +93,11 @@ WORDS = st.one_of(st.sampled_from([*OPTIONS, "cpu", "cuda", "quick", "csv", "h10
 @example("report", ["--results", "\0"])
 @example("readme", ["/dev/null"])
 @example("readme", ["/bin/true"])
-def test_the_command_line(capsys, tmp_path, monkeypatch, command, words):
+def test_any_command_line(capsys, tmp_path, monkeypatch, command, words):
     monkeypatch.chdir(tmp_path)
     if command == "machine":
-        words = [f"/{word}" for word in words]  # it would measure, and write into the user's home
+        # Only invalid names: a valid one would measure, and write to the user's home.
+        words = [f"/{word}" for word in words]
     call([command, *words], capsys)
 
 
@@ -107,7 +108,7 @@ def test_the_command_line(capsys, tmp_path, monkeypatch, command, words):
     st.sampled_from([["doctor"], ["variants"], ["variants", "--device", "cuda"], ["report"]]),
 )
 @example("RNNBENCH_CUDA", "~0", ["doctor"])
-def test_environment_variables(capsys, tmp_path, monkeypatch, name, value, command):
+def test_any_environment_variable(capsys, tmp_path, monkeypatch, name, value, command):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as environment:
         environment.setenv(name, os.fsdecode(os.fsencode(value.encode("utf-8", "surrogateescape"))))
@@ -116,7 +117,7 @@ def test_environment_variables(capsys, tmp_path, monkeypatch, name, value, comma
 
 @SHARED
 @given(st.one_of(changed(RESULTS), VALUES), st.one_of(st.just(MACHINE), changed(MACHINE)))
-def test_results_in_reports(capsys, tmp_path, results, machine):
+def test_reports_on_broken_results(capsys, tmp_path, results, machine):
     folder = tmp_path / "results" / "here"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "machine.json").write_text(json.dumps(machine))
@@ -134,10 +135,10 @@ def test_results_in_reports(capsys, tmp_path, results, machine):
 )
 @example(
     [RESULTS],
-    {name: one | {"param_names": []} for name, one in BENCHMARKS.items() if name != "version"} | {"version": 2},
+    {name: item | {"param_names": []} for name, item in BENCHMARKS.items() if name != "version"} | {"version": 2},
     MACHINE,
 )
-def test_results_on_the_dashboard(capsys, tmp_path_factory, monkeypatch, results, benchmarks, machine):
+def test_a_dashboard_of_broken_results(capsys, tmp_path_factory, monkeypatch, results, benchmarks, machine):
     folder = tmp_path_factory.mktemp("published")
     monkeypatch.chdir(folder)
     for name, facts in (("here", MACHINE | {"machine": "epyc-2core"}), ("there", machine)):
@@ -159,8 +160,8 @@ CONFIGURATION = json.loads((ROOT / "asv.conf.json").read_text())
 @given(st.one_of(changed(CONFIGURATION), VALUES))
 @example(CONFIGURATION | {"resultsdir": "results"})
 @example(CONFIGURATION | {"plugins": [".nosuch"]})
-def test_the_configuration(capsys, tmp_path, monkeypatch, configuration):
+def test_any_configuration(capsys, tmp_path, monkeypatch, configuration):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "asv.conf.json").write_text(json.dumps(configuration))
     status, _, _ = call(["publish"], capsys)
-    assert status == 1  # there are no results, at the latest
+    assert status == 1  # even a valid configuration fails, because there are no results

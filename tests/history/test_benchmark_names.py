@@ -1,4 +1,4 @@
-"""The filters that pick a grid's shapes out of what asv finds."""
+"""The filters that select a grid's shapes among the benchmarks that asv finds."""
 
 import itertools
 import re
@@ -17,38 +17,38 @@ grids = pytest.mark.parametrize("grid", GRIDS)
 
 @pytest.fixture(scope="module")
 def benchmarks():
-    """Every benchmark's name and shape, as asv finds them."""
-    found = {
+    """All benchmarks that asv finds, as pairs of name and shape."""
+    pairs = {
         (benchmark.name, Shape(*sizes))
         for benchmark in disc_benchmarks("benchmarks")
         for sizes in itertools.product(*benchmark._params)
     }
-    assert len(found) > 36
-    return found
+    assert len(pairs) > 36
+    return pairs
 
 
 def matches(grid, name, shape):
-    # What asv.benchmarks.Benchmarks does with --bench.
+    # asv.benchmarks.Benchmarks matches --bench in this way.
     return re.search(asv_filter(grid), f"{name}{tuple(shape)}") is not None
 
 
-def picked_of(grid, benchmarks):
+def selected(grid, benchmarks):
     return {(name, shape) for name, shape in benchmarks if matches(grid, name, shape)}
 
 
 @grids
-def test_a_filter_picks_its_shapes_and_no_others(grid, benchmarks):
-    picked = {(name, shape) for name, shape in picked_of(grid, benchmarks) if "Build" not in name}
+def test_a_filter_selects_exactly_its_grids_shapes(grid, benchmarks):
+    picked = {(name, shape) for name, shape in selected(grid, benchmarks) if "Build" not in name}
     assert picked == {(name, shape) for name, shape in benchmarks if shape in GRIDS[grid] and "Build" not in name}
 
 
 @grids
 @pytest.mark.parametrize("cache", ["Warm", "Cold"])
-def test_a_build_is_timed_once_a_depth_and_with_a_cold_cache_not_in_quick(grid, cache, benchmarks):
+def test_builds_are_timed_once_for_each_depth_and_quick_has_no_cold_ones(grid, cache, benchmarks):
     builds = {name for name, _ in benchmarks if f"{cache}Build" in name}
     assert builds
     depths = [] if (grid, cache) == ("quick", "Cold") else sorted({shape.depth for shape in GRIDS[grid]})
-    picked = picked_of(grid, benchmarks)
+    picked = selected(grid, benchmarks)
     for build in builds:
         shapes = [shape for name, shape in picked if name == build]
         assert sorted(shape.depth for shape in shapes) == depths
@@ -58,7 +58,7 @@ def test_a_build_is_timed_once_a_depth_and_with_a_cold_cache_not_in_quick(grid, 
 @pytest.mark.parametrize(
     "names", [["scan"], ["cudnn", "torch_tf32"], ["torch", "torch_loop"], list(VARIANTS)], ids=" ".join
 )
-def test_a_filter_picks_the_variants_that_are_named(names, benchmarks):
+def test_a_filter_selects_only_the_named_variants(names, benchmarks):
     pattern = re.compile(asv_filter("quick", names))
     classes = {name.split(".")[1] for name, shape in benchmarks if pattern.search(f"{name}{tuple(shape)}")}
     kinds = ("LSTM", "WarmBuild", "Memory", "Accuracy")
@@ -66,17 +66,19 @@ def test_a_filter_picks_the_variants_that_are_named(names, benchmarks):
 
 
 @grids
-def test_a_shapes_filters_pick_together_what_the_grids_does(grid, benchmarks):
-    of_scan = [(name, shape) for name, shape in benchmarks if "Scan" in name]
+def test_the_filters_of_all_shapes_together_select_what_the_grids_filter_does(grid, benchmarks):
+    scan_benchmarks = [(name, shape) for name, shape in benchmarks if "Scan" in name]
     filters = asv_filters(grid, ["scan"])
     assert len(filters) == len(GRIDS[grid])
     picked = []
-    for pattern, of_filter in zip(filters, GRIDS[grid], strict=True):
-        found = [(name, shape) for name, shape in of_scan if re.search(pattern, f"{name}{tuple(shape)}")]
-        assert {shape for _, shape in found} == {of_filter}
-        picked += found
+    for pattern, expected_shape in zip(filters, GRIDS[grid], strict=True):
+        matching = [(name, shape) for name, shape in scan_benchmarks if re.search(pattern, f"{name}{tuple(shape)}")]
+        assert {shape for _, shape in matching} == {expected_shape}
+        picked += matching
     pattern = re.compile(asv_filter(grid, ["scan"]))
-    assert sorted(picked) == sorted((name, shape) for name, shape in of_scan if pattern.search(f"{name}{tuple(shape)}"))
+    assert sorted(picked) == sorted(
+        (name, shape) for name, shape in scan_benchmarks if pattern.search(f"{name}{tuple(shape)}")
+    )
 
 
 sizes = st.one_of(st.sampled_from([1, 3, 30, 32, 100, 128, 200, 512, 1024]), st.integers(1, 2000))
@@ -90,7 +92,7 @@ def test_a_filter_matches_a_shape_if_it_is_in_the_grid(grid, shape):
 
 @grids
 @pytest.mark.parametrize("longer", ["1{}", "{}0"])
-def test_a_size_that_contains_a_grids_is_another(grid, longer):
+def test_a_longer_size_with_the_digits_of_a_grids_size_is_not_selected(grid, longer):
     for shape in GRIDS[grid]:
         for name, size in shape._asdict().items():
             other = shape._replace(**{name: int(longer.format(size))})

@@ -1,4 +1,4 @@
-"""Runs that are ended, starved or doubled: nothing recorded is lost, and the next run needs no repair.
+"""Runs that are killed, hit a full disk or overlap lose no stored results, and the next run needs no repair.
 
 `PYTHONPATH=tests python tests/history/test_faults.py RUNS [SEED]` ends that many runs, each at a random moment.
 """
@@ -32,13 +32,13 @@ SEED = int(os.environ.get("RNNBENCH_TEST_SEED", secrets.randbelow(10**6)))
 
 @pytest.fixture
 def draw():
-    """A random generator; its seed is shown where a test fails."""
+    """A random generator; a failed test shows its seed."""
     print(f"RNNBENCH_TEST_SEED={SEED}")
     return random.Random(SEED)
 
 
 class Checkout(Clone):
-    """A clone whose runs use this interpreter, with figures of every benchmark on record at the head's commit."""
+    """A clone of the repository with results of every benchmark at HEAD; its runs use this interpreter."""
 
     def __init__(self, folder, environment):
         super().__init__(folder, environment)
@@ -49,7 +49,7 @@ class Checkout(Clone):
         content = json.loads(self.file.read_text())
         content["results"] = synthetic.full_grid() | content["results"]
         self.file.write_text(json.dumps(content))
-        assert self.finish(self.start())[0] == 0  # asv rounds what it writes anew
+        assert self.finish(self.start())[0] == 0  # because asv rounds the figures when it rewrites them
 
     def command(self, benchmark=TIMED):
         return [
@@ -60,7 +60,7 @@ class Checkout(Clone):
         ]
 
     def start(self, benchmark=TIMED, command=None, **options):
-        """Start a run, or another command."""
+        """Start `rnnbench run`, or another command."""
         return subprocess.Popen(
             command or self.command(benchmark),
             cwd=self.path,
@@ -72,19 +72,19 @@ class Checkout(Clone):
         )
 
     def finish(self, process):
-        """Wait for its end; return its exit status and what it said of itself."""
+        """Wait for a process to end; return its exit status and stderr."""
         said = process.communicate(timeout=300)[1]
         return process.returncode, said
 
     def recorded(self):
-        """What is on record, by file; it fails at a file that isn't as asv writes it."""
+        """Return the content of each results file, by path; fail if a file is invalid."""
         for path in self.results.rglob("*.json"):
             asv_files.load(path)
-        # Its NaNs are one object, which equals itself.
+        # Python parses every NaN to one object, so that contents with NaN compare as equal.
         return {path: json.loads(path.read_text()) for path in self.results.rglob("*.json")}
 
     def changed(self, before):
-        """Return the benchmarks whose figures are others now; nothing else may be."""
+        """Return the benchmarks with changed figures; fail if anything else changed."""
         after = self.recorded()
         changed = set()
         for part in ("results", "state"):
@@ -96,7 +96,7 @@ class Checkout(Clone):
         return changed
 
     def processes(self):
-        """Yield the number and the command of each process that works on this checkout."""
+        """Yield the process ID and the command line of each process that works on this checkout."""
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command = (process / "cmdline").read_bytes()
@@ -104,16 +104,16 @@ class Checkout(Clone):
                     yield int(process.name), command
 
     def at_work(self):
-        """Return the processes that still work on this checkout, after a moment to end."""
+        """Return the processes that still work on this checkout after up to 5 seconds."""
         for _ in range(50):
-            found = list(self.processes())
-            if not found:
+            processes = list(self.processes())
+            if not processes:
                 break
             time.sleep(0.1)
-        return found
+        return processes
 
-    def end_one(self, draw, seconds):
-        """End a run at a random moment of the seconds that one takes; return how, and whether it was recorded."""
+    def end_a_run(self, draw, seconds):
+        """End a run after up to this many seconds; return the signal, the exit status, and if anything was stored."""
         before, number = self.recorded(), draw.choice(ENDS)
         process = self.start()
         time.sleep(draw.uniform(0, seconds))
@@ -124,7 +124,7 @@ class Checkout(Clone):
         assert self.at_work() == []
         return number.name, status, bool(changed)
 
-    def seconds_of_one(self):
+    def seconds_of_a_run(self):
         start = time.monotonic()
         assert self.finish(self.start())[0] == 0
         return time.monotonic() - start
@@ -135,28 +135,30 @@ def checkout(tmp_path_factory, environment):
     return Checkout(tmp_path_factory.mktemp("faults"), environment)
 
 
-def test_a_run_that_is_ended_at_any_moment_loses_nothing(checkout, draw):
-    seconds = checkout.seconds_of_one()
+def test_a_run_ended_at_any_moment_loses_no_results(checkout, draw):
+    seconds = checkout.seconds_of_a_run()
     for _ in range(8):
-        checkout.end_one(draw, seconds)
+        checkout.end_a_run(draw, seconds)
     before = checkout.recorded()
     assert checkout.finish(checkout.start())[0] == 0
     assert checkout.changed(before) == {TIMED}
     assert {path.name for path in checkout.file.parent.iterdir()} == {"machine.json", checkout.file.name}
 
 
-def test_a_run_that_asv_will_not_store_says_so(checkout):
+def test_a_run_warns_if_asv_will_not_store_its_results(checkout):
     before = checkout.recorded()
-    untold = [word for word in checkout.command() if word not in ("--set-commit-hash", checkout.head)]
-    said = checkout.finish(checkout.start(command=untold))[1]
-    assert said.startswith("rnnbench: asv stores nothing of an existing interpreter unless told the commit: add --set")
+    without_commit = [word for word in checkout.command() if word not in ("--set-commit-hash", checkout.head)]
+    said = checkout.finish(checkout.start(command=without_commit))[1]
+    assert said.startswith(
+        "rnnbench: asv won't store these results: with an existing interpreter, add --set-commit-hash HEAD"
+    )
     assert checkout.changed(before) == set()
-    assert "stores nothing" not in checkout.finish(checkout.start(command=[*untold, "--dry-run"]))[1]
+    assert "won't store" not in checkout.finish(checkout.start(command=[*without_commit, "--dry-run"]))[1]
 
 
-# A build is timed in a process that the benchmark's starts.
+# asv times BUILT in a child of the benchmark's process; both must import the checkout.
 @pytest.mark.parametrize(("where", "benchmark"), [("True", TIMED), ("sys.argv[0] == '-c'", BUILT)])
-def test_an_existing_interpreter_computes_with_the_checkouts_code(checkout, where, benchmark):
+def test_an_existing_interpreter_imports_the_checkouts_code(checkout, where, benchmark):
     source = checkout.path / "rnnbench" / "__init__.py"
     code = source.read_text()
     source.write_text(f"import sys\nif {where}: raise SystemExit('this is the checkout')\n{code}")
@@ -168,7 +170,7 @@ def test_an_existing_interpreter_computes_with_the_checkouts_code(checkout, wher
 
 
 @pytest.mark.parametrize("number", ENDS)
-def test_a_run_that_is_ended_says_so_or_the_next_one_does(checkout, number):
+def test_an_ended_run_or_the_next_one_reports_it(checkout, number):
     before = checkout.recorded()
     process = checkout.start()
     for line in process.stdout:
@@ -178,55 +180,56 @@ def test_a_run_that_is_ended_says_so_or_the_next_one_does(checkout, number):
     status, said = checkout.finish(process)
     if number == signal.SIGKILL:
         said = checkout.finish(checkout.start(OTHER))[1]
-        assert said.startswith("rnnbench: an earlier run was ended midway: what it had not recorded is lost")
+        assert said.startswith("rnnbench: an earlier run didn't finish: the results that it hadn't stored are lost")
     else:
         assert status == 128 + number
-        assert said == f"rnnbench: ended by {number.name}: what was recorded before is as it was\n"
+        assert said == f"rnnbench: stopped by {number.name}: all earlier results are unchanged\n"
     assert TIMED not in checkout.changed(before)
 
 
-def test_a_shape_that_is_killed_keeps_the_figure_on_record(checkout):
+def test_a_killed_benchmark_keeps_its_earlier_figure(checkout):
     before = checkout.recorded()
     figure = checkout.result(checkout.head, TIMED)
     process = checkout.start()
     timing = []
     while not timing and process.poll() is None:
         time.sleep(0.01)
-        # asv's runner has the benchmark's name among its arguments.
-        timing = [number for number, command in checkout.processes() if f"\0{TIMED}".encode() in command]
+        # The process that times has the benchmark's name among its arguments.
+        timing = [process_id for process_id, command in checkout.processes() if f"\0{TIMED}".encode() in command]
     os.kill(timing[0], signal.SIGKILL)
     status, said = checkout.finish(process)
     assert status == 2
-    assert said == f"rnnbench: {TIMED} failed, or can't run, where it has figures on record, which are kept: 1\n"
+    kept = f"{TIMED} failed or can't run; its earlier figures are kept, for this number of shapes: 1"
+    assert said == f"rnnbench: {kept}\n"
     assert checkout.result(checkout.head, TIMED) == figure
     assert checkout.changed(before) <= {TIMED}
 
 
-def test_two_runs_at_once_are_both_recorded(checkout):
+def test_two_simultaneous_runs_are_both_stored(checkout):
     before = checkout.recorded()
     both = [checkout.start(benchmark) for benchmark in (TIMED, OTHER)]
     ended = [checkout.finish(process) for process in both]
     assert [status for status, _ in ended] == [0, 0]
-    assert sum("another run is under way in this checkout: waiting" in said for _, said in ended) == 1
+    assert sum("another run is running in this checkout: waiting" in said for _, said in ended) == 1
     assert checkout.changed(before) == {TIMED, OTHER}
 
 
-def test_a_shape_that_can_no_longer_run_keeps_the_figure_on_record(checkout):
+def test_a_benchmark_that_can_no_longer_run_keeps_its_earlier_figure(checkout):
     before = checkout.recorded()
     figure = checkout.result(checkout.head, TIMED)
-    # As where a library is gone.
+    # Without a compiler the variant is unavailable, as it is when a library is missing.
     status, said = checkout.finish(checkout.start(environment={"THEANO_FLAGS": "cxx="}))
-    assert (status, "which are kept: 1" in said) == (0, True)
+    assert (status, "are kept, for this number of shapes: 1" in said) == (0, True)
     assert checkout.result(checkout.head, TIMED) == figure
     assert checkout.changed(before) <= {TIMED}
 
 
-def test_a_disk_that_is_full_after_any_number_of_bytes_loses_nothing(checkout, draw):
+def test_a_disk_full_after_any_number_of_bytes_loses_no_results(checkout, draw):
     before = checkout.recorded()
     size = checkout.file.stat().st_size
     failures = 0
     for _ in range(4):
-        # Writing further fails, as on a full disk.
+        # Writing more than this to a file fails, as on a full disk.
         most = draw.choice([draw.randrange(50_000), draw.randrange(size)])
         limited = checkout.start(preexec_fn=lambda most=most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
         status, said = checkout.finish(limited)
@@ -239,7 +242,7 @@ def test_a_disk_that_is_full_after_any_number_of_bytes_loses_nothing(checkout, d
     assert checkout.finish(checkout.start())[0] == 0
 
 
-# A shell in namespaces of its own, where it may mount; results are mounted anew, run on, and copied out.
+# A shell in its own namespaces can mount. It copies results/, mounts over it, runs the command, and copies the outcome.
 MOUNTED = """
 set -e
 cp -r results "$1/kept"
@@ -254,7 +257,7 @@ READ_ONLY = "mount --bind results results && mount -o remount,bind,ro results"
 
 
 def in_a_namespace(checkout, mount, folder):
-    """Run with the results mounted so; return the exit status, what was said, and whether the results are the same."""
+    """Run with results/ mounted this way; return the exit status, stderr, and whether the results are unchanged."""
     probe = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", folder]
     if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("this system lets no process mount in a namespace of its own")
@@ -268,14 +271,14 @@ def tree(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_full_disk_loses_nothing(checkout, tmp_path):
+def test_a_full_disk_loses_no_results(checkout, tmp_path):
     used = sum(-(-path.stat().st_size // 4096) * 4 for path in checkout.results.rglob("*.json"))
     status, said, same = in_a_namespace(checkout, FULL.format(size=used + 100), tmp_path)
     assert (status, same) == (1, True)
-    assert f"{checkout.file.name} is as it was: it can't be written: No space left on device" in said
+    assert f"{checkout.file.name} is unchanged: it can't be written: No space left on device" in said
 
 
-def test_read_only_results_are_said_before_anything_is_timed(checkout, tmp_path):
+def test_read_only_results_are_reported_before_anything_is_timed(checkout, tmp_path):
     if os.geteuid() == 0:
         status, said, same = in_a_namespace(checkout, READ_ONLY, tmp_path)
         assert same
@@ -286,10 +289,10 @@ def test_read_only_results_are_said_before_anything_is_timed(checkout, tmp_path)
         checkout.results.chmod(0o755)
         assert not checkout.changed(before)
     assert status == 1
-    assert said.startswith("rnnbench: nothing was run: results can't be written: ")
+    assert said.startswith("rnnbench: nothing was run: results isn't writable: ")
 
 
-def test_a_file_that_was_cut_off_stops_no_run_and_is_kept(checkout, draw):
+def test_a_truncated_results_file_stops_no_run_and_is_kept(checkout, draw):
     whole = checkout.file.read_bytes()
     part = whole[: draw.randrange(len(whole))]
     checkout.file.write_bytes(part)
@@ -304,7 +307,7 @@ def test_a_file_that_was_cut_off_stops_no_run_and_is_kept(checkout, draw):
     checkout.file.write_bytes(whole)
 
 
-def test_machines_that_were_cut_off_are_named_and_described_anew(checkout):
+def test_a_truncated_machine_file_is_named_and_written_anew(checkout):
     path = Path(checkout.environment["HOME"], ".asv-machine.json")
     part = path.read_bytes()[:-9]
     path.write_bytes(part)
@@ -316,7 +319,7 @@ def test_machines_that_were_cut_off_are_named_and_described_anew(checkout):
     assert checkout.finish(checkout.start())[0] == 0
 
 
-def test_a_file_is_written_at_once_or_not_at_all(tmp_path, draw):
+def test_files_are_written_atomically(tmp_path, draw):
     path = tmp_path / "file.json"
     versions = [bytes([letter]) * draw.randrange(1, 10**7) for letter in b"ab"]
     program = (
@@ -333,7 +336,7 @@ def test_a_file_is_written_at_once_or_not_at_all(tmp_path, draw):
         assert not path.exists() or path.read_bytes() in versions
 
 
-# The wall clock leaps by up to a month, either way, whenever it is read; the monotonic one can't.
+# Each read moves the wall clock by up to a month, either way. The monotonic clock can't leap.
 LEAPING = """
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -361,7 +364,7 @@ extern "C" time_t time(time_t* now) throw() {
 """
 
 
-def test_a_wall_clock_that_leaps_changes_no_time(checkout, tmp_path):
+def test_a_leaping_wall_clock_changes_no_measured_time(checkout, tmp_path):
     library = tmp_path / "leaping.so"
     (tmp_path / "leaping.cpp").write_text(LEAPING)
     subprocess.run(["g++", "-shared", "-fPIC", "-o", library, tmp_path / "leaping.cpp", "-ldl"], check=True)
@@ -379,15 +382,15 @@ def test_a_wall_clock_that_leaps_changes_no_time(checkout, tmp_path):
 
 
 def campaign(runs, seed):
-    """End runs at random moments; print each, and how many lost something, which ends the campaign."""
+    """End runs at random moments and print how many ended in which way; stop at the first that lost a result."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         checkout = Checkout(Path(folder), dict(os.environ))
-        seconds = checkout.seconds_of_one()
+        seconds = checkout.seconds_of_a_run()
         print(f"seed {seed}: {runs} runs of {seconds:.1f} s", flush=True)
         tally = {}
         for _ in range(runs):
-            ended = checkout.end_one(draw, seconds)
+            ended = checkout.end_a_run(draw, seconds)
             tally[ended] = tally.get(ended, 0) + 1
         assert checkout.finish(checkout.start())[0] == 0
         for (name, status, recorded), count in sorted(tally.items()):

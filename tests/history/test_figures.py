@@ -1,4 +1,4 @@
-"""asv's results files as rows, checked against the files themselves, and against broken copies of them."""
+"""Reading asv's results files as rows, checked against the files themselves and with broken copies of them."""
 
 import json
 import math
@@ -30,7 +30,7 @@ def results(tmp_path):
 
 @pytest.fixture
 def made(tmp_path):
-    """One machine, without a run yet."""
+    """A results folder with one machine and no run yet."""
     synthetic.write_machine(tmp_path, "north")
     return tmp_path
 
@@ -46,21 +46,21 @@ def read(results, machine=None, unavailable=False):
 
 
 def read_strictly(*choice, **more):
-    """Return the figures, and fail at a warning."""
+    """Return the figures; fail if there is a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return read(*choice, **more)
 
 
 def row_with(column, value):
-    """Return a row of a timed benchmark with another value in a column."""
+    """Return a timed benchmark's row in which one column has this value."""
     row = synthetic.sampled([1.0] * 36)
     row[synthetic.COLUMNS.index(column)] = value
     return row
 
 
 @pytest.mark.parametrize("machine", ["h100", "epyc-2core"])
-def test_every_figure_is_the_files(machine):
+def test_every_figure_has_the_values_of_its_file(machine):
     content = json.loads(only_file(RESULTS, machine).read_text())
     column = {name: number for number, name in enumerate(content["result_columns"])}
     figures = read_strictly(RESULTS, machine=machine, unavailable=True)
@@ -82,14 +82,14 @@ def test_every_figure_is_the_files(machine):
         assert (figure.environment, figure.version) == (content["env_name"], "1")
 
 
-def test_what_is_not_available_comes_when_asked_for():
+def test_unavailable_figures_are_returned_only_on_request():
     figures = read_strictly(RESULTS, machine="h100")
     assert len(figures) == 4 * 10
     assert {figure.state for figure in figures} == {"ok"}
     assert {figure.state for figure in read_strictly(RESULTS, machine="h100", unavailable=True)} == {"ok", "n/a"}
 
 
-def test_null_is_failed_in_a_shape_and_in_all(made):
+def test_null_means_failed_for_one_shape_and_for_all(made):
     values = [None, NAN, *[1.0] * 34]
     content = {"lstm.ScanLSTM.time_train": synthetic.sampled(values), "lstm.CudnnLSTM.time_train": [None, [["32"]] * 4]}
     synthetic.write_run(made, "north", COMMIT, content)
@@ -122,7 +122,7 @@ def test_a_benchmarks_name_says_the_variant_and_the_quantity(benchmark, variant,
     "benchmark",
     ["", "version", "lstm.ScanLSTM", "lstm.LSTM.time_train", "lstm.ScanGRU.time_train", "memory.ScanLSTM.time_train"],
 )
-def test_another_name_is_no_benchmark_of_ours(benchmark):
+def test_other_names_are_refused(benchmark):
     with pytest.raises(ValueError, match="no benchmark"):
         describe(benchmark)
 
@@ -133,7 +133,7 @@ def test_every_benchmark_of_this_repository_is_known():
     assert {describe(name)[1] for name in names} == set(QUANTITIES)
 
 
-def test_runs_are_found_by_machine_and_by_a_hashs_beginning_newest_first(tmp_path):
+def test_runs_are_selected_by_machine_and_abbreviated_hash_newest_first(tmp_path):
     commits = synthetic.write(tmp_path, 3, machines=["north", "south"])
     assert [run.commit for run in history.runs(tmp_path, "north")] == commits[::-1]
     assert {run.machine for run in history.runs(tmp_path)} == {"north", "south"}
@@ -144,7 +144,7 @@ def test_runs_are_found_by_machine_and_by_a_hashs_beginning_newest_first(tmp_pat
     assert history.runs(tmp_path, "east") == []
 
 
-def test_a_file_laid_out_otherwise_is_the_same(results):
+def test_the_layout_of_the_json_does_not_matter(results):
     path = only_file(results, "h100")
     expected = read_strictly(results)
     content = json.loads(path.read_text())
@@ -221,26 +221,26 @@ def test_a_broken_benchmark_is_named_and_the_others_of_its_file_are_kept(made, n
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"machine": "north", "version": 2}', '{"version": 1}'])
-def test_a_machine_that_is_not_described_is_left_out(made, content):
+def test_a_machine_without_a_valid_description_is_left_out(made, content):
     synthetic.write_run(made, "north", COMMIT, {})
     synthetic.write_machine(made, "south")
     synthetic.write_run(made, "south", COMMIT, {"lstm.ScanLSTM.time_train": synthetic.sampled([1.0] * 36)})
-    described = made / "north" / "machine.json"
-    described.unlink() if content is None else described.write_text(content)
+    description = made / "north" / "machine.json"
+    description.unlink() if content is None else description.write_text(content)
     with pytest.warns(ResultsWarning) as warned:
         assert {figure.machine for figure in read(made)} == {"south"}
     assert len(warned) == 1
-    assert str(described) in str(warned[0].message)
+    assert str(description) in str(warned[0].message)
 
 
-def test_other_things_among_the_results_are_no_machines(results):
+def test_other_files_and_folders_among_the_results_are_ignored(results):
     (results / "notes").mkdir()
     (results / "README.md").touch()
     (results / "h100" / "notes.txt").touch()
     assert read_strictly(results) == read_strictly(RESULTS)
 
 
-def test_what_could_move_a_cursor_is_replaced(made):
+def test_unprintable_characters_are_replaced(made):
     synthetic.write_machine(made, "south\x1b[2J", cpu="A\u202eCPU")
     path = synthetic.write_run(
         made, "south\x1b[2J", COMMIT, {"lstm.\x1b[1mLSTM.time_train": []}, environment="py\x07\x9b3"
@@ -252,16 +252,16 @@ def test_what_could_move_a_cursor_is_replaced(made):
         assert history.read(run) == []
     assert run.environment == "py\ufffd\ufffd3"
     assert run.path == path
-    assert all(letter.isprintable() for warning in warned for letter in str(warning.message))
+    assert all(str(warning.message).isprintable() for warning in warned)
 
 
-def test_no_folder_of_results(tmp_path):
+def test_a_missing_results_folder_is_an_error(tmp_path):
     with pytest.raises(NotFound, match="nowhere"):
         history.runs(tmp_path / "nowhere")
     assert history.runs(tmp_path) == []
 
 
-def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
+def test_only_the_requested_run_is_parsed(tmp_path, monkeypatch):
     commits = synthetic.write(tmp_path, 5)
     opened = []
     load = figures._load
@@ -273,7 +273,7 @@ def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
 FACTS = {"float32_flops": "6.7e13", "tf32_flops": "4.9e14", "memory_bandwidth": "3.35e12"}
 
 
-def test_the_floor_is_the_larger_of_computing_and_moving():
+def test_the_floor_is_the_longer_of_computing_and_moving_data():
     shape = Shape(128, 200, 1024, 3)
     work = Workload(*shape)
     assert floor.floor(shape, "train", "cudnn", FACTS) == (work.train_flops / 6.7e13, "compute")
@@ -284,6 +284,6 @@ def test_the_floor_is_the_larger_of_computing_and_moving():
 
 
 @pytest.mark.parametrize("rate", [None, "", "fast", "nan", "inf", "0", "-1"])
-def test_there_is_no_floor_without_the_peaks(rate):
+def test_there_is_no_floor_without_both_peak_rates(rate):
     facts = {key: value for key, value in {**FACTS, "memory_bandwidth": rate}.items() if value is not None}
     assert floor.floor(Shape(32, 30, 128, 1), "train", "scan", facts) is None

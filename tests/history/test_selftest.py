@@ -1,4 +1,4 @@
-"""rnnbench selftest: it finds what was slowed, judges as asv compare does, and report shows what it stored."""
+"""rnnbench selftest detects slowed code and judges as asv compare does; rnnbench report shows its stored verdicts."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ FIGURE = "lstm.ScanLSTM.time_train"
 
 
 def verdicts(*changed):
-    """Return those of one figure: for each factor, how many of 60 comparisons were changed at each slowdown."""
+    """Return the verdicts on one figure; `changed` has, by factor, the changed ones of 60 comparisons by slowdown."""
     return [
         Verdict("0123abcd", "2026-11-22", FIGURE, SHAPE, 0.01, 14, slowdown, factor, 60, count)
         for factor, counts in zip(selftest._FACTORS, changed, strict=True)
@@ -32,9 +32,9 @@ def verdicts(*changed):
     ]
 
 
-def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys, add_variant):
-    """By asv, in the benchmarks, with a variant of known times; to a tenth of the speed, for a busy machine."""
-    monkeypatch.setattr(selftest, "_RUNS", (0.0, 9.0))
+def test_selftest_detects_slowed_code(monkeypatch, tmp_path, capsys, add_variant):
+    """asv runs the real benchmarks on a variant of known times. One run is slowed tenfold: the machine may be busy."""
+    monkeypatch.setattr(selftest, "_RUN_SLOWDOWNS", (0.0, 9.0))
     monkeypatch.setattr(selftest, "_TURNS", 2)
     monkeypatch.setitem(GRIDS, "quick", (Shape(32, 30, 128, 1),))
     add_variant(Variant("spinning", "Spinning", "It spins", ("cpu",)))
@@ -44,25 +44,25 @@ def test_what_is_slowed_is_found(monkeypatch, tmp_path, capsys, add_variant):
         row = 'variants.Variant("spinning", "Spinning", "It spins", ("cpu",))'
         file.write(f'\nfrom rnnbench import variants\n\nvariants.VARIANTS["spinning"] = {row}\n')
         file.write(f"variants.__path__.append({str(HELPERS)!r})\n")
-    monkeypatch.setenv("HOME", str(tmp_path))  # asv's list of machines stays as it is
+    monkeypatch.setenv("HOME", str(tmp_path))  # so that asv's list of machines doesn't change
     monkeypatch.setenv("RNNBENCH_DEVICE", "cpu")
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "--quiet"], check=True)
     selftest._commit(tmp_path, "Add a variant")
 
     assert main(["selftest", "--machine", "test", "spinning"]) == 0
-    found = [one for one in selftest.read(Path("results/test")) if one.factor == 1.1 and one.slowdown]
+    slowed = [verdict for verdict in selftest.read(Path("results/test")) if verdict.factor == 1.1 and verdict.slowdown]
     names = {"lstm.SpinningLSTM.time_forward", "lstm.SpinningLSTM.time_train"}
-    assert {one.benchmark for one in found} == names
-    assert all((one.shape, one.compared, one.changed) == (SHAPE, 1, 1) for one in found)
-    assert {one.samples for one in found} <= set(range(2 * 7, 2 * 20 + 1))  # of both turns
+    assert {verdict.benchmark for verdict in slowed} == names
+    assert all((verdict.shape, verdict.compared, verdict.changed) == (SHAPE, 1, 1) for verdict in slowed)
+    assert {verdict.samples for verdict in slowed} <= set(range(2 * 7, 2 * 20 + 1))  # 7 to 20 in each of two turns
     output = capsys.readouterr().out
     assert all(name in output for name in names)
 
 
 @pytest.mark.parametrize("slowdown", [0.0, 0.2])
-def test_it_judges_as_asv_compare_does(slowdown, tmp_path, monkeypatch):
-    monkeypatch.setattr(selftest, "_RUNS", (0.0, slowdown))
+def test_selftest_judges_as_asv_compare_does(slowdown, tmp_path, monkeypatch):
+    monkeypatch.setattr(selftest, "_RUN_SLOWDOWNS", (0.0, slowdown))
     results, seconds = tmp_path / "results", [0.5, 0.8, 0.97, 0.99, 1.0, 1.03, 1.07, 1.2, 2.0]
     synthetic.write_machine(results, "north")
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
@@ -89,37 +89,55 @@ def test_it_judges_as_asv_compare_does(slowdown, tmp_path, monkeypatch):
     for factor in selftest._FACTORS:
         shown = subprocess.run([*command, f"--factor={factor}"], capture_output=True, text=True, check=True)
         lines = [line for line in shown.stdout.splitlines() if f"({SHAPE})" in line]
-        # Of a slowed run only what is slower is found.
+        # For a slowed run, selftest counts only the changes to slower figures.
         expected = {name for name in names for line in lines if name in line and (not slowdown or "| +" in line)}
-        found = [one for one in judged if (one.factor, one.slowdown) == (factor, slowdown)]
-        assert {one.benchmark for one in found} == set(names)
-        assert {one.benchmark for one in found if one.changed} == expected
+        compared = [verdict for verdict in judged if (verdict.factor, verdict.slowdown) == (factor, slowdown)]
+        assert {verdict.benchmark for verdict in compared} == set(names)
+        assert {verdict.benchmark for verdict in compared if verdict.changed} == expected
         assert 0 < len(expected) < len(names)
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "result"),
     [
         # At 1.025 two of 60 false alarms are too many; at 1.05 one is not, and 57 of 60 are enough.
-        (((2, 60, 60, 60), (1, 56, 57, 60), (0, 0, 30, 60)), "A change of 10% is found here with --factor 1.05; "),
-        (((0, 57, 60, 60), (0, 0, 60, 60), (0, 0, 30, 60)), "A change of 5% is found here with --factor 1.025; "),
-        (((9, 60, 60, 60), (8, 60, 60, 60), (7, 60, 60, 60)), "A change of 20% isn't reliably found here; "),
-        (((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 56)), "A change of 20% isn't reliably found here; "),
+        (
+            ((2, 60, 60, 60), (1, 56, 57, 60), (0, 0, 30, 60)),
+            "detects a 10% change with --factor 1.05; at its default 1.1",
+        ),
+        (
+            ((0, 57, 60, 60), (0, 0, 60, 60), (0, 0, 30, 60)),
+            "detects a 5% change with --factor 1.025; at its default 1.1",
+        ),
+        (
+            ((9, 60, 60, 60), (8, 60, 60, 60), (7, 60, 60, 60)),
+            "doesn't reliably detect even a 20% change; at its default factor 1.1",
+        ),
+        (
+            ((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 56)),
+            "doesn't reliably detect even a 20% change; at its default factor 1.1",
+        ),
     ],
 )
-def test_the_smallest_change_is_one_found_without_false_alarms(changed, said):
-    sentence = selftest.sentence(verdicts(*changed))
-    assert sentence.startswith(said)
-    assert f"{changed[-1][0]} of 60 comparisons of the same code" in sentence
-    assert "2026-11-22 at 0123abcd, 14 to 14 samples" in sentence
+def test_sentence_reports_the_smallest_change_detected_without_false_alarms(changed, result):
+    assert selftest.sentence(verdicts(*changed)) == (
+        f"On this machine asv {result} it called {changed[-1][0]} of 60 comparisons of the same code changed "
+        "(selftest of 2026-11-22 at 0123abcd, 14 samples a figure)."
+    )
 
 
-def test_what_was_not_compared_is_not_found():
-    equals = [one for one in verdicts(*[(0, 60, 60, 60)] * 3) if one.slowdown == 0]
-    assert "isn't reliably found" in selftest.sentence(equals)
+def test_sentence_gives_the_range_of_the_numbers_of_samples():
+    (first, *rest) = verdicts(*[(0, 60, 60, 60)] * 3)
+    sentence = selftest.sentence([first, *(verdict._replace(samples=80) for verdict in rest)])
+    assert sentence.endswith("(selftest of 2026-11-22 at 0123abcd, 14 to 80 samples a figure).")
 
 
-def test_report_shows_what_was_stored(tmp_path, capsys):
+def test_a_slowdown_that_was_not_compared_is_not_detected():
+    same_code = [verdict for verdict in verdicts(*[(0, 60, 60, 60)] * 3) if verdict.slowdown == 0]
+    assert "asv doesn't reliably detect even a 20% change" in selftest.sentence(same_code)
+
+
+def test_report_and_page_show_the_stored_verdicts(tmp_path, capsys):
     synthetic.write(tmp_path, 1, machines=("north", "south"))
     stored = verdicts((2, 60, 60, 60), (1, 56, 57, 60), (0, 0, 30, 60))
     selftest.save(stored, tmp_path / "north")
@@ -137,7 +155,7 @@ def test_report_shows_what_was_stored(tmp_path, capsys):
     assert "selftest" not in south["facts"]
 
 
-def test_asv_passes_over_what_is_stored(tmp_path):
+def test_asv_ignores_the_stored_verdicts(tmp_path):
     synthetic.write(tmp_path, 1, machines=("north",))
     selftest.save(verdicts(*[(0, 0, 0, 0)] * 3), tmp_path / "north")
     assert [name for _, name, _ in iter_results_paths(str(tmp_path))] == [
@@ -149,7 +167,7 @@ def test_asv_passes_over_what_is_stored(tmp_path):
     ("column", "value"),
     [("changed", "61"), ("changed", "-1"), ("compared", "x"), ("seconds", "nan"), ("slowdown", "0.07"), ("factor", "")],
 )
-def test_what_no_selftest_wrote_is_left_out_with_a_warning(column, value, tmp_path):
+def test_a_file_with_an_impossible_value_is_left_out_with_a_warning(column, value, tmp_path):
     (row, *rest) = verdicts(*[(0, 0, 0, 0)] * 3)
     selftest.save([row._replace(**{column: value}), *rest], tmp_path)
     with pytest.warns(ResultsWarning, match="selftest.csv: it isn't as rnnbench selftest writes it"):
@@ -164,13 +182,13 @@ def test_a_broken_file_is_left_out(content, tmp_path):
         assert selftest.read(tmp_path) == []
 
 
-def test_text_from_a_stranger_moves_no_cursor(tmp_path):
-    stored = [one._replace(commit="\x1b[2J") for one in verdicts(*[(0, 0, 0, 0)] * 3)]
+def test_unprintable_text_in_the_file_is_replaced(tmp_path):
+    stored = [verdict._replace(commit="\x1b[2J") for verdict in verdicts(*[(0, 0, 0, 0)] * 3)]
     selftest.save(stored, tmp_path)
     assert "\x1b" not in selftest.sentence(selftest.read(tmp_path))
 
 
-def test_a_run_that_fails_says_what_asv_said(monkeypatch, tmp_path, capsys):
+def test_a_failed_run_shows_asvs_message(monkeypatch, tmp_path, capsys):
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__init__.py").write_text("")
     (tmp_path / "benchmarks" / "broken.py").write_text("import nothing_of_this_name")

@@ -1,4 +1,4 @@
-"""The clock: it counts the device's work, all of it and no other."""
+"""The clock: it counts all of the device's work in a call, and no other work."""
 
 import threading
 import time
@@ -12,12 +12,12 @@ from rnnbench import variants
 from rnnbench.measure.clock import DeviceClock, ImpossibleTime, SlowedClock
 from rnnbench.variants import Variant
 
-# So many that a busy machine leaves one of them alone.
+# With so many tries, at least one is undisturbed even on a busy machine.
 TRIES = 100
 
 
 class SimulatedDevice:
-    """A device and its host in simulated time: calls return at once, work queues up."""
+    """A device and its host in simulated time: calls return at once, and their work waits in a queue."""
 
     def __init__(self):
         self.time = self.idle_at = 0.0
@@ -51,7 +51,7 @@ def test_an_idle_device_takes_no_time():
     assert timed(DeviceClock(device, now=lambda: device.time), lambda: None) == 0
 
 
-def test_a_time_at_the_limit_is_taken():
+def test_a_time_at_the_limit_is_accepted():
     device = SimulatedDevice()
     clock = DeviceClock(device, limit=100, now=lambda: device.time)
     for _ in range(3):
@@ -69,10 +69,10 @@ def test_a_time_beyond_the_limit_is_refused_and_says_why():
     clock.started(201)
     with pytest.raises(ImpossibleTime, match=r"201 floating-point operations in 2 s: .* at most 100 a second"):
         clock()
-    clock()  # what was refused is forgotten
+    clock()  # the refused operations don't count again
 
 
-def test_a_clock_that_does_not_wait_is_found_out():
+def test_a_clock_that_does_not_wait_is_detected():
     device = SimulatedDevice()
     hasty = DeviceClock(type("Hasty", (), {"synchronize": lambda self: None})(), limit=100, now=lambda: device.time)
     hasty()
@@ -84,7 +84,7 @@ def test_a_clock_that_does_not_wait_is_found_out():
 
 
 class ThreadedDevice:
-    """A device whose work runs beside the host, in real time."""
+    """A device that works in real time, beside the host."""
 
     def __init__(self):
         self.work = threading.Thread()
@@ -101,7 +101,7 @@ class ThreadedDevice:
 
 def test_seconds_are_real_seconds():
     device = ThreadedDevice()
-    # The upper bound is for a busy machine.
+    # The upper bound allows for a busy machine.
     assert 0.05 <= timed(DeviceClock(device), device.start) < 0.5
 
 
@@ -118,18 +118,18 @@ def test_calls_timed_together_take_the_sum_of_their_times():
     clock = DeviceClock(device)
     seconds = [0.002, 0.003, 0.005]
 
-    def all_of_them():
+    def start_all():
         for each in seconds:
             device.start(each)
 
-    together = min(timed(clock, all_of_them) for _ in range(TRIES))
+    together = min(timed(clock, start_all) for _ in range(TRIES))
     alone = sum(min(timed(clock, lambda each=each: device.start(each)) for _ in range(TRIES)) for each in seconds)
     assert together == pytest.approx(alone, rel=0.02)
 
 
 @pytest.mark.parametrize(("method", "seconds"), [("forward", spinning.SECONDS), ("train", 3 * spinning.SECONDS)])
-def test_asvs_samples_are_of_the_known_time(method, seconds, add_variant):
-    """Through a benchmark's setup, its timer and asv's loop."""
+def test_asvs_samples_equal_the_known_time(method, seconds, add_variant):
+    """This includes a benchmark's setup, its timer and asv's loop."""
     add_variant(Variant("spinning", "Spinning", "It spins", variants.DEVICES))
 
     class SpinningLSTM(lstm._LSTM):

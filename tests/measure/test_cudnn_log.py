@@ -1,10 +1,10 @@
-"""What is heard of cuDNN, from messages as cuDNN 9.19 wrote them on an H100."""
+"""cuDNN's log, with messages that cuDNN 9.19 wrote on an H100."""
 
 import pytest
 
 from rnnbench import variants
 from rnnbench.measure import cudnn_log
-from rnnbench.measure.cudnn_log import Choice, Heard, listening
+from rnnbench.measure.cudnn_log import Choice, Recorder, listening
 
 DESCRIPTION = b"""CuDNN (v91900 56) function cudnnSetRNNDescriptor_v8() called:
     algo: type=cudnnRNNAlgo_t; val=CUDNN_RNN_ALGO_%s (1);
@@ -18,34 +18,34 @@ CALL = (
 )
 
 
-def heard(*messages):
-    found = Heard("9.19.0")
+def choice_from(*messages):
+    recorder = Recorder("9.19.0")
     for message in messages:
-        found.note(message)
-    return found.choice()
+        recorder.record(message)
+    return recorder.choice()
 
 
 def test_a_network_that_computes_is_the_one_described_last():
     size, network = DESCRIPTION % (b"STANDARD", b"FMA"), DESCRIPTION % (b"PERSIST_STATIC_SMALL_H", b"FMA")
-    found = heard(size, CALL % b"cudnnGetRNNWeightSpaceSize", network, CALL % b"cudnnRNNForward")
-    assert found == Choice("9.19.0", "PERSIST_STATIC_SMALL_H", "FMA")
+    choice = choice_from(size, CALL % b"cudnnGetRNNWeightSpaceSize", network, CALL % b"cudnnRNNForward")
+    assert choice == Choice("9.19.0", "PERSIST_STATIC_SMALL_H", "FMA")
 
 
-def test_passes_that_compute_otherwise_are_all_named():
+def test_passes_with_different_settings_are_all_named():
     forward, backward = DESCRIPTION % (b"STANDARD", b"FMA"), DESCRIPTION % (b"PERSIST_STATIC", b"TENSOR_OP")
-    found = heard(forward, CALL % b"cudnnRNNForward", backward, CALL % b"cudnnRNNBackwardData_v8")
-    assert found == Choice("9.19.0", "PERSIST_STATIC, STANDARD", "FMA, TENSOR_OP")
+    choice = choice_from(forward, CALL % b"cudnnRNNForward", backward, CALL % b"cudnnRNNBackwardData_v8")
+    assert choice == Choice("9.19.0", "PERSIST_STATIC, STANDARD", "FMA, TENSOR_OP")
 
 
 def test_a_network_that_is_only_described_computes_nothing():
-    assert heard(DESCRIPTION % (b"STANDARD", b"DEFAULT"), CALL % b"cudnnGetRNNTempSpaceSizes") is None
+    assert choice_from(DESCRIPTION % (b"STANDARD", b"DEFAULT"), CALL % b"cudnnGetRNNTempSpaceSizes") is None
 
 
-def test_nothing_is_heard_where_no_cudnn_is_loaded(monkeypatch):
+def test_nothing_is_recorded_where_no_cudnn_is_loaded(monkeypatch):
     monkeypatch.setattr(cudnn_log, "_loaded", list)
-    with listening() as found:
+    with listening() as recorder:
         pass
-    assert found.choice() is None
+    assert recorder.choice() is None
 
 
 @pytest.mark.parametrize("name", variants.VARIANTS)
@@ -54,5 +54,5 @@ def test_each_variant_names_its_libraries(name):
     assert variants.versions(name).keys() <= set(variants.VARIANTS[name].libraries)
 
 
-def test_theanos_version_is_that_which_is_installed():
+def test_theanos_version_is_the_installed_one():
     assert variants.versions("scan") == {"Theano": "1.0.5"}

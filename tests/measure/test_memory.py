@@ -1,4 +1,4 @@
-"""Peak memory: what a call takes, even if it gives it back before it ends."""
+"""Peak memory: all memory that a call takes counts, even if the call gives it back before it ends."""
 
 import numpy as np
 import pytest
@@ -44,12 +44,12 @@ def test_a_call_that_takes_nothing_has_no_peak():
 def test_memory_from_before_does_not_count():
     held = touch(64 * MIB)
     touch(128 * MIB)  # an earlier and higher peak
-    # More than malloc ever takes from what it has kept, which would be no growth: 32 MiB.
+    # malloc may reuse up to 32 MiB of memory that it has kept, which is no growth. 48 MiB is above that.
     assert memory.peak_memory(lambda: touch(48 * MIB)) == pytest.approx(48 * MIB, rel=0.1)
     assert held.any()
 
 
-def test_a_system_that_keeps_no_peak_is_named(tmp_path, monkeypatch):
+def test_a_system_that_keeps_no_peak_is_refused_by_the_missing_file(tmp_path, monkeypatch):
     file = tmp_path / "missing" / "clear_refs"
     monkeypatch.setattr(memory, "_RESET", file)
     called = []

@@ -1,4 +1,4 @@
-"""The machine's state: what other programs do is seen, what this one does isn't taken for it."""
+"""The machine's state: it shows the load of other programs, and doesn't mistake this process's load for theirs."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from rnnbench import history
 from rnnbench.asv_plugin import StatefulResults
 from rnnbench.cli import main
 from rnnbench.measure import state
-from rnnbench.measure.state import between, judge, look
+from rnnbench.measure.state import between, judge, observe
 from rnnbench.network.shapes import PARAMS, Shape
 
 SHAPE = Shape(32, 30, 128, 1)
 COMMIT = "c" * 40
 
-# What was seen around 20 calls of scan's forward pass, on two cores of an AMD EPYC while nothing else ran: others,
-# waited, used, seconds. So short a time holds few of the steps in which Linux counts what others do.
-SEEN_QUIET = [
+# The state around 20 calls of scan's forward pass, on two cores of an AMD EPYC while no other program ran: others,
+# waited, used, seconds. Linux counts `others` in steps of 10 ms, and so short a time has only a few of them.
+OBSERVED_QUIET = [
     (0.0, 0.0003, 2.0055, 0.0655),
     (0.0576, 0.0008, 1.9732, 0.0689),
     (0.0618, 0.0004, 2.0067, 0.0725),
@@ -33,8 +33,8 @@ SEEN_QUIET = [
     (0.1756, 0.0, 1.9521, 0.0752),
     (0.0, 0.0, 1.9501, 0.0669),
 ]
-# And beside a program that worked for 10 ms of every 20.
-SEEN_DISTURBED = [
+# The same beside a program that worked for 10 ms of every 20 ms.
+OBSERVED_DISTURBED = [
     (0.2962, 0.269, 1.7024, 0.1101),
     (0.2747, 0.2639, 1.7158, 0.1356),
     (0.1798, 0.2644, 1.7322, 0.0837),
@@ -52,7 +52,7 @@ QUIET = {
     "gpu": None,
     "marks": [],
 }
-# Numbers of the size that an H100 gives.
+# Typical numbers of an H100.
 GPU = {
     "sm_mhz": 1980,
     "sm_mhz_most": 1980,
@@ -73,7 +73,7 @@ end = time.process_time() + float(sys.argv[1])
 while time.process_time() < end:
     pass
 """
-# A process that is watched while it works, on the processors that it is given.
+# A watched process, which works for one second on the given processors.
 WATCHED = """
 import os, sys, time
 from rnnbench.measure import state
@@ -87,7 +87,7 @@ while time.perf_counter() < end:
 
 @pytest.fixture
 def working():
-    """Return a function that starts programs which compute on a processor until the test ends."""
+    """Return a function that starts `count` programs on one processor. They compute until the test ends."""
     started = []
 
     def start(processor, count):
@@ -107,50 +107,51 @@ def processor():
     return min(os.sched_getaffinity(0))
 
 
-def test_a_thread_that_waits_for_other_programs_is_seen(working, processor, python, tmp_path):
+def test_a_thread_that_waits_for_other_programs_is_marked(working, processor, python, tmp_path):
     working(processor, 2)
     run = python("-c", WATCHED, str(processor), **{state.NOTES: str(tmp_path)})
     assert run.returncode == 0
     assert run.stderr.startswith(f"doubtful: {state.MARKS['busy']} (")
-    ((shape, seen),) = state.collect(tmp_path)
+    ((shape, note),) = state.collect(tmp_path)
     assert shape == SHAPE
-    assert seen["marks"] == ["busy"]
-    # A third of the processor each; other programs may have worked there too.
-    assert seen["waited"] > 0.5
-    assert seen["others"] > 0.5
-    assert seen["used"] < 0.5
+    assert note["marks"] == ["busy"]
+    # Each of the three programs has a third of the processor, or less if other programs run there too.
+    assert note["waited"] > 0.5
+    assert note["others"] > 0.5
+    assert note["used"] < 0.5
     assert not list(state.collect(tmp_path))
 
 
-def test_nothing_is_noted_unless_it_is_asked_for(python, processor):
+def test_without_a_notes_folder_nothing_is_reported(python, processor):
     run = python("-c", WATCHED, str(processor), **{state.NOTES: ""})
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_what_this_process_and_its_children_do_is_their_own():
-    first = look("cpu")
+def test_the_load_of_this_process_and_its_children_is_not_counted_as_others():
+    first = observe("cpu")
     subprocess.run([sys.executable, "-c", WORK, "0.3"], check=True)
     end = time.process_time() + 0.3
     while time.process_time() < end:
         pass
-    last = look("cpu")
-    seen = between(first, last)
-    assert seen["used"] * seen["seconds"] >= 0.59
-    # All of it together fits into the processors' time, but for the steps in which that is counted.
-    assert (seen["used"] + seen["others"]) * seen["seconds"] <= seen["cpus"] * (seen["seconds"] + 6 * state._STEPS)
+    last = observe("cpu")
+    observed = between(first, last)
+    assert observed["used"] * observed["seconds"] >= 0.59
+    # Together both loads fit into the processors' time, except for the steps in which Linux counts it.
+    total = (observed["used"] + observed["others"]) * observed["seconds"]
+    assert total <= observed["cpus"] * (observed["seconds"] + 6 * state._STEPS)
 
 
-def test_a_working_program_is_seen_by_one_that_sleeps(working, processor):
+def test_a_sleeping_process_observes_a_working_program(working, processor):
     working(processor, 1)
-    seen = state.now("cpu")
-    assert seen["others"] > 0.8
-    assert "busy" in seen["marks"]
+    observed = state.now("cpu")
+    assert observed["others"] > 0.8
+    assert "busy" in observed["marks"]
 
 
-def test_a_busy_machine_is_told_of_and_refused_if_strict(working, processor, tmp_path, monkeypatch, capsys):
+def test_a_busy_machine_is_reported_and_refused_if_strict(working, processor, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    # Described already: its peaks aren't measured anew.
+    # The machine is described already, so its peak rates aren't measured again.
     peaks = {"float32_flops": "1e9", "memory_bandwidth": "1e9"}
     described = json.dumps(Machine.get_defaults() | {"machine": "here"} | peaks)
     (tmp_path / "results" / "here").mkdir(parents=True)
@@ -164,27 +165,27 @@ def test_a_busy_machine_is_told_of_and_refused_if_strict(working, processor, tmp
     assert "here" in json.loads((tmp_path / ".asv-machine.json").read_text())
 
 
-def test_threads_that_contradict_each_other_are_a_sentence(monkeypatch, capsys):
+def test_an_invalid_number_of_threads_is_reported_in_a_sentence(monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "two")
     assert main(["machine", "here"]) == 1
     assert capsys.readouterr().err.startswith("rnnbench: OMP_NUM_THREADS is 'two'")
 
 
 @pytest.mark.parametrize("file", ["_STAT", "_TASKS"])
-def test_a_system_that_does_not_count_is_no_quiet_one(file, tmp_path, monkeypatch):
+def test_without_linuxs_counts_the_load_is_unknown_and_not_zero(file, tmp_path, monkeypatch):
     monkeypatch.setattr(state, file, tmp_path)
-    first = look("cpu")
-    seen = between(first, look("cpu"))
-    assert seen[{"_STAT": "others", "_TASKS": "waited"}[file]] is None
+    first = observe("cpu")
+    observed = between(first, observe("cpu"))
+    assert observed[{"_STAT": "others", "_TASKS": "waited"}[file]] is None
 
 
-def test_a_system_that_counts_nothing_is_not_believed(tmp_path, monkeypatch):
+def test_a_system_with_all_counts_at_zero_is_not_believed(tmp_path, monkeypatch):
     counts = [f"cpu{number} 0 0 0 0 0 0 0 0 0 0" for number in os.sched_getaffinity(0)]
     (tmp_path / "stat").write_text("\n".join(["cpu 0 0 0 0 0 0 0 0 0 0", *counts]))
     monkeypatch.setattr(state, "_STAT", tmp_path / "stat")
-    first = look("cpu")
+    first = observe("cpu")
     sum(range(10**6))
-    assert between(first, look("cpu"))["others"] is None
+    assert between(first, observe("cpu"))["others"] is None
 
 
 def test_the_governor_of_each_processor_counts(tmp_path, monkeypatch):
@@ -205,10 +206,10 @@ def test_the_governor_of_each_processor_counts(tmp_path, monkeypatch):
         ({"others": None, "waited": None}, []),
         ({"others": 0.11, "seconds": 1.0}, ["busy"]),
         ({"others": 0.09, "seconds": 1.0}, []),
-        ({"others": 0.11}, []),  # less than the steps in which it is counted
+        ({"others": 0.11}, []),  # less than two of the steps in which Linux counts
         ({"waited": 0.06}, ["busy"]),
         ({"waited": 0.06, "others": None}, ["busy"]),
-        # JAX on two processors, alone: its own threads take turns.
+        # JAX ran alone on two processors: its own threads wait for each other.
         ({"waited": 0.1578, "others": 0.0, "used": 1.5242, "seconds": 0.3681}, []),
         ({"governor": "performance"}, []),
         ({"governor": "performance, powersave"}, ["governor"]),
@@ -223,19 +224,19 @@ def test_the_governor_of_each_processor_counts(tmp_path, monkeypatch):
         ({"waited": 0.4, "gpu": HIDDEN | {"programs": 1, "reasons": ["its temperature"]}}, None),
     ],
 )
-def test_what_makes_a_figure_doubtful(changes, marks):
-    found = judge(QUIET | changes)
-    assert list(found) == (["busy", "throttled", "shared"] if marks is None else marks)
-    for mark, sentence in found.items():
+def test_which_states_make_a_figure_doubtful(changes, marks):
+    sentences = judge(QUIET | changes)
+    assert list(sentences) == (["busy", "throttled", "shared"] if marks is None else marks)
+    for mark, sentence in sentences.items():
         assert sentence.startswith(state.MARKS[mark])
         assert "\n" not in sentence
 
 
-@pytest.mark.parametrize(("observed", "marks"), [(SEEN_QUIET, []), (SEEN_DISTURBED, ["busy"])])
-def test_what_was_seen_is_judged_as_it_was(observed, marks):
-    for numbers in observed:
-        seen = dict(zip(("others", "waited", "used", "seconds"), numbers, strict=True))
-        assert list(judge(QUIET | seen)) == marks
+@pytest.mark.parametrize(("observations", "marks"), [(OBSERVED_QUIET, []), (OBSERVED_DISTURBED, ["busy"])])
+def test_recorded_states_are_judged_correctly(observations, marks):
+    for numbers in observations:
+        observed = dict(zip(("others", "waited", "used", "seconds"), numbers, strict=True))
+        assert list(judge(QUIET | observed)) == marks
 
 
 BENCHMARK = {
@@ -247,7 +248,7 @@ OTHER = Shape(32, 30, 128, 3)  # the second of the parameters' combinations
 
 
 class Measuring:
-    """A folder of results, and asv's part in filling it."""
+    """A results folder, which is filled as asv fills it."""
 
     def __init__(self, folder, monkeypatch):
         self.results = folder
@@ -256,19 +257,20 @@ class Measuring:
         (folder / "here" / "machine.json").write_text('{"machine": "here", "version": 1}')
 
     def run(self, rounds, append=False, kind=StatefulResults):
-        """Store what processes measured, a dict of shapes and of the marks they left for each round."""
+        """Store measurements. Each round is a dict from the measured shapes to the marks that the processes left."""
         results = kind({"machine": "here", "python": "3.11"}, {}, COMMIT, 1, "3.11", "an-environment", {})
         results.load_data(str(self.results))
-        for number, left in enumerate(rounds):
-            for shape, marks in left.items():
+        for number, marks_by_shape in enumerate(rounds):
+            for shape, marks in marks_by_shape.items():
                 note = {"shape": shape, "state": QUIET | {"marks": marks}}
                 if kind is StatefulResults:
                     with open(f"{os.environ[state.NOTES]}/{number}-{'-'.join(map(str, shape))}.json", "w") as file:
                         json.dump(note, file)
-            measured = [1.0 if shape in left else float("nan") for shape in (SHAPE, OTHER)] + [float("nan")] * 34
+            nan = float("nan")
+            measured = [1.0 if shape in marks_by_shape else nan for shape in (SHAPE, OTHER)] + [nan] * 34
             samples = [[1.0] * 7 if value == 1 else None for value in measured]
             result = BenchmarkResult(measured, samples, [sample and 1 for sample in samples], 0, "", None)
-            chosen = [position for position, shape in enumerate((SHAPE, OTHER)) if shape in left]
+            chosen = [position for position, shape in enumerate((SHAPE, OTHER)) if shape in marks_by_shape]
             results.add_result(
                 BENCHMARK,
                 result,
@@ -296,25 +298,25 @@ def test_a_figure_is_marked_if_one_of_its_processes_was_disturbed(measuring):
     assert measuring.marks() == {SHAPE: (("busy",), 14), OTHER: ((), 14)}
 
 
-def test_figures_measured_again_lose_their_marks_and_the_others_keep_them(measuring):
+def test_figures_measured_again_lose_their_marks_and_other_figures_keep_theirs(measuring):
     measuring.run([{SHAPE: ["busy"], OTHER: ["shared", "busy"]}])
     measuring.run([{SHAPE: []}])
     assert measuring.marks() == {SHAPE: ((), 7), OTHER: (("busy", "shared"), 7)}
 
 
-def test_samples_that_are_added_to_doubtful_ones_do_not_clear_them(measuring):
+def test_added_samples_do_not_clear_the_marks_of_earlier_samples(measuring):
     measuring.run([{SHAPE: ["busy"]}])
     measuring.run([{SHAPE: []}], append=True)
     assert measuring.marks() == {SHAPE: (("busy",), 14)}
 
 
-def test_nothing_is_known_of_what_asv_measured_without_the_plugin(measuring):
+def test_marks_are_unknown_for_figures_that_asv_measured_without_the_plugin(measuring):
     measuring.run([{SHAPE: ["busy"]}])
     measuring.run([{SHAPE: []}], kind=Results)
     assert measuring.marks() == {SHAPE: (None, 7)}
 
 
-def test_asv_reads_the_file_as_its_own(measuring):
+def test_asv_can_read_the_file(measuring):
     measuring.run([{SHAPE: ["busy"]}])
     (path,) = measuring.results.rglob(f"{COMMIT[:8]}-*.json")
     read = Results.load(str(path))
@@ -322,7 +324,7 @@ def test_asv_reads_the_file_as_its_own(measuring):
 
 
 @pytest.mark.parametrize("broken", [7, ["busy"], {"32, 30, 128, 1": 7}, {"32, 30, 128, 1": [{"marks": ["\x1b[2J"]}]}])
-def test_a_state_that_the_plugin_never_wrote_is_left_out_with_its_figures(broken, measuring):
+def test_an_invalid_state_is_left_out_with_its_figures(broken, measuring):
     measuring.run([{SHAPE: []}])
     (path,) = measuring.results.rglob(f"{COMMIT[:8]}-*.json")
     content = json.loads(path.read_text())

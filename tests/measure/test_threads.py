@@ -1,4 +1,4 @@
-"""Every variant computes with the same number of threads: the one that is asked for."""
+"""Every variant computes with the requested number of threads."""
 
 import os
 
@@ -8,9 +8,9 @@ from rnnbench import variants
 from rnnbench.measure import threads
 from rnnbench.variants import Unavailable
 
-VARIABLES = ("OMP_NUM_THREADS", *threads._OWN)
+VARIABLES = ("OMP_NUM_THREADS", *threads._LIBRARY_VARIABLES)
 
-# What the libraries themselves say, once a network is built.
+# Prints the library's own number of threads after a network is built.
 OBSERVED = """
 import ctypes, sys
 from pathlib import Path
@@ -34,14 +34,14 @@ def _unset(monkeypatch):
 
 @pytest.mark.parametrize("name", ["scan", "torch"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_variants_library_computes_with_what_is_asked_for(name, count, python):
+def test_a_variants_library_computes_with_the_requested_threads(name, count, python):
     if reason := variants.available()[name]:
         pytest.skip(reason)
     run = python("-c", OBSERVED, name, OMP_NUM_THREADS=str(count), OPENBLAS_NUM_THREADS="", MKL_NUM_THREADS="")
     assert run.stdout == f"{count}\n", run.stderr
 
 
-def test_it_is_a_thread_a_processor_by_default():
+def test_the_default_is_one_thread_per_processor():
     assert threads.number() == len(os.sched_getaffinity(0))
 
 
@@ -53,14 +53,14 @@ def test_pinning_sets_every_librarys_variable_and_can_be_repeated(monkeypatch):
 
 
 @pytest.mark.parametrize("chosen", ["0", "-1", "two", "1.5", "1 2", "9999999", "\N{SUPERSCRIPT TWO}"])
-def test_what_is_no_number_of_threads_is_refused(chosen, monkeypatch):
+def test_an_invalid_number_of_threads_is_refused(chosen, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", chosen)
     with pytest.raises(Unavailable, match="must be a number of threads"):
         threads.number()
 
 
 @pytest.mark.parametrize("name", VARIABLES[1:])
-def test_a_librarys_own_variable_that_says_another_is_refused(name, monkeypatch):
+def test_a_librarys_own_variable_with_another_number_is_refused(name, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv(name, "2")
     assert threads.number() == 2

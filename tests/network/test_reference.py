@@ -1,4 +1,4 @@
-"""The definition of correct, against finite differences and against an LSTM written a second time."""
+"""The float64 reference, compared with finite differences and with a second, independent LSTM."""
 
 import cmath
 import dataclasses
@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from rnnbench import Workload, reference
 
-CELLS = [Workload(2, 3, 2, 1, seed=1), Workload(3, 4, 2, 2, seed=2), Workload(1, 1, 3, 1, seed=3)]
+WORKLOADS = [Workload(2, 3, 2, 1, seed=1), Workload(3, 4, 2, 2, seed=2), Workload(1, 1, 3, 1, seed=3)]
 
 
 def name_of(work):
     return "-".join(map(str, dataclasses.astuple(work)[:-1]))
 
 
-cells = pytest.mark.parametrize("work", CELLS, ids=name_of)
+every_workload = pytest.mark.parametrize("work", WORKLOADS, ids=name_of)
 
 
 def changed(work, layer, name, index, step):
-    """Return the workload with one weight changed by a step that float32 couldn't hold."""
+    """Return the workload with one weight changed, in float64, since float32 couldn't hold so small a step."""
     weights = [{key: array.astype(np.float64) for key, array in old.items()} for old in work.weights]
     weights[layer][name][index] += step
     other = dataclasses.replace(work)
@@ -30,10 +30,10 @@ def changed(work, layer, name, index, step):
     return other
 
 
-def written_again(work, layers):
-    """Return the outputs of the network, one number after the other: nested lists over (seq, batch, hidden).
+def independent_outputs(work, layers):
+    """Return the network's outputs, computed number by number, as nested lists over (seq, batch, hidden).
 
-    It shares nothing with the reference, and takes complex weights.
+    This shares no code with the reference, and accepts complex weights.
     """
     hidden = range(work.hidden)
     sequence = work.inputs.tolist()
@@ -63,7 +63,7 @@ def written_again(work, layers):
 
 
 def complex_step_gradients(work):
-    """Return the loss's gradients without a derivative written out: Im loss(w + εi) / ε, exact for a tiny ε."""
+    """Return the loss's gradients by the complex-step method: Im loss(w + εi) / ε is exact for a tiny ε."""
     step = 1e-30
     gradients = [{name: np.empty(array.shape) for name, array in layer.items()} for layer in work.weights]
     for gradient, layer in zip(gradients, range(work.depth), strict=True):
@@ -72,29 +72,29 @@ def complex_step_gradients(work):
                 layers = [{key: value.astype(complex) for key, value in old.items()} for old in work.weights]
                 layers[layer][name][index] += step * 1j
                 layers = [{key: value.tolist() for key, value in old.items()} for old in layers]
-                loss = np.mean((np.array(written_again(work, layers)) - work.targets) ** 2)
+                loss = np.mean((np.array(independent_outputs(work, layers)) - work.targets) ** 2)
                 array[index] = loss.imag / step
     return gradients
 
 
-@cells
-def test_outputs_are_those_of_an_lstm_written_again(work):
+@every_workload
+def test_outputs_equal_those_of_an_independent_lstm(work):
     layers = [{name: array.tolist() for name, array in layer.items()} for layer in work.weights]
-    assert reference.outputs(work) == pytest.approx(np.real(written_again(work, layers)), rel=1e-12, abs=1e-15)
+    assert reference.outputs(work) == pytest.approx(np.real(independent_outputs(work, layers)), rel=1e-12, abs=1e-15)
 
 
-@cells
-def test_gradients_are_those_of_an_lstm_written_again(work):
-    again = complex_step_gradients(work)
-    for gradient, expected in zip(reference.gradients(work), again, strict=True):
+@every_workload
+def test_gradients_equal_those_of_an_independent_lstm(work):
+    independent = complex_step_gradients(work)
+    for gradient, expected in zip(reference.gradients(work), independent, strict=True):
         assert gradient.keys() == expected.keys()
         for name in expected:
-            # abs: with a sequence of one step U's gradients are 0.
+            # abs: U's gradients are 0 if the sequence has one step.
             assert gradient[name] == pytest.approx(expected[name], rel=1e-10, abs=1e-15)
 
 
-@cells
-def test_gradients_are_the_losss_finite_differences(work):
+@every_workload
+def test_gradients_equal_finite_differences_of_the_loss(work):
     step = 1e-5
     for layer, gradient in enumerate(reference.gradients(work)):
         for name, array in gradient.items():
@@ -104,8 +104,8 @@ def test_gradients_are_the_losss_finite_differences(work):
                 assert array[index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-9)
 
 
-@cells
-def test_everything_is_float64_and_shaped_as_what_it_belongs_to(work):
+@every_workload
+def test_outputs_and_gradients_are_float64_in_the_expected_shapes(work):
     outputs = reference.outputs(work)
     assert (outputs.shape, outputs.dtype) == (work.targets.shape, np.float64)
     for gradient, weights in zip(reference.gradients(work), work.weights, strict=True):
@@ -122,7 +122,7 @@ def test_the_loss_is_a_mean_over_all_elements():
 
 
 def test_a_step_down_the_gradient_lowers_the_loss():
-    work = CELLS[1]
+    work = WORKLOADS[1]
     lower = dataclasses.replace(work)
     vars(lower)["weights"] = [
         {name: weights[name] - 0.1 * gradient[name] for name in weights}
@@ -131,7 +131,7 @@ def test_a_step_down_the_gradient_lowers_the_loss():
     assert reference.loss(lower) < reference.loss(work)
 
 
-def test_the_workload_is_left_as_it_was():
+def test_the_reference_does_not_change_the_workload():
     work, untouched = Workload(2, 3, 4, 2), Workload(2, 3, 4, 2)
     reference.gradients(work)
     assert np.array_equal(work.inputs, untouched.inputs)
@@ -162,13 +162,13 @@ def test_error_is_relative(array, scale, factor):
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (4,), (3, 1), ()], ids=str)
-def test_error_of_another_shape_is_refused(shape):
+def test_error_refuses_arrays_of_different_shapes(shape):
     with pytest.raises(ValueError, match=r"\(3,\)") as problem:
         reference.error(np.ones(shape), np.ones(3))
     assert str(shape) in str(problem.value)
 
 
-def test_nan_is_no_small_error():
+def test_nan_exceeds_every_tolerance():
     error = reference.error(np.array([1, math.nan]), np.array([1.0, 1.0]))
     assert math.isnan(error)
     assert not error <= 1e-5
@@ -186,7 +186,7 @@ def test_the_largest_gradient_error_is_the_largest_of_all():
 
 @pytest.mark.parametrize("name", "WUb")
 @pytest.mark.parametrize("layer", [0, 1])
-def test_nan_in_any_gradient_is_no_small_error(layer, name):
+def test_nan_in_any_gradient_exceeds_every_tolerance(layer, name):
     expected = [{"W": np.ones((2, 8)), "U": np.ones((2, 8)), "b": np.ones(8)} for _ in range(2)]
     computed = [dict(arrays) for arrays in expected]
     computed[layer][name] = np.full_like(expected[layer][name], math.nan)

@@ -1,4 +1,4 @@
-"""The workload: its data, its figures, and what it refuses."""
+"""The workload: its data, its operation and byte counts, and the sizes that it refuses."""
 
 import hashlib
 
@@ -26,7 +26,7 @@ def equal(one, other):
 @given(small, small, small, small, seeds)
 def test_equal_seeds_give_equal_data(batch, seq, hidden, depth, seed):
     one, other = (Workload(batch, seq, hidden, depth, seed) for _ in range(2))
-    other.weights, other.targets, other.inputs  # noqa: B018 - drawn in another order
+    other.weights, other.targets, other.inputs  # noqa: B018 - draw them in another order
     assert equal(one, other)
 
 
@@ -62,8 +62,8 @@ def test_weights_are_uniform_and_data_are_normal():
         assert np.std(array) == pytest.approx(1, rel=0.05)
 
 
-def test_the_data_are_those_of_the_history():
-    # Results of before and after another draw can't be compared: the benchmarks' version says so.
+def test_the_data_are_the_same_as_for_earlier_results():
+    # If the data change, raise the benchmarks' version: results before and after can't be compared.
     digest = hashlib.sha256()
     for array in arrays(Workload(batch=3, seq=4, hidden=5, depth=2, seed=7)):
         digest.update(array.astype("<f4").tobytes())
@@ -90,11 +90,11 @@ def test_numpys_integers_are_sizes_too():
     assert equal(Workload(*np.array([2, 3, 4, 1])), Workload(2, 3, 4, 1))
 
 
-def test_figures_of_a_workload_small_enough_to_count():
+def test_counts_of_a_workload_small_enough_to_count_by_hand():
     work = Workload(batch=2, seq=3, hidden=5, depth=2)
-    # (2, 5) with (5, 20): 200 multiply-adds. Three steps, whose first has no state to multiply.
+    # (2, 5) with (5, 20) takes 200 multiply-adds. The first of the three steps has no state to multiply.
     assert work.forward_flops == 2 * 200 * (3 + 2) * 2
-    # W's and U's gradients, the states', and the second layer's inputs'.
+    # In turn: the gradients of W, U and the states, and of the second layer's inputs.
     assert work.train_flops == work.forward_flops + 2 * 200 * ((3 + 2 + 2) * 2 + 3)
     states, parameters = 3 * 2 * 5, 2 * (100 + 100 + 20)
     assert work.forward_bytes == 4 * (2 * states + parameters)
@@ -102,14 +102,14 @@ def test_figures_of_a_workload_small_enough_to_count():
     assert work.least_memory >= work.train_bytes
 
 
-def test_the_bytes_are_those_of_the_arrays():
+def test_the_byte_counts_equal_the_arrays_sizes():
     work = Workload(batch=2, seq=3, hidden=5, depth=2)
     read = sum(array.nbytes for array in arrays(work))
-    assert work.forward_bytes == read  # the outputs written are as large as the targets, which it doesn't read
+    assert work.forward_bytes == read  # forward writes outputs as large as the targets, and doesn't read the targets
     assert work.train_bytes == read + sum(array.nbytes for layer in work.weights for array in layer.values())
 
 
-def test_nothing_is_drawn_until_asked_for():
+def test_data_are_not_drawn_before_they_are_used():
     work = Workload(batch=10**6, seq=10**6, hidden=10**4, depth=3)  # petabytes
     assert work.train_flops > 10**22
     assert not {"inputs", "targets", "weights"} & vars(work).keys()

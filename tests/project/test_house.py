@@ -1,4 +1,7 @@
-"""The house: imports point one way, from each room to the rooms below it. Run it as a script to see the arrows."""
+"""Tests that imports point one way, from each layer of the code to lower layers.
+
+Run this file as a script to see how many imports lead from one layer to another.
+"""
 
 import ast
 import graphlib
@@ -10,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# From the bottom to the top. "rnnbench" is the package's own face, rnnbench/__init__.py.
-FLOORS = (
+# From the bottom to the top. The layer "rnnbench" is rnnbench/__init__.py alone, the public names.
+LAYERS = (
     "rnnbench.network",
     "rnnbench.measure",
     "rnnbench.theano_runtime",
@@ -30,7 +33,7 @@ PUBLIC = "rnnbench"
 
 
 def modules(root):
-    """Return the path of each module of rnnbench/ and benchmarks/, by its name."""
+    """Return a dict from the name of each module in rnnbench/ and benchmarks/ to its path."""
     found = {}
     for folder in ("rnnbench", "benchmarks"):
         for path in (root / folder).rglob("*.py"):
@@ -40,7 +43,10 @@ def modules(root):
 
 
 def imports(root):
-    """Return the modules that each module imports, also within functions and by importlib.import_module."""
+    """Return a dict from each module's name to the modules that it imports.
+
+    This includes imports inside functions, and calls of importlib.import_module.
+    """
     known = modules(root)
     found = defaultdict(set)
     for name, path in known.items():
@@ -52,7 +58,7 @@ def imports(root):
             elif isinstance(node, ast.ImportFrom):
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join(filter(None, [*(parents if node.level else ()), node.module]))
-                # A name is a module of that package, or else its own.
+                # `from package import name` imports the module package.name if there is one, else package.
                 targets = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base for alias in node.names]
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
                 targets = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
@@ -60,46 +66,46 @@ def imports(root):
     return found
 
 
-def floor_of(module):
-    return max((floor for floor in FLOORS if f"{module}.".startswith(f"{floor}.")), key=len)
+def layer_of(module):
+    return max((layer for layer in LAYERS if f"{module}.".startswith(f"{layer}.")), key=len)
 
 
-def arrows(root):
-    """Return how many imports lead from one floor to another."""
+def counts_between_layers(root):
+    """Return the number of imports for each pair of layers (importing, imported)."""
     return Counter(
-        (floor_of(module), floor_of(target))
+        (layer_of(module), layer_of(target))
         for module, targets in imports(root).items()
         for target in targets
-        if floor_of(module) != floor_of(target)
+        if layer_of(module) != layer_of(target)
     )
 
 
 def faults(root):
-    """Return a sentence for each import that runs up, and for a circle."""
+    """Return a sentence for each module that imports from a higher layer, and one if imports are circular."""
     found = imports(root)
-    told = [
-        f"{module} imports {target}, which lies above it"
+    sentences = [
+        f"{module} imports {target}, which is in a higher layer"
         for module, targets in found.items()
         for target in sorted(targets)
-        if FLOORS.index(floor_of(target)) > FLOORS.index(floor_of(module))
+        if LAYERS.index(layer_of(target)) > LAYERS.index(layer_of(module))
     ]
     try:
         graphlib.TopologicalSorter(found).prepare()
     except graphlib.CycleError as circle:
-        told.append(f"imports go round in a circle: {' → '.join(circle.args[1])}")
-    return told
+        sentences.append(f"imports are circular: {' → '.join(circle.args[1])}")
+    return sentences
 
 
 def test_imports_point_one_way():
     assert faults(ROOT) == []
 
 
-def test_every_room_has_a_floor():
-    rooms = {".".join(module.split(".")[:2]) for module in modules(ROOT) if module.startswith("rnnbench.")}
-    assert rooms | {"rnnbench", "benchmarks"} == set(FLOORS)
+def test_every_subpackage_has_a_layer():
+    subpackages = {".".join(module.split(".")[:2]) for module in modules(ROOT) if module.startswith("rnnbench.")}
+    assert subpackages | {"rnnbench", "benchmarks"} == set(LAYERS)
 
 
-def test_benchmarks_import_public_names_alone():
+def test_benchmarks_import_only_public_names():
     import rnnbench
 
     for module, targets in imports(ROOT).items():
@@ -111,23 +117,25 @@ def test_benchmarks_import_public_names_alone():
 
 
 @pytest.mark.parametrize(
-    ("file", "line", "said"),
+    ("file", "line", "words"),
     [
         ("network/shapes.py", "from rnnbench import variants", "network.shapes imports rnnbench.variants"),
         ("measure/clock.py", "def f():\n    import rnnbench.history.figures", "measure.clock imports rnnbench.history"),
         ("variants/scan.py", "importlib.import_module('rnnbench.cli')", "variants.scan imports rnnbench.cli"),
-        ("network/workload.py", "from rnnbench.network import reference", "round in a circle"),
+        ("network/workload.py", "from rnnbench.network import reference", "imports are circular"),
     ],
 )
-def test_an_arrow_that_runs_up_and_a_circle_are_found(file, line, said, tmp_path):
+def test_imports_from_higher_layers_and_circular_ones_are_found(file, line, words, tmp_path):
     for path in modules(ROOT).values():
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(path.read_text() + (f"\n{line}\n" if path == ROOT / "rnnbench" / file else ""))
-    assert any(said in fault for fault in faults(tmp_path))
+    assert any(words in fault for fault in faults(tmp_path))
 
 
 if __name__ == "__main__":
-    for (upper, lower), count in sorted(arrows(ROOT).items(), key=lambda one: [-FLOORS.index(end) for end in one[0]]):
+    for (upper, lower), count in sorted(
+        counts_between_layers(ROOT).items(), key=lambda item: [-LAYERS.index(layer) for layer in item[0]]
+    ):
         print(f"{upper} → {lower}  {count}")
     sys.exit("\n".join(faults(ROOT)) or 0)

@@ -1,4 +1,4 @@
-"""The Makefile: what is missing is said first, in one sentence, before anything is made."""
+"""Tests of the Makefile: if something is missing, it says so in one sentence before it makes anything."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def checkout(tmp_path):
 
 
 def make(folder, *arguments, **environment):
-    # Without CI's and this test run's own make variables.
+    # `make test` and CI set make variables, which must not reach this make.
     inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     return subprocess.run(
         ["make", *arguments], cwd=folder, env={**inherited, **environment}, capture_output=True, text=True
@@ -28,7 +28,7 @@ def make(folder, *arguments, **environment):
 
 
 def path_without(tmp_path, *missing):
-    """A PATH of links to what the Makefile calls, less the missing."""
+    """Return a PATH with only the programs that the Makefile calls, without the missing ones."""
     folder = tmp_path / "path"
     folder.mkdir()
     for name in ("sh", "make", "git", "g++", "hostname", "echo"):
@@ -38,7 +38,7 @@ def path_without(tmp_path, *missing):
 
 
 @pytest.mark.parametrize("target", ["bench", "test"])
-def test_a_folder_that_is_no_git_checkout(checkout, target):
+def test_a_folder_that_is_not_a_git_checkout(checkout, target):
     done = make(checkout, target, GIT_CEILING_DIRECTORIES=str(checkout.parent))
     assert done.returncode == 2
     assert "git clone" in done.stderr.splitlines()[0]

@@ -1,4 +1,4 @@
-"""The libraries that the dashboard carries: pinned, fetched once, and never taken when they differ."""
+"""Tests of the dashboard's libraries: they are pinned, fetched once, and refused if their checksum differs."""
 
 import re
 import sys
@@ -11,10 +11,10 @@ from helpers import ROOT
 from rnnbench.report import libraries
 
 STOCK_PAGE = Path(asv.__file__).with_name("www") / "index.html"
-# What npm has of these is not what the page loads: flot's source, a later stupidtable.
+# npm's files of these packages differ from those that asv's page loads.
 DIFFERENT = ("flot@0.8.3", "stupid-table-plugin@1.1.3")
 
-# Packs a file for every library, as npm would; each holds its own place, so that tests know it.
+# A program that packs a file for every library, as npm does. The content of each file is its own path.
 NPM = f"""#!{sys.executable}
 import io, sys, tarfile
 sys.path.insert(0, {str(ROOT)!r})
@@ -40,7 +40,7 @@ def html(tmp_path):
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """An empty folder as the PATH, and an empty cache."""
+    """Set the PATH to an empty folder, which is returned, and the cache to another one."""
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -55,18 +55,18 @@ def install(folder, script):
 
 
 @pytest.fixture
-def packed(programs, monkeypatch):
-    """An npm whose files pass: each library's checksum is that of its place."""
+def working_npm(programs, monkeypatch):
+    """Install an npm whose files pass, because a library accepts its own path as its content."""
     install(programs, NPM)
     monkeypatch.setattr(libraries.Library, "accepts", lambda library, data: data == library.place.encode())
     return programs
 
 
-def remote(html):
+def remote_addresses(html):
     return re.findall(r'<(?:script|link)[^>]*"https://', (html / "index.html").read_text())
 
 
-def test_every_library_of_the_stock_page_is_pinned_by_the_pages_checksum():
+def test_every_library_of_asvs_page_is_pinned_by_the_pages_checksum():
     loaded = dict(re.findall(r'"(https://[^"]+)" integrity="([^"]+)"', STOCK_PAGE.read_text()))
     pinned = {library.address: library for library in libraries.pinned() if library.address}
     assert pinned.keys() == loaded.keys()
@@ -74,30 +74,30 @@ def test_every_library_of_the_stock_page_is_pinned_by_the_pages_checksum():
         assert (library.integrity == loaded[address]) is (library.package not in DIFFERENT)
 
 
-def test_a_page_loads_what_it_carries(html, packed):
+def test_the_page_loads_the_copied_libraries(html, working_npm):
     libraries.carry(html)
-    assert not remote(html)
+    assert not remote_addresses(html)
     loaded = re.findall(rf'"({libraries.FOLDER}/[^"]+)"', (html / "index.html").read_text())
     assert len(loaded) == len(re.findall("integrity=", STOCK_PAGE.read_text()))
     assert all((html / path).is_file() for path in loaded)
 
 
-def test_the_fonts_are_where_the_style_sheet_looks(html, packed):
+def test_the_fonts_are_where_the_style_sheet_expects_them(html, working_npm):
     libraries.carry(html)
     bootstrap = html / libraries.FOLDER / "bootstrap@3.1.1" / "dist"
     assert (bootstrap / "css" / "bootstrap.min.css").is_file()
     assert {path.suffix for path in (bootstrap / "fonts").iterdir()} == {".eot", ".svg", ".ttf", ".woff"}
 
 
-def test_a_second_publish_needs_no_npm(html, packed):
+def test_a_second_publish_needs_no_npm(html, working_npm):
     libraries.carry(html)
-    (packed / "npm").unlink()
+    (working_npm / "npm").unlink()
     (html / "index.html").write_text(STOCK_PAGE.read_text())
     libraries.carry(html)
-    assert not remote(html)
+    assert not remote_addresses(html)
 
 
-def test_a_damaged_cache_is_fetched_again(html, packed, tmp_path):
+def test_a_damaged_cache_is_fetched_again(html, working_npm, tmp_path):
     libraries.carry(html)
     damaged = tmp_path / "cache" / "rnnbench" / libraries.FOLDER / libraries.pinned()[0].place
     damaged.write_text("damaged")
@@ -105,20 +105,20 @@ def test_a_damaged_cache_is_fetched_again(html, packed, tmp_path):
     assert damaged.read_text() == libraries.pinned()[0].place
 
 
-def test_other_bytes_are_refused(html, programs):
+def test_files_with_another_checksum_are_refused(html, programs):
     install(programs, NPM)
     with pytest.raises(libraries.LibrariesMissing, match="checksum"):
         libraries.carry(html)
     assert (html / "index.html").read_text() == STOCK_PAGE.read_text()
 
 
-def test_no_npm(html, programs):
+def test_without_npm(html, programs):
     with pytest.raises(libraries.LibrariesMissing, match="npm, which fetches them, isn't installed"):
         libraries.carry(html)
     assert (html / "index.html").read_text() == STOCK_PAGE.read_text()
 
 
-def test_no_network(html, programs):
+def test_without_a_network(html, programs):
     install(programs, "#!/bin/sh\necho 'npm error code ENOTFOUND\nnpm error network' >&2\nexit 1\n")
     with pytest.raises(libraries.LibrariesMissing, match=r"npm can't fetch them \(ENOTFOUND\)"):
         libraries.carry(html)

@@ -1,4 +1,4 @@
-"""What the tab costs `asv publish`: time beside asv's own, and memory, on a made-up history of the full grid."""
+"""Tests of the tab's data: the time and memory that it adds to `asv publish`, and the order of the machines."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from rnnbench.report import page
 
 COMMITS = 30
 
-# CPU time, which other processes change little, of asv's own publish and of what the plugin adds, its
-# import included. What asv does in a pool of a process a core takes that fraction of the time.
+# Measures asv's own publish, and then the plugin with its import. It measures CPU time, because other processes change
+# that little. asv works in a pool with one process per core, so the pool's time is divided by the number of cores.
 COST = """
 import os, resource, sys
 from asv import benchmarks, config
@@ -35,7 +35,7 @@ print("seconds", own - start, seconds() - own)
 
 
 def dashboard(folder):
-    """Return a folder with asv's page in it, as the plugin finds it."""
+    """Make a folder with asv's page, and return it."""
     folder.mkdir()
     shutil.copy(Path(asv.__file__).parent / "www" / "index.html", folder)
     return folder
@@ -83,7 +83,7 @@ def test_the_machine_with_the_newest_results_comes_first(tmp_path):
         assert len(list((html / page.NAME).glob(f"{number}-*.json"))) == commits == len(machines[number]["commits"])
 
 
-def test_its_memory_grows_with_a_commit_and_not_with_the_history(tmp_path):
+def test_memory_does_not_grow_with_the_number_of_commits(tmp_path):
     def peak(commits):
         results = tmp_path / f"results-{commits}"
         synthetic.write(results, commits, machines=["north"])
@@ -94,5 +94,5 @@ def test_its_memory_grows_with_a_commit_and_not_with_the_history(tmp_path):
         tracemalloc.stop()
         return peak
 
-    peak(1)  # what is imported and kept for good
+    peak(1)  # imports modules and fills caches, which stay
     assert peak(12) < 1.1 * peak(2)

@@ -1,27 +1,28 @@
 'use strict';
 
-/* The tab "Recurrent networks". It loads what it shows: an index, and a file for the chosen machine
-   and commit. What comes from results is only ever set as text. */
+/* The tab "Recurrent networks". It loads an index, and one file for the chosen machine and commit.
+   Results may come from strangers, so the page sets their strings as text and never as HTML. */
 $(document).ready(function () {
     const NAME = 'recurrent-networks';
     const SIZES = ['batch', 'seq', 'hidden', 'depth'];
-    const TIMES = ['train', 'forward'];
-    const LOOKS = 6;  // colours of lines, and as many markers
-    // Where a heat map's colours change, from the lightest to the darkest.
+    const CALLS = ['train', 'forward'];
+    const LINE_STYLES = 6;  // the number of line colours, and of markers
+    // A heat map's colours change at these values, from the lightest to the darkest.
     const SPEEDUP_STEPS = [1, 1.5, 2, 3, 5, 8];
     const FLOOR_STEPS = [0, 5, 10, 20, 40, 70];
+    const BOUND_NAMES = { compute: 'arithmetic', memory: 'memory bandwidth' };
     const COSTS = [
-        ['build_forward_warm', 'Warm build, forward, s', short],
-        ['build_train_warm', 'Warm build, train, s', short],
-        ['build_forward_cold', 'Cold build, forward, s', short],
-        ['build_train_cold', 'Cold build, train, s', short],
+        ['build_forward_warm', 'Warm build, forward, s', threeDigits],
+        ['build_train_warm', 'Warm build, train, s', threeDigits],
+        ['build_forward_cold', 'Cold build, forward, s', threeDigits],
+        ['build_train_cold', 'Cold build, train, s', threeDigits],
         ['memory', 'Memory, MB', megabytes],
-        ['error_outputs', 'Error, outputs', short],
-        ['error_gradients', 'Error, gradients', short]
+        ['error_outputs', 'Error, outputs', threeDigits],
+        ['error_gradients', 'Error, gradients', threeDigits]
     ];
 
     let index = null;
-    let request = 0;
+    let latestRequest = 0;
 
     const main = document.getElementById(NAME);
     const viewport = document.querySelector('meta[name=viewport]');
@@ -33,7 +34,7 @@ $(document).ready(function () {
     document.querySelector('#' + NAME + ' form').addEventListener('submit', (event) => event.preventDefault());
 
     $.asv.register_page(NAME, show);
-    // asv hides its own pages when another one is shown, and knows nothing of ours.
+    // asv hides its own pages when another page opens, but it doesn't know this tab.
     $(window).on('hashchange', leave);
 
 
@@ -48,7 +49,8 @@ $(document).ready(function () {
             return render(params);
         }).catch(function (error) {
             element('rn-results').hidden = true;
-            say('This page’s data can’t be read (' + error.message + '). Run make publish again, or reload the page.');
+            showStatus('This page can’t read its data (' + error.message + '). Reload the page. ' +
+                'If that doesn’t help, run make publish again.');
         });
     }
 
@@ -56,11 +58,12 @@ $(document).ready(function () {
         if ($.asv.parse_hash_string(window.location.hash).location[0] !== NAME) {
             main.hidden = true;
             document.body.classList.remove(NAME);
-            viewport.content = 'width=980';
+            viewport.content = 'width=980';  // asv's own pages need a wide window
         }
     }
 
-    /* To the address of what was chosen; the grid fits what is shown until someone chooses another. */
+    /* Go to the address of the choice. The address names a grid only after a visitor has chosen one;
+       until then, the page picks the grid that fits the figures. */
     function choose(event) {
         const params = { machine: [choices.machine.value], commit: [choices.commit.value] };
         if (event.target === choices.grid || $.asv.parse_hash_string(window.location.hash).params.grid) {
@@ -79,60 +82,62 @@ $(document).ready(function () {
     }
 
     async function render(params) {
-        const current = ++request;
+        const request = ++latestRequest;
         const machines = index.machines.filter((machine) => machine.commits.length);
         if (!machines.length) {
-            say('There are no results yet: make bench times a first grid.');
+            showStatus('There are no results yet. Run make bench to time a first grid.');
             return;
         }
-        const machine = asked(machines, params.machine, (one) => one.name);
-        const commit = asked(machine.commits, params.commit, (one) => one[0]);
-        fill(choices.machine, machines.map((one) => [one.name, one.name]), machine.name);
-        fill(choices.commit, machine.commits.map((one) => [one[0], abbreviated(one[0]) + ', ' + day(one[1])]), commit[0]);
+        const machine = requestedOrFirst(machines, params.machine, (option) => option.name);
+        const commit = requestedOrFirst(machine.commits, params.commit, ([hash]) => hash);
+        fillSelect(choices.machine, machines.map(({ name }) => [name, name]), machine.name);
+        fillSelect(choices.commit,
+            machine.commits.map(([hash, date]) => [hash, abbreviated(hash) + ', ' + day(date)]), commit[0]);
 
         const { series, ranking, software } = await load(index.machines.indexOf(machine) + '-' + commit[0] + '.json');
-        if (current !== request) {
-            return;  // another choice was made meanwhile
+        if (request !== latestRequest) {
+            return;  // the visitor has made another choice meanwhile
         }
         const grids = Object.keys(index.grids);
-        const grid = asked(grids, params.grid || [smallest(grids, series)], (one) => one);
-        fill(choices.grid, grids.map((one) => [one, one + ' (' + index.grids[one].length + ' shapes)']), grid);
-        draw(machine, named(series, machine), ranking, software, index.grids[grid]);
+        const grid = requestedOrFirst(grids, params.grid || [smallestGridWithAll(grids, series)], (name) => name);
+        fillSelect(choices.grid,
+            grids.map((name) => [name, name + ' (' + index.grids[name].length + ' shapes)']), grid);
+        draw(machine, implementationsFrom(series, machine), ranking, software, index.grids[grid]);
         element('rn-results').hidden = false;
-        say('Shown: ' + machine.name + ' at ' + abbreviated(commit[0]) + ', the ' + grid + ' grid.');
+        showStatus('Shown: ' + machine.name + ' at ' + abbreviated(commit[0]) + ', the ' + grid + ' grid.');
     }
 
-    /* What the address asks for, or else the first. */
-    function asked(options, values, key) {
+    /* The option that the address asks for, or else the first one. */
+    function requestedOrFirst(options, values, key) {
         return options.find((option) => values && key(option) === values[0]) || options[0];
     }
 
-    /* The first of the grids, which grow, that has all shapes with figures. */
-    function smallest(grids, series) {
-        const figures = series.flatMap((one) => Object.values(one.figures).flat());
+    /* The smallest grid that contains every shape with a figure. The grids are in order of size. */
+    function smallestGridWithAll(grids, series) {
+        const figures = series.flatMap((item) => Object.values(item.figures).flat());
         const shapes = figures.map(([position]) => String(index.shapes[position]));
         return grids.find(function (grid) {
-            const known = new Set(index.grids[grid].map(String));
-            return shapes.every((shape) => known.has(shape));
+            const shapesOfGrid = new Set(index.grids[grid].map(String));
+            return shapes.every((shape) => shapesOfGrid.has(shape));
         });
     }
 
-    function fill(select, options, chosen) {
-        select.replaceChildren(...options.map(function (option) {
-            const made = make('option', { value: option[0] }, option[1]);
-            made.selected = option[0] === chosen;
-            return made;
+    function fillSelect(select, options, chosen) {
+        select.replaceChildren(...options.map(function ([value, text]) {
+            const option = make('option', { value }, text);
+            option.selected = value === chosen;
+            return option;
         }));
     }
 
-    function draw(machine, series, ranking, software, grid) {
-        const shown = series.filter((one) => Object.keys(one.figures).length);
-        const absent = series.filter((one) => !Object.keys(one.figures).length);
+    function draw(machine, implementations, ranking, software, grid) {
+        const shown = implementations.filter(({ figures }) => Object.keys(figures).length);
+        const absent = implementations.filter(({ figures }) => !Object.keys(figures).length);
         drawFacts(machine, shown);
-        element('rn-unavailable').replaceChildren(...reasons(shown, absent, grid).map((line) => make('li', {}, line)));
-        // As the published tables are ordered: by depth, seq, batch, hidden.
-        const shapes = grid.slice().sort((one, other) => one[3] - other[3] || one[1] - other[1] ||
-            one[0] - other[0] || one[2] - other[2]);
+        element('rn-unavailable').replaceChildren(
+            ...reasonLines(shown, absent, grid).map((line) => make('li', {}, line)));
+        // The published tables use this order: depth, seq, batch, hidden.
+        const shapes = grid.slice().sort((a, b) => a[3] - b[3] || a[1] - b[1] || a[0] - b[0] || a[2] - b[2]);
         drawSpeedup(shown, shapes);
         drawRanking(ranking, shapes);
         drawTimes(shown, shapes);
@@ -143,69 +148,73 @@ $(document).ready(function () {
         drawSoftware(software);
     }
 
-    /* Why there is no figure, a sentence a reason: of implementations that have none, and of shapes that can't run here. */
-    function reasons(shown, absent, grid) {
-        const why = function (one) {
-            const known = new Set(one.reasons.values());
-            return known.size === 1 && Array.from(known)[0] ||
-                'it wasn’t asked for, or lacks here what rnnbench variants names';
+    /* One line for each reason why implementations have no figure at all, or why this machine can't run a shape. */
+    function reasonLines(shown, absent, grid) {
+        const reasonOf = function (implementation) {
+            const reasons = new Set(implementation.reasons.values());
+            return reasons.size === 1 && Array.from(reasons)[0] ||
+                'not part of the run, or this machine lacks a requirement (rnnbench variants lists what is missing)';
         };
-        const implementations = Array.from(new Set(absent.map(why)), (reason) => 'n/a in every shape, and left out below: ' +
-            absent.filter((one) => why(one) === reason).map((one) => one.label).join(', ') + ' (' + reason + ').');
-        const shapes = shown.flatMap((one) => grid.filter((shape) => !TIMES.some((quantity) => figure(one, quantity, shape)))
-            .map((shape) => one.reasons.get(String(shape)))).filter(Boolean);
-        return [...implementations, ...Array.from(new Set(shapes), (reason) => 'n/a: ' + reason + '.')];
+        const absentLines = Array.from(new Set(absent.map(reasonOf)), (reason) => 'Not shown: ' +
+            absent.filter((implementation) => reasonOf(implementation) === reason)
+                .map(({ label }) => label).join(', ') + '. Reason: ' + reason + '.');
+        const shapeReasons = shown.flatMap((implementation) => grid
+            .filter((shape) => !CALLS.some((quantity) => figureOf(implementation, quantity, shape)))
+            .map((shape) => implementation.reasons.get(String(shape)))).filter(Boolean);
+        return [...absentLines, ...Array.from(new Set(shapeReasons), (reason) => 'n/a: ' + reason + '.')];
     }
 
-    /* Each series with a name of its own, its figures and their floors by quantity and shape, and why it can't run
-       a shape, by shape; the baseline's are first. */
-    function named(series, machine) {
-        const count = {};
-        series.sort((one, other) => (other.variant === index.baseline) - (one.variant === index.baseline));
-        series.forEach(function (one) { count[one.variant] = (count[one.variant] || 0) + 1; });
-        return series.map(function (one) {
+    /* The implementations, the baseline first. Each has a unique label, its figures with their floors (by quantity
+       and shape), and the reasons why the machine can't run a shape (by shape). */
+    function implementationsFrom(series, machine) {
+        const environmentCount = {};
+        series.sort((a, b) => (b.variant === index.baseline) - (a.variant === index.baseline));
+        series.forEach(({ variant }) => { environmentCount[variant] = (environmentCount[variant] || 0) + 1; });
+        return series.map(function ({ variant, environment, figures: stored }) {
             const figures = {};
-            for (const quantity of Object.keys(one.figures)) {
-                figures[quantity] = new Map(one.figures[quantity].map(function (row) {
+            for (const quantity of Object.keys(stored)) {
+                figures[quantity] = new Map(stored[quantity].map(function (row) {
                     const [position, value, low, high, samples, marks = []] = row;
-                    const floors = machine.floors[one.variant][quantity];
+                    const floors = machine.floors[variant][quantity];
                     const [floor, bound] = floors && floors[position] || [null, null];
                     return [String(index.shapes[position]), { value, low, high, samples, marks, floor, bound }];
                 }));
             }
-            const label = count[one.variant] > 1 ? one.variant + ' (' + one.environment + ')' : one.variant;
-            const reasons = new Map(machine.reasons[one.variant].map((reason, position) => [String(index.shapes[position]), reason]));
-            return { variant: one.variant, environment: one.environment, label, figures, reasons };
+            const label = environmentCount[variant] > 1 ? variant + ' (' + environment + ')' : variant;
+            const reasons = new Map(
+                machine.reasons[variant].map((reason, position) => [String(index.shapes[position]), reason]));
+            return { variant, environment, label, figures, reasons };
         });
     }
 
-    function figure(series, quantity, shape) {
-        const figures = series && series.figures[quantity];
+    function figureOf(implementation, quantity, shape) {
+        const figures = implementation && implementation.figures[quantity];
         return figures && figures.get(String(shape));
     }
 
-    function measured(series, quantity, shape) {
-        const found = figure(series, quantity, shape);
-        return found && found.value !== null ? found : null;
+    /* The figure, or null if the call failed or wasn't measured. */
+    function measuredFigure(implementation, quantity, shape) {
+        const figure = figureOf(implementation, quantity, shape);
+        return figure && figure.value !== null ? figure : null;
     }
 
-    function baseline(series, all) {
-        const candidates = all.filter((one) => one.variant === index.baseline);
-        return candidates.find((one) => one.environment === series.environment) || candidates[0];
+    /* The baseline in the same environment, or else in any other. */
+    function baselineOf(implementation, all) {
+        const candidates = all.filter(({ variant }) => variant === index.baseline);
+        return candidates.find(({ environment }) => environment === implementation.environment) || candidates[0];
     }
 
 
     /* The sections */
 
     function drawFacts(machine, shown) {
-        const facts = Object.keys(machine.facts).filter((key) => key !== 'machine').map((key) => [key, machine.facts[key]]);
-        facts.push(['environment', Array.from(new Set(shown.map((one) => one.environment))).join(', ')]);
-        element('rn-facts').replaceChildren(...facts.map(
-            (fact) => make('div', {}, make('dt', {}, fact[0].replace(/_/g, ' ')), make('dd', {}, readable(fact[0], fact[1])))
-        ));
+        const facts = Object.entries(machine.facts).filter(([key]) => key !== 'machine');
+        facts.push(['environment', Array.from(new Set(shown.map(({ environment }) => environment))).join(', ')]);
+        element('rn-facts').replaceChildren(...facts.map(([key, value]) =>
+            make('div', {}, make('dt', {}, key.replace(/_/g, ' ')), make('dd', {}, withUnit(key, value)))));
     }
 
-    function readable(key, value) {
+    function withUnit(key, value) {
         const number = Number(value);
         if (key === 'ram' && number > 0) {
             return (number / 1e9).toFixed(0) + ' GB';
@@ -220,51 +229,55 @@ $(document).ready(function () {
     }
 
     function drawSpeedup(shown, shapes) {
-        const others = shown.filter((one) => one.variant !== index.baseline && TIMES.some((quantity) => one.figures[quantity]));
+        const others = shown.filter(({ variant, figures }) =>
+            variant !== index.baseline && CALLS.some((quantity) => figures[quantity]));
         const parts = [];
-        for (const one of others) {
-            const scan = baseline(one, shown);
+        for (const implementation of others) {
+            const baseline = baselineOf(implementation, shown);
             const ratio = function (quantity, shape) {
-                const slow = measured(scan, quantity, shape);
-                const fast = measured(one, quantity, shape);
-                return slow && fast ? slow.value / fast.value : null;
+                const baselineFigure = measuredFigure(baseline, quantity, shape);
+                const figure = measuredFigure(implementation, quantity, shape);
+                return baselineFigure && figure ? baselineFigure.value / figure.value : null;
             };
-            if (!TIMES.some((quantity) => shapes.some((shape) => ratio(quantity, shape) !== null))) {
+            if (!CALLS.some((quantity) => shapes.some((shape) => ratio(quantity, shape) !== null))) {
                 continue;
             }
-            const words = TIMES.map((quantity) => sentence(one.label, quantity, shapes, ratio));
-            const map = heatMap(one.label + ' against scan', shapes, SPEEDUP_STEPS, function (quantity, shape) {
+            const sentences = CALLS.map((quantity) => speedupSentence(implementation.label, quantity, shapes, ratio));
+            const caption = implementation.label + ': speed-up over scan';
+            const map = heatMap(caption, shapes, SPEEDUP_STEPS, function (quantity, shape) {
                 const value = ratio(quantity, shape);
-                return value === null ? { state: gap([one, scan], quantity, shape) } :
-                    { value, text: times(value), words: times(value) + ' as fast' };
+                return value === null ? { emptyCell: firstEmptyCell([implementation, baseline], quantity, shape) } :
+                    { value, text: multiple(value), title: multiple(value) + ' as fast as scan' };
             });
-            parts.push(make('div', {}, make('p', {}, ...words), map));
+            parts.push(make('div', {}, make('p', {}, ...sentences), map));
         }
         if (parts.length) {
             parts.push(legend(SPEEDUP_STEPS, (step) => step + '×', 'slower'));
         } else {
-            parts.push(make('p', {}, 'Nothing was timed here that could be compared with scan.'));
+            parts.push(make('p', {}, 'There is nothing to compare: no shape has both a time for scan and a time for ' +
+                'another implementation. Run make bench to time scan, and make bench-peers to time PyTorch, JAX and ' +
+                'others.'));
         }
         element('rn-speedup').replaceChildren(...parts);
     }
 
-    function sentence(label, quantity, shapes, ratio) {
+    function speedupSentence(label, quantity, shapes, ratio) {
         const ratios = shapes.map((shape) => ratio(quantity, shape)).filter((value) => value !== null);
         if (!ratios.length) {
             return '';
         }
         const verb = quantity === 'train' ? 'trains' : 'runs forward';
-        const range = Array.from(new Set([times(Math.min(...ratios)), times(Math.max(...ratios))])).join(' to ');
-        return label + ' ' + verb + ' ' + range + ' as fast, in ' + counted(ratios.length, 'shape') + '. ';
+        const range = Array.from(new Set([multiple(Math.min(...ratios)), multiple(Math.max(...ratios))])).join(' to ');
+        return label + ' ' + verb + ' ' + range + ' as fast as scan (' + counted(ratios.length, 'shape') + '). ';
     }
 
-    /* How the variants stand, in the words of rnnbench report, which leaves out the shapes where one was timed. */
+    /* The texts come from Python, the same as in rnnbench report. A shape with one implementation has no row. */
     function drawRanking([caption, headings, lines], shapes) {
         const rows = [];
         for (const shape of shapes) {
-            const known = lines.filter((line) => String(line.slice(0, 3)) === String(sizes(shape)));
-            known.forEach(([, , , call, ...texts], position) => rows.push([
-                ...(position ? [] : shapeHeaders(shape, known.length)),
+            const linesOfShape = lines.filter((line) => String(line.slice(0, 3)) === String(sizeTexts(shape)));
+            linesOfShape.forEach(([, , , call, ...texts], position) => rows.push([
+                ...(position ? [] : shapeHeaders(shape, linesOfShape.length)),
                 make('th', { scope: 'row' }, call),
                 ...texts.map((text) => make('td', {}, text))
             ]));
@@ -273,7 +286,7 @@ $(document).ready(function () {
         element('rn-ranking').parentElement.hidden = !rows.length;
     }
 
-    /* What computed, of all shapes, in the words of rnnbench report. */
+    /* The texts come from Python, the same as in rnnbench report. They cover all shapes, whatever grid is chosen. */
     function drawSoftware([caption, headings, lines]) {
         const rows = lines.map(([implementation, ...texts]) => [
             make('th', { scope: 'row' }, implementation),
@@ -284,92 +297,102 @@ $(document).ready(function () {
     }
 
     function drawTimes(shown, shapes) {
-        const timed = shown.filter((one) => TIMES.some((quantity) => one.figures[quantity]));
+        const timed = shown.filter(({ figures }) => CALLS.some((quantity) => figures[quantity]));
         const rows = [];
         for (const shape of shapes) {
-            timed.forEach((one, position) => rows.push([
+            timed.forEach((implementation, position) => rows.push([
                 ...(position ? [] : shapeHeaders(shape, timed.length)),
-                make('th', { scope: 'row' }, one.label),
-                ...TIMES.map((quantity) => timeOf(figure(one, quantity, shape), shape[0], one.reasons.get(String(shape))))
+                make('th', { scope: 'row' }, implementation.label),
+                ...CALLS.map((quantity) => timeCell(figureOf(implementation, quantity, shape), shape[0],
+                    implementation.reasons.get(String(shape))))
             ]));
         }
         element('rn-times').replaceChildren(table('Time per example, in µs',
             ['Depth', 'Batch × seq', 'Hidden', 'Implementation', 'Train, µs', 'Forward, µs'], rows));
     }
 
-    function timeOf(found, batch, reason) {
-        if (!found || found.value === null) {
-            return absence(found, reason);
+    function timeCell(figure, batch, reason) {
+        if (!figure || figure.value === null) {
+            return emptyCell(figure, reason);
         }
-        const perExample = (value) => short(value / batch * 1e6);
-        const spread = found.low === null ? '' : ' (' + perExample(found.low) + '–' + perExample(found.high) + ')';
-        return doubted(found, make('td', { class: 'number', title: counted(found.samples, 'sample') },
-            perExample(found.value), make('span', { class: 'spread' }, spread)));
+        const perExample = (value) => threeDigits(value / batch * 1e6);
+        const quartiles = figure.low === null ? '' :
+            ' (' + perExample(figure.low) + '–' + perExample(figure.high) + ')';
+        return withMarks(figure, make('td', { class: 'number', title: counted(figure.samples, 'sample') },
+            perExample(figure.value), make('span', { class: 'spread' }, quartiles)));
     }
 
     function drawFloor(shown, shapes, machine) {
         const parts = [];
-        const bounds = { compute: 0, memory: 0 };
-        for (const one of shown) {
+        const countOfBound = { compute: 0, memory: 0 };
+        for (const implementation of shown) {
             const share = function (quantity, shape) {
-                const found = measured(one, quantity, shape);
-                return found && found.floor ? 100 * found.floor / found.value : null;
+                const figure = measuredFigure(implementation, quantity, shape);
+                return figure && figure.floor ? 100 * figure.floor / figure.value : null;
             };
-            if (!TIMES.some((quantity) => shapes.some((shape) => share(quantity, shape) !== null))) {
+            if (!CALLS.some((quantity) => shapes.some((shape) => share(quantity, shape) !== null))) {
                 continue;
             }
-            parts.push(heatMap(one.label + ', share of the floor', shapes, FLOOR_STEPS, function (quantity, shape) {
+            const caption = implementation.label + ': share of the floor';
+            parts.push(heatMap(caption, shapes, FLOOR_STEPS, function (quantity, shape) {
                 const value = share(quantity, shape);
                 if (value === null) {
-                    return { state: gap([one], quantity, shape) };
+                    return { emptyCell: firstEmptyCell([implementation], quantity, shape) };
                 }
-                const found = figure(one, quantity, shape);
-                bounds[found.bound] += 1;
-                const mark = found.bound === 'memory' ? ' m' : '';
-                return { value, text: percent(value) + mark, words: percent(value) + ' of the floor, which ' + found.bound + ' sets' };
+                const { bound } = figureOf(implementation, quantity, shape);
+                countOfBound[bound] += 1;
+                return {
+                    value,
+                    text: percent(value) + (bound === 'memory' ? ' m' : ''),
+                    title: percent(value) + ' of the floor; ' + BOUND_NAMES[bound] + ' sets the floor'
+                };
             }));
         }
         if (parts.length) {
-            parts.push(make('p', {}, bounds.memory ? 'm: the memory’s bandwidth sets the floor; elsewhere arithmetic does.' :
+            parts.push(make('p', {}, countOfBound.memory ?
+                'm: memory bandwidth sets the floor. Where there is no m, arithmetic sets it.' :
                 'Arithmetic sets the floor in every shape.'));
             parts.push(legend(FLOOR_STEPS, (step) => step + '%', null));
         } else {
-            parts.push(make('p', {}, 'No percentages: the description of this machine doesn’t name its peak rates. Add ' +
-                'float32_flops (and tf32_flops), in operations a second, and memory_bandwidth, in bytes a second, to ' +
-                'results/' + machine.name + '/machine.json.'));
+            parts.push(make('p', {}, 'There are no percentages, because this machine’s description doesn’t give its ' +
+                'peak rates. Add float32_flops (and tf32_flops), in operations per second, and memory_bandwidth, in ' +
+                'bytes per second, to results/' + machine.name + '/machine.json.'));
         }
         element('rn-floor').replaceChildren(...parts);
     }
 
     function drawGrowth(shown, shapes) {
-        const found = SIZES.map((_, axis) => growth(shown, shapes, axis));
-        element('rn-growth').replaceChildren(...(found.some(Boolean) ? found.map(growthFigure).filter(Boolean) :
-            [make('p', {}, 'Too few shapes have figures: growth takes two that differ in one size.')]));
-        const labels = Array.from(new Set(found.flatMap((one) => one ? one.lines.map((line) => line.label) : [])));
-        const rows = labels.map((label) => [make('th', { scope: 'row' }, label), ...found.map(function (one) {
-            const line = one && one.lines.find((line) => line.label === label);
-            return line ? number(line.slope) : absence(null, 'too few of the shapes drawn above have its figures');
+        const plots = SIZES.map((_, axis) => growthAlong(axis, shown, shapes));
+        element('rn-growth').replaceChildren(...(plots.some(Boolean) ? plots.map(growthFigure).filter(Boolean) :
+            [make('p', {}, 'Too few shapes were timed. A plot needs two shapes that differ in one size only.')]));
+        const labels = Array.from(new Set(plots.flatMap((plot) => plot ? plot.lines.map(({ label }) => label) : [])));
+        const rows = labels.map((label) => [make('th', { scope: 'row' }, label), ...plots.map(function (plot) {
+            const line = plot && plot.lines.find((candidate) => candidate.label === label);
+            return line ? numberCell(line.slope) :
+                emptyCell(null, 'fewer than two of the shapes that are plotted above have a figure');
         })]);
-        element('rn-slopes').replaceChildren(...(rows.length ? [table('All slopes', ['Slope of', ...SIZES], rows)] : []));
+        element('rn-slopes').replaceChildren(
+            ...(rows.length ? [table('Slopes of all lines', ['Slope of the line', ...SIZES], rows)] : []));
     }
 
-    /* The times along an axis. Of the shapes that are equal in the other sizes, those with the most figures
-       are drawn; of several such, the largest. */
-    function growth(shown, shapes, axis) {
+    /* The lines of the plot along one size, or null if no two timed shapes differ in that size alone. Shapes that
+       are equal in the other sizes form a group. The group with the most figures is plotted, and the group with the
+       largest shapes wins a tie. */
+    function growthAlong(axis, shown, shapes) {
         const groups = new Map();
         for (const shape of shapes) {
-            const fixed = String(shape.filter((_, position) => position !== axis));
-            groups.set(fixed, [...(groups.get(fixed) || []), shape]);
+            const fixedSizes = String(shape.filter((_, position) => position !== axis));
+            groups.set(fixedSizes, [...(groups.get(fixedSizes) || []), shape]);
         }
         let best = { count: 1 };
         for (const group of groups.values()) {
-            const lines = shown.flatMap((one, position) => TIMES.map((quantity) => ({
-                label: one.label + ', ' + quantity,
-                // No two series share both, and neighbours share neither.
-                shape: (position + Math.floor(position / LOOKS)) % LOOKS,
-                kind: 'line-' + position % LOOKS + ' ' + quantity,
-                points: group.map((shape) => [shape[axis], measured(one, quantity, shape)])
-                    .filter((point) => point[1]).map((point) => [point[0], point[1].value])
+            const lines = shown.flatMap((implementation, position) => CALLS.map((quantity) => ({
+                label: implementation.label + ', ' + quantity,
+                // No two implementations share both the marker and the colour, and neighbours share neither.
+                marker: (position + Math.floor(position / LINE_STYLES)) % LINE_STYLES,
+                className: 'line-' + position % LINE_STYLES + ' ' + quantity,
+                points: group.map((shape) => [shape[axis], measuredFigure(implementation, quantity, shape)])
+                    .filter(([, figure]) => figure).map(([size, figure]) => [size, figure.value])
                     .sort((a, b) => a[0] - b[0])
             }))).filter((line) => line.points.length > 1);
             const count = lines.reduce((sum, line) => sum + line.points.length, 0);
@@ -377,166 +400,191 @@ $(document).ready(function () {
                 best = { count, lines, shape: group[0] };
             }
         }
-        return best.lines ? { lines: best.lines.map((line) => ({ ...line, slope: power(slope(line.points)) })), shape: best.shape } : null;
+        return best.lines ? {
+            lines: best.lines.map((line) => ({ ...line, slope: twoDecimals(slope(line.points)) })),
+            shape: best.shape
+        } : null;
     }
 
-    function growthFigure(found, axis) {
-        if (!found) {
+    function growthFigure(growth, axis) {
+        if (!growth) {
             return null;
         }
         const title = 'Time against ' + SIZES[axis];
-        const fixed = SIZES.map((size, position) => size + ' ' + found.shape[position]).filter((_, position) => position !== axis);
+        const fixedSizes = SIZES.map((size, position) => size + ' ' + growth.shape[position])
+            .filter((_, position) => position !== axis);
         return make('figure', { class: 'growth' },
-            make('figcaption', {}, make('strong', {}, title), ' at ' + fixed.join(', ')),
-            plot(title, SIZES[axis], found.lines),
-            make('ul', {}, ...found.lines.map((line) => make('li', { class: line.kind },
-                key(line.shape), line.label + ': slope ' + line.slope))));
+            make('figcaption', {}, make('strong', {}, title), ' at ' + fixedSizes.join(', ')),
+            plot(title, SIZES[axis], growth.lines),
+            make('ul', {}, ...growth.lines.map((line) => make('li', { class: line.className },
+                lineSample(line.marker), line.label + ': slope ' + line.slope))));
     }
 
     function drawPublished(shown, shapes) {
         element('rn-published').replaceChildren(...index.published.flatMap(function (source) {
-            const then = new Map(source.figures.map(([shape, quantity, variant, value]) => [String([shape, quantity, variant]), value]));
-            const variants = shown.filter((one) => source.figures.some((figure) => figure[2] === one.variant));
+            const secondsPublished = new Map(source.figures.map(
+                ([shape, quantity, variant, seconds]) => [String([shape, quantity, variant]), seconds]));
+            const counterparts = shown.filter(
+                (implementation) => source.figures.some(([, , variant]) => variant === implementation.variant));
             const rows = [];
             for (const shape of shapes) {
-                const known = variants.filter((one) => then.has(String([shape, TIMES[0], one.variant])));
-                known.forEach((one, position) => rows.push([
-                    ...(position ? [] : shapeHeaders(shape, known.length)),
-                    make('th', { scope: 'row' }, one.label),
-                    ...TIMES.flatMap((quantity) => beside(then.get(String([shape, quantity, one.variant])), figure(one, quantity, shape), shape[0]))
+                const published = counterparts.filter(
+                    ({ variant }) => secondsPublished.has(String([shape, CALLS[0], variant])));
+                published.forEach((implementation, position) => rows.push([
+                    ...(position ? [] : shapeHeaders(shape, published.length)),
+                    make('th', { scope: 'row' }, implementation.label),
+                    ...CALLS.flatMap((quantity) => publishedCells(
+                        secondsPublished.get(String([shape, quantity, implementation.variant])),
+                        figureOf(implementation, quantity, shape), shape[0]))
                 ]));
             }
             return [make('h3', {}, source.name),
                 make('ul', {}, ...source.differences.map((difference) => make('li', {}, difference))),
-                rows.length ? table(source.name + ' beside this machine, in µs per example',
-                    ['Depth', 'Batch × seq', 'Hidden', 'Implementation', 'Train, 2016', 'Train, here', 'Ratio', 'Forward, 2016',
-                        'Forward, here', 'Ratio'], rows) : make('p', {}, 'It has nothing of what is shown here.')];
+                rows.length ? table(source.name + ' and this machine, in µs per example',
+                    ['Depth', 'Batch × seq', 'Hidden', 'Implementation', 'Train, 2016', 'Train, here', 'Ratio',
+                        'Forward, 2016', 'Forward, here', 'Ratio'], rows) :
+                    make('p', {}, 'This source has no figures for the shapes and implementations shown here.')];
         }));
     }
 
-    function beside(then, found, batch) {
-        const published = number(short(then / batch * 1e6));
-        if (!found || found.value === null) {
-            return [published, absence(found), absence(found)];
+    /* Three cells: the time of 2016, this machine's time, and their ratio. */
+    function publishedCells(secondsPublished, figure, batch) {
+        const published = numberCell(threeDigits(secondsPublished / batch * 1e6));
+        if (!figure || figure.value === null) {
+            return [published, emptyCell(figure), emptyCell(figure)];
         }
-        return [published, doubted(found, number(short(found.value / batch * 1e6))), number(times(then / found.value))];
+        return [published, withMarks(figure, numberCell(threeDigits(figure.value / batch * 1e6))),
+            numberCell(multiple(secondsPublished / figure.value))];
     }
 
     function drawCosts(shown, shapes) {
-        const columns = COSTS.filter((cost) => shown.some((one) => shapes.some((shape) => figure(one, cost[0], shape))));
+        const columns = COSTS.filter(([quantity]) => shown.some(
+            (implementation) => shapes.some((shape) => figureOf(implementation, quantity, shape))));
         const rows = [];
         for (const shape of shapes) {
-            const known = shown.filter((one) => columns.some((cost) => figure(one, cost[0], shape)));
-            known.forEach((one, position) => rows.push([
-                ...(position ? [] : shapeHeaders(shape, known.length)),
-                make('th', { scope: 'row' }, one.label),
-                ...columns.map(function (cost) {
-                    const found = figure(one, cost[0], shape);
-                    return found && found.value !== null ? doubted(found, number(cost[2](found.value))) : absence(found);
+            const measured = shown.filter(
+                (implementation) => columns.some(([quantity]) => figureOf(implementation, quantity, shape)));
+            measured.forEach((implementation, position) => rows.push([
+                ...(position ? [] : shapeHeaders(shape, measured.length)),
+                make('th', { scope: 'row' }, implementation.label),
+                ...columns.map(function ([quantity, , format]) {
+                    const figure = figureOf(implementation, quantity, shape);
+                    return figure && figure.value !== null ? withMarks(figure, numberCell(format(figure.value))) :
+                        emptyCell(figure);
                 })
             ]));
         }
         element('rn-costs').replaceChildren(rows.length ?
             table('Build time, memory and error', ['Depth', 'Batch × seq', 'Hidden', 'Implementation',
-                ...columns.map((cost) => cost[1])], rows) :
-            make('p', {}, 'None of them was measured here.'));
+                ...columns.map(([, heading]) => heading)], rows) :
+            make('p', {}, 'At this commit, build time, memory and error weren’t measured for these shapes.'));
     }
 
 
     /* Pieces of tables */
 
     function table(caption, headers, rows) {
+        const headerRow = make('tr', {}, ...headers.map((header) => make('th', { scope: 'col' }, header)));
         const drawn = make('table', { class: 'figures' },
             make('caption', { class: 'sr-only' }, caption),
-            make('thead', {}, make('tr', {}, ...headers.map((header) => make('th', { scope: 'col' }, header)))),
-            make('tbody', {}, ...rows.map((row) => make('tr', row.length === headers.length ? { class: 'first' } : {}, ...row))));
-        return make('div', {}, scrollable(caption, drawn), ...doubts(rows));
+            make('thead', {}, headerRow),
+            make('tbody', {}, ...rows.map(
+                (row) => make('tr', row.length === headers.length ? { class: 'first' } : {}, ...row))));
+        return make('div', {}, scrollable(caption, drawn), ...markNotes(rows));
     }
 
-    /* A figure's table cell, marked where the machine's state makes it doubtful. */
-    function doubted(found, cell) {
-        if (found.marks.length) {
-            cell.dataset.marks = found.marks.join(' ');
+    /* The cell, with a * if the machine's state makes the figure doubtful. */
+    function withMarks(figure, cell) {
+        if (figure.marks.length) {
+            cell.dataset.marks = figure.marks.join(' ');
             (cell.lastElementChild || cell).append('*');
         }
         return cell;
     }
 
-    /* A sentence for each way in which the machine's state makes figures of these rows doubtful. */
-    function doubts(rows) {
+    /* One paragraph for each mark in these rows: it says how many figures are doubtful, and why. */
+    function markNotes(rows) {
         const marks = rows.flat().flatMap((cell) => (cell.dataset.marks || '').split(' '));
-        return Object.keys(index.marks).filter((mark) => marks.includes(mark)).map((mark) => make('p', {}, '*: ' +
-            counted(marks.filter((one) => one === mark).length, 'figure') + ', ' + mark + ': ' + index.marks[mark] + '.'));
+        return Object.keys(index.marks).filter((mark) => marks.includes(mark)).map(function (mark) {
+            const count = marks.filter((other) => other === mark).length;
+            return make('p', {}, '* ' + mark + ' (' + counted(count, 'figure') + '): ' + index.marks[mark] + '.');
+        });
     }
 
     function scrollable(label, content) {
         return make('div', { class: 'scroll', role: 'region', tabindex: '0', 'aria-label': label }, content);
     }
 
-    function shapeHeaders(shape, rows) {
-        return sizes(shape).map((text) => make('th', { scope: 'rowgroup', rowspan: rows }, text));
+    function shapeHeaders(shape, rowCount) {
+        return sizeTexts(shape).map((text) => make('th', { scope: 'rowgroup', rowspan: rowCount }, text));
     }
 
-    function sizes([batch, seq, hidden, depth]) {
+    function sizeTexts([batch, seq, hidden, depth]) {
         return [depth, batch + ' × ' + seq, hidden];
     }
 
-    /* A table over the grid: depth and batch × seq down, times and hidden across. */
+    /* A table of the grid: one row for each depth and batch × seq, one column for each call and hidden size. */
     function heatMap(caption, shapes, steps, content) {
         const hiddens = Array.from(new Set(shapes.map((shape) => shape[2]))).sort((a, b) => a - b);
-        const rows = new Map(shapes.map((shape) => [String([shape[3], shape[0], shape[1]]), shape]));
-        const body = Array.from(rows.values()).map(function (shape) {
-            const [batch, seq, , depth] = shape;
-            const squares = TIMES.flatMap((quantity) => hiddens.map(function (hidden) {
-                const here = [batch, seq, hidden, depth];
-                return shapes.some((one) => String(one) === String(here)) ? square(content(quantity, here), steps) : make('td', {});
+        const shapeOfRow = new Map(shapes.map((shape) => [String([shape[3], shape[0], shape[1]]), shape]));
+        const rows = Array.from(shapeOfRow.values()).map(function ([batch, seq, , depth]) {
+            const cells = CALLS.flatMap((quantity) => hiddens.map(function (hidden) {
+                const shape = [batch, seq, hidden, depth];
+                return shapes.some((other) => String(other) === String(shape)) ?
+                    heatCell(content(quantity, shape), steps) : make('td', {});
             }));
-            return make('tr', {}, make('th', { scope: 'row' }, String(depth)), make('th', { scope: 'row' }, batch + ' × ' + seq), ...squares);
+            return make('tr', {}, make('th', { scope: 'row' }, String(depth)),
+                make('th', { scope: 'row' }, batch + ' × ' + seq), ...cells);
         });
         return scrollable(caption, make('table', { class: 'heat' },
             make('caption', {}, caption),
             make('thead', {},
-                make('tr', {}, make('th', { scope: 'col', rowspan: 2 }, 'Depth'), make('th', { scope: 'col', rowspan: 2 }, 'Batch × seq'),
-                    ...TIMES.map((quantity) => make('th', { scope: 'colgroup', colspan: hiddens.length },
+                make('tr', {}, make('th', { scope: 'col', rowspan: 2 }, 'Depth'),
+                    make('th', { scope: 'col', rowspan: 2 }, 'Batch × seq'),
+                    ...CALLS.map((quantity) => make('th', { scope: 'colgroup', colspan: hiddens.length },
                         (quantity === 'train' ? 'Train' : 'Forward') + ', hidden'))),
-                make('tr', {}, ...TIMES.flatMap(() => hiddens.map((hidden) => make('th', { scope: 'col' }, hidden))))),
-            make('tbody', {}, ...body)));
+                make('tr', {}, ...CALLS.flatMap(
+                    () => hiddens.map((hidden) => make('th', { scope: 'col' }, hidden))))),
+            make('tbody', {}, ...rows)));
     }
 
-    function square(content, steps) {
-        if (content.state) {
-            return content.state;
+    function heatCell(content, steps) {
+        if (content.emptyCell) {
+            return content.emptyCell;
         }
-        return make('td', { class: 'number ' + heat(content.value, steps), title: content.words }, content.text);
+        return make('td', { class: 'number ' + heatClass(content.value, steps), title: content.title }, content.text);
     }
 
-    function heat(value, steps) {
+    function heatClass(value, steps) {
         return 'heat-' + (steps.filter((step) => value >= step).length - 1);
     }
 
+    /* The colours and the value at which each begins. `below` names the values under the first step. */
     function legend(steps, text, below) {
-        const names = steps.map((step, position) => [position, 'from ' + text(step)]);
-        return make('p', { class: 'key' }, ...(below ? [[-1, below], ...names] : names).map(
-            (name) => make('span', { class: 'heat-' + name[0] }, name[1])));
+        const entries = steps.map((step, position) => [position, 'from ' + text(step)]);
+        return make('p', { class: 'key' }, ...(below ? [[-1, below], ...entries] : entries).map(
+            ([position, label]) => make('span', { class: 'heat-' + position }, label)));
     }
 
-    /* What stands where there is no figure: failed, which is an error, or n/a, which isn't. */
-    function absence(found, reason) {
-        return found ? make('td', { class: 'failed', title: index.failed }, 'failed') :
-            make('td', { class: 'absent', title: reason || 'it wasn’t measured' }, 'n/a');
+    /* A cell without a figure: "failed" after an error, or else "n/a". */
+    function emptyCell(figure, reason) {
+        return figure ? make('td', { class: 'failed', title: index.failed }, 'failed') :
+            make('td', { class: 'absent', title: reason || 'not measured' }, 'n/a');
     }
 
-    /* For a figure made of several: the first that failed, or else that is n/a, and whose it is. */
-    function gap(series, quantity, shape) {
-        const missing = series.filter((one) => !measured(one, quantity, shape));
-        const failed = missing.find((one) => figure(one, quantity, shape));
-        const whose = failed || missing[0];
-        const made = absence(figure(whose, quantity, shape), whose && whose.reasons.get(String(shape)));
-        made.title = (whose ? whose.label : index.baseline) + ': ' + made.title;
-        return made;
+    /* The cell of a figure that needs several implementations, where one has no figure. Its title names the first
+       implementation that failed, or else the first that is n/a. */
+    function firstEmptyCell(implementations, quantity, shape) {
+        const missing = implementations.filter((implementation) => !measuredFigure(implementation, quantity, shape));
+        const failed = missing.find((implementation) => figureOf(implementation, quantity, shape));
+        const implementation = failed || missing[0];
+        const cell = emptyCell(figureOf(implementation, quantity, shape),
+            implementation && implementation.reasons.get(String(shape)));
+        cell.title = (implementation ? implementation.label : index.baseline) + ': ' + cell.title;
+        return cell;
     }
 
-    function number(text) {
+    function numberCell(text) {
         return make('td', { class: 'number' }, text);
     }
 
@@ -545,20 +593,21 @@ $(document).ready(function () {
 
     function plot(title, axis, lines) {
         const width = 320, height = 210, left = 52, right = 12, top = 10, bottom = 34;
-        const xs = Array.from(new Set(lines.flatMap((line) => line.points.map((point) => point[0])))).sort((a, b) => a - b);
+        const xs = Array.from(new Set(lines.flatMap((line) => line.points.map((point) => point[0]))))
+            .sort((a, b) => a - b);
         const ys = lines.flatMap((line) => line.points.map((point) => point[1]));
         const ticks = ticksBetween(Math.min(...ys), Math.max(...ys));
         const lowest = Math.min(ticks[0], ...ys), highest = Math.max(ticks[ticks.length - 1], ...ys);
-        // Where all are equal they stand in the middle.
+        // If all values are equal, they are drawn in the middle.
         const scale = (value, low, high, from, to) =>
             from + (to - from) * (high > low ? Math.log(value / low) / Math.log(high / low) : 0.5);
         const x = (value) => scale(value, xs[0], xs[xs.length - 1], left + 8, width - right - 8);
         const y = (value) => scale(value, lowest, highest, height - bottom, top);
 
-        const words = title + ': ' + lines.map((line) => line.label + ' ' +
+        const description = title + ': ' + lines.map((line) => line.label + ': ' +
             line.points.map((point) => milliseconds(point[1]) + ' at ' + point[0]).join(', ') +
             ', slope ' + line.slope).join('; ');
-        const drawing = svg('svg', { viewBox: '0 0 ' + width + ' ' + height, role: 'img', 'aria-label': words });
+        const drawing = svg('svg', { viewBox: '0 0 ' + width + ' ' + height, role: 'img', 'aria-label': description });
         for (const tick of ticks) {
             drawing.append(svg('line', { class: 'grid', x1: left, x2: width - right, y1: y(tick), y2: y(tick) }),
                 svg('text', { x: left - 5, y: y(tick) + 4, 'text-anchor': 'end' }, milliseconds(tick)));
@@ -569,17 +618,18 @@ $(document).ready(function () {
         }
         drawing.append(svg('text', { x: (left + width - right) / 2, y: height - 3, 'text-anchor': 'middle' }, axis));
         for (const line of lines) {
-            const group = svg('g', { class: line.kind });
-            group.append(svg('polyline', { points: line.points.map((point) => x(point[0]) + ',' + y(point[1])).join(' ') }));
-            line.points.forEach((point) => group.append(marker(line.shape, x(point[0]), y(point[1]))));
+            const group = svg('g', { class: line.className });
+            const corners = line.points.map((point) => x(point[0]) + ',' + y(point[1])).join(' ');
+            group.append(svg('polyline', { points: corners }));
+            line.points.forEach((point) => group.append(drawMarker(line.marker, x(point[0]), y(point[1]))));
             drawing.append(group);
         }
         return drawing;
     }
 
-    /* A shape for each series, so that no one depends on colours. */
-    function marker(shape, x, y) {
-        switch (shape) {
+    /* Lines differ in their markers too, because some readers can't tell the colours apart. */
+    function drawMarker(number, x, y) {
+        switch (number) {
         case 0: return svg('circle', { cx: x, cy: y, r: 4 });
         case 1: return svg('rect', { x: x - 4, y: y - 4, width: 8, height: 8 });
         case 2: return svg('path', { d: `M${x},${y - 5}l5,9h-10z` });
@@ -589,13 +639,13 @@ $(document).ready(function () {
         }
     }
 
-    function key(shape) {
+    function lineSample(marker) {
         const drawing = svg('svg', { viewBox: '0 0 28 12', class: 'mark', 'aria-hidden': 'true' });
-        drawing.append(svg('polyline', { points: '0,6 28,6' }), marker(shape, 14, 6));
+        drawing.append(svg('polyline', { points: '0,6 28,6' }), drawMarker(marker, 14, 6));
         return drawing;
     }
 
-    /* Round numbers, 1, 2 and 5 of each power of ten or its 1 alone, around a range. */
+    /* Round numbers that enclose a range: 1, 2 and 5 times each power of ten. A wide range has the powers alone. */
     function ticksBetween(low, high) {
         const steps = high / low > 200 ? [1] : [1, 2, 5];
         const all = [];
@@ -607,7 +657,7 @@ $(document).ready(function () {
         return all.slice(first, last + 1);
     }
 
-    /* The exponent of the power law that fits best: least squares of the logarithms. */
+    /* The exponent of the best-fitting power law: a least-squares line through the logarithms. */
     function slope(points) {
         const logs = points.map((point) => point.map(Math.log));
         const mean = (position) => logs.reduce((sum, log) => sum + log[position], 0) / logs.length;
@@ -619,8 +669,9 @@ $(document).ready(function () {
 
     /* Numbers as text */
 
-    /* Three significant digits, in full where that is short; a half goes to the even digit, as in the README. */
-    function short(value) {
+    /* Three significant digits, or two and an exponent if the number is very small or large. Halves round to the even
+       digit, as in the README. */
+    function threeDigits(value) {
         if (value === 0 || value < 1e-3 || value >= 1e7) {
             return value === 0 ? '0' : value.toExponential(1);
         }
@@ -630,25 +681,26 @@ $(document).ready(function () {
         });
     }
 
-    function quotient(value) {
+    /* Two decimals below 1, one below 10, none above. */
+    function ratioText(value) {
         return value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0);
     }
 
-    /* Two decimals; what rounds to zero has no sign. */
-    function power(value) {
+    /* Two decimals. Adding 0 turns -0 into 0, so that no slope reads -0.00. */
+    function twoDecimals(value) {
         return (Number(value.toFixed(2)) + 0).toFixed(2);
     }
 
-    function times(value) {
-        return quotient(value) + '×';
+    function multiple(value) {
+        return ratioText(value) + '×';
     }
 
     function percent(value) {
-        return quotient(value) + '%';
+        return ratioText(value) + '%';
     }
 
     function megabytes(value) {
-        return short(value / 1e6);
+        return threeDigits(value / 1e6);
     }
 
     function milliseconds(value) {
@@ -674,23 +726,23 @@ $(document).ready(function () {
         return document.getElementById(id);
     }
 
-    function say(text) {
+    function showStatus(text) {
         element('rn-status').textContent = text;
     }
 
     function make(tag, attributes, ...children) {
-        return completed(document.createElement(tag), attributes, children);
+        return assemble(document.createElement(tag), attributes, children);
     }
 
     function svg(tag, attributes, ...children) {
-        return completed(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+        return assemble(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
     }
 
-    function completed(made, attributes, children) {
+    function assemble(node, attributes, children) {
         for (const name of Object.keys(attributes)) {
-            made.setAttribute(name, attributes[name]);
+            node.setAttribute(name, attributes[name]);
         }
-        made.append(...children);
-        return made;
+        node.append(...children);
+        return node;
     }
 });

@@ -1,0 +1,108 @@
+"""The parts of README.md and docs/ that are written from results/ and the registry.
+
+Such a part stands between `<!-- KIND: MACHINE@COMMIT WORDS -->` and `<!-- end -->`. Without @COMMIT it is of the
+machine's newest commit with figures. The kinds are:
+
+    table            the times of the calls; WORDS are the variants that it shows, or all
+    ranking          the fastest implementation at each shape
+    answer           the result in a sentence
+    summary          a row for each implementation
+    picture          the summary as a drawing; the word is its file, beside the document
+    implementations  the registry's rows; it has neither machine nor words
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rnnbench.history import NotFound
+from rnnbench.report import formats, picture, summary, tables
+from rnnbench.report.tables import CALLS, Report
+from rnnbench.variants import THEANO, VARIANTS
+
+_MARKED = re.compile(
+    r"(?P<mark><!-- (?P<kind>\w+)(?:: (?P<machine>[^\s@]+)(?:@(?P<commit>\w+))?(?P<words>(?: \S+)*))? -->\n)"
+    r".*?(?P<end><!-- end -->)",
+    re.DOTALL,
+)
+
+
+def rewrite(document: Path, results: Path) -> dict[Path, bytes]:
+    """Return the files that a document needs, by their paths: the document with its marked parts, and its pictures.
+
+    Needs tabulate and, for a picture, matplotlib. Raises NotFound for a document without marks, an unknown
+    mark, and a machine or commit without results.
+    """
+    text = document.read_text(encoding="utf-8")
+    pictures: dict[Path, bytes] = {}
+
+    def written(mark: re.Match[str]) -> str:
+        kind, machine, words = mark["kind"], mark["machine"], (mark["words"] or "").split()
+        if kind == "implementations":
+            return f"{mark['mark']}{_implementations()}\n{mark['end']}"
+        if machine is None or not (kind in _WRITTEN or (kind == "picture" and len(words) == 1)):
+            raise NotFound(f"{document} has a mark that means nothing: {mark['mark'].strip()}")
+        report = tables.make(results, machine, mark["commit"])
+        if kind == "picture":
+            pictures[document.parent / words[0]] = _drawn(report)
+            return f"{mark['mark']}![{_alternative(report)}]({words[0]})\n{mark['end']}"
+        if words:
+            report = report._replace(rows=[row for row in report.rows if row.figure.variant in words])
+        return f"{mark['mark']}{_WRITTEN[kind](report)}\n{mark['end']}"
+
+    rewritten, count = _MARKED.subn(written, text)
+    if not count:
+        raise NotFound(f"{document} has nothing to write: mark a place with <!-- table: MACHINE --> and <!-- end -->")
+    return {document: rewritten.encode(), **pictures}
+
+
+_WRITTEN: dict[str, Callable[[Report], str]] = {
+    "table": formats.markdown_times,
+    "ranking": formats.markdown_ranking,
+    "answer": summary.answer,
+    "summary": lambda report: "\n".join([_table(*summary.table(report)), *_doubts(report)]),
+}
+
+
+def _drawn(report: Report) -> bytes:
+    with tempfile.NamedTemporaryFile(suffix=".svg") as file:
+        picture.save(report, Path(file.name))
+        return Path(file.name).read_bytes()
+
+
+def _alternative(report: Report) -> str:
+    """Return the picture's text for those who can't see it."""
+    return f"Time of each implementation as a multiple of the fastest. {summary.answer(report)}".replace("`", "")
+
+
+def _implementations() -> str:
+    yes = {True: "yes", False: ""}
+    rows = [
+        [
+            f"`{row.name}`",
+            row.description,
+            "Theano" if row.environment == THEANO else "peer",
+            *(yes[device in row.devices] for device in ("cpu", "cuda")),
+            yes[row.has_tf32_twin],
+            f"`{row.extra}`" if row.extra else "",
+        ]
+        for row in VARIANTS.values()
+        if not row.tf32
+    ]
+    headings = ["implementation", "what it is", "kind", "CPU", "GPU", "TF32 twin", "extra"]
+    return _table(headings, rows)
+
+
+def _doubts(report: Report) -> list[str]:
+    calls = report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS])
+    notes = formats.doubts(calls)
+    return ["", *(f"- {note}" for note in notes)] if notes else []
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    from tabulate import tabulate
+
+    return tabulate(rows, headings, "pipe", disable_numparse=True)

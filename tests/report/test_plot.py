@@ -1,0 +1,75 @@
+"""Tests of the plots, and of the slopes of their lines."""
+
+import xml.etree.ElementTree
+
+import pytest
+from helpers import synthetic
+from helpers.recorded import RESULTS
+from helpers.reports import at_first_shape
+
+from rnnbench.history.benchmark_names import class_prefix
+from rnnbench.network.shapes import Shape
+from rnnbench.report import formats, plot, tables
+from rnnbench.variants import VARIANTS
+
+
+def test_plots(full_history, tmp_path, run):
+    pytest.importorskip("matplotlib")
+    first, again, image = (tmp_path / name for name in ("first.svg", "again.svg", "image.png"))
+    for path in (first, again, image):
+        assert run(["report", "--results", str(full_history[0]), "--plot", str(path)]) == (0, "", "")
+    assert xml.etree.ElementTree.parse(first).getroot().tag.endswith("svg")
+    assert first.read_bytes() == again.read_bytes()
+    assert image.read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_variant_has_its_own_look_which_is_the_same_in_each_panel(two_machines):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    prefixes = [class_prefix(name) for name in VARIANTS]
+    assert len(prefixes) > 10
+    results = {
+        f"lstm.{prefix}LSTM.time_train": synthetic.full_grid()["lstm.ScanLSTM.time_train"] for prefix in prefixes
+    }
+    # cudnn has a single figure, so it has no line.
+    results["lstm.CudnnLSTM.time_train"] = at_first_shape(1.0)
+    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), results)
+    report = tables.make(two_machines, "north")
+    looks = []
+    for panel, axis in zip(figure.subplots(1, 2), ("seq", "hidden"), strict=True):
+        plot._draw(panel, report, "train", axis)
+        lines = {line.get_label().split(":")[0]: line for line in panel.get_lines() if ":" in line.get_label()}
+        looks.append({name: (line.get_color(), line.get_marker()) for name, line in lines.items()})
+        assert len(set(looks[-1].values())) == len(lines) == len(VARIANTS) - 1
+    assert looks[0] == looks[1]
+
+
+def test_slopes_are_exponents(full_history):
+    rows = [row for row in tables.make(full_history[0], "north").rows if row.figure.quantity == "train"]
+    for axis, exponent in {"batch": 0.5, "seq": 1, "hidden": 1, "depth": 1}.items():
+        base, lines = plot.lines(rows, axis)
+        # The other sizes are the largest ones.
+        assert base == Shape(128, 200, 1024, 3)._replace(**{axis: 0})
+        assert set(lines) == {"scan", "cudnn", "cudnn_tf32", "torch", "torch_tf32"}
+        assert all(plot.slope(line, axis) == pytest.approx(exponent) for line in lines.values())
+
+
+def test_the_table_of_all_slopes(full_history):
+    *_, table = formats.tables(tables.make(full_history[0], "north"))
+    assert table.headings[1:5] == ["Train, seq", "Train, hidden", "Train, batch", "Train, depth"]
+    assert table.rows[0] == ["scan", *["1.00", "1.00", "0.50", "1.00"] * 2]
+    assert [version for version, *_ in table.rows] == ["scan", "cudnn", "cudnn_tf32", "torch", "torch_tf32"]
+    *_, table = formats.tables(tables.make(RESULTS, "epyc-2core"))
+    assert [slope == "n/a" for slope in table.rows[0][1:]] == [True, False, False, True] * 2
+
+
+def test_a_slope_that_rounds_to_zero_has_no_sign(two_machines):
+    falling = synthetic.sampled([1 - 1e-6 * batch for batch, *_ in synthetic.SHAPES])
+    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), {"lstm.ScanLSTM.time_train": falling})
+    *_, table = formats.tables(tables.make(two_machines, "north"))
+    assert table.rows[0][1:5] == ["0.00"] * 4
+
+
+def test_a_single_size_has_no_line():
+    rows = [row for row in tables.make(RESULTS, "epyc-2core").rows if row.figure.quantity == "train"]
+    assert plot.lines(rows, "seq") == (None, {})
+    assert plot.lines(rows, "hidden")[0] == Shape(128, 30, 0, 1)

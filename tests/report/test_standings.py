@@ -1,0 +1,65 @@
+"""Tests of the ranking at each shape: the best, its lead, and Theano's best against the best peer."""
+
+import json
+
+import pytest
+from helpers import synthetic
+from helpers.reports import NAN, SHAPE, markdown_rows, train_times
+
+from rnnbench.network.workload import Workload
+from rnnbench.report import formats, tables
+
+
+def test_standings(two_machines):
+    times = {"Scan": 4e-3, "Cudnn": 2e-3, "Torch": 1.6e-3, "JaxScan": 3e-3, "CudnnTF32": 1e-3}
+    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(**times))
+    (standing,) = tables.standings(tables.make(two_machines, "north").rows)  # a single TF32 variant isn't ranked
+    assert (standing.shape, standing.quantity, standing.tf32) == (SHAPE, "train", False)
+    assert (standing.best.figure.variant, standing.lead.other.figure.variant) == ("torch", "cudnn")
+    assert standing.lead.times == pytest.approx(2 / 1.6)
+    assert standing.best.of_floor == pytest.approx(Workload(*SHAPE).train_flops / 6.7e13 / 1.6e-3)
+    assert (standing.ours.one.figure.variant, standing.ours.other.figure.variant) == ("cudnn", "torch")
+    # synthetic's quartiles are 0.9 and 1.1 times a value.
+    expected = (0.8, 0.8 * 0.9 / 1.1, 0.8 * 1.1 / 0.9)
+    assert (standing.ours.times, standing.ours.low, standing.ours.high) == pytest.approx(expected)
+
+
+def test_a_variant_timed_in_two_environments_is_ranked_once_by_the_faster(two_machines):
+    for environment, factor in (("slow", 2), ("fast", 1)):
+        content = train_times(Scan=factor * 1e-3, Cudnn=factor * 4e-3)
+        synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), content, environment=environment)
+    (standing,) = tables.standings(tables.make(two_machines, "north").rows)
+    assert (standing.best.implementation, standing.lead.other.implementation) == ("scan (fast)", "cudnn (fast)")
+    assert standing.lead.times == pytest.approx(4)
+    assert standing.ours is None  # there is no peer
+
+
+@pytest.mark.parametrize(("error", "best"), [(0.9e-5, "torch"), (1.1e-5, "cudnn")])
+def test_inaccurate_variants_are_not_ranked(error, best, two_machines):
+    content = train_times(Scan=4e-3, Cudnn=3e-3, Torch=1e-3)
+    content["accuracy.TorchAccuracy.track_gradients"] = synthetic.tracked([error, *[NAN] * 35])
+    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), content)
+    report = tables.make(two_machines, "north")
+    (standing,) = tables.standings(report.rows)
+    assert standing.best.figure.variant == best
+    assert markdown_rows(formats.markdown_ranking(report), ["1", "32 × 30", "128"])[0][4] == best
+
+
+def test_the_standings_are_shown(two_machines, run):
+    synthetic.write_run(two_machines, "south", synthetic.commit_hash(0), train_times(Scan=4e-3, Torch=1e-3))
+    status, output, _ = run(["report", "--machine", "south", "--results", str(two_machines), "--format", "json"])
+    assert status == 0
+    (standing,) = json.loads(output)["standings"]
+    assert (standing["best"], standing["lead"]["other"], standing["ours"]["one"]) == ("torch", "scan", "scan")
+    assert standing["of_floor"] is None  # this machine's peak rates aren't known
+    status, output, _ = run(["report", "--machine", "south", "--results", str(two_machines)])
+    assert "4.0× (3.3–4.9) scan" in output
+    assert "scan 0.25× (0.20–0.31) torch" in output
+
+
+def test_a_single_variant_is_not_ranked(two_machines, run):
+    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(Scan=4e-3))
+    status, output, _ = run(["report", "--machine", "north", "--results", str(two_machines)])
+    assert status == 0
+    assert "against the best peer" not in output
+    assert "the range that the quartiles allow" not in output
