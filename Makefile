@@ -37,10 +37,16 @@ help:
 bench: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. The first run compiles for some minutes."
 	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(if $(STRICT),--strict)
-	@pattern=$$($(BIN)/rnnbench filter '$(GRID)' scan cudnn cudnn_tf32) && status=0 && \
-	{ $(BIN)/rnnbench run --machine '$(MACHINE)' $(ROUNDS) --record-samples --show-stderr --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
+	@pattern=$$($(BIN)/rnnbench filter '$(GRID)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
+	{ $(BIN)/rnnbench run --machine '$(MACHINE)' $(ROUNDS) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(MAKE) --no-print-directory publish && exit $$status
 	@$(if $(STRICT),$(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
+	@echo; $(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --summary
+	@echo
+	@echo '==> Next: make preview       shows the dashboard'
+	@echo '          make bench-peers   times PyTorch, JAX and others beside these; it downloads some GB'
+	@echo '          make bench GRID=seed   times the ten shapes published in 2016'
+	@echo '          docs/results-h100.md   has every time on an H100; docs/method.md says how they are measured'
 
 bench-peers: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)', in $(ENVIRONMENTS). The first run downloads some GB."

@@ -1,7 +1,7 @@
 """Extend asv; asv.conf.json names this module in "plugins".
 
 With this plugin `asv publish` adds a tab to the dashboard. `asv run` stores the machine's state with the results, and
-doesn't print n/a shapes. The peers get their own kind of environment.
+prints one line for each benchmark. The peers get their own kind of environment.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from asv import runner
+from asv import runner, util
 from asv.commands import run
 from asv.console import log
 from asv.graph import Graph
 from asv.plugins.virtualenv import Virtualenv
 from asv.publishing import OutputPublisher
-from asv.results import Results, format_benchmark_result
+from asv.results import Results, get_err
 
 from rnnbench.history import ResultsWarning, files
 from rnnbench.measure import state
 from rnnbench.report import libraries, page
 
+_SHOWN_VALUES = 3  # the quick grid's
+
 
 def setup() -> None:
-    """Make `asv run` store results with StatefulResults and print them without n/a shapes; asv calls this at load."""
+    """Make `asv run` store StatefulResults and print one line for each benchmark; asv calls this at load."""
     run.Results = StatefulResults
     runner.format_benchmark_result = _format
 
@@ -87,23 +88,29 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
 
 
 def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return asv's summary and table of a benchmark without n/a shapes, because a small run would print mostly n/a."""
+    """Return one line of progress about a benchmark, and its failures' messages.
+
+    The line has the values at the shapes that aren't n/a, a doubtful one with a *. Of many shapes it has the range.
+    """
     name, params = benchmark["name"], benchmark["params"]
     shapes = [", ".join(sizes) for sizes in itertools.product(*params)]
-    values, stats = results.get_result_value(name, params), results.get_result_stats(name, params)
-    kept = [position for position, value in enumerate(values) if value is None or value == value]
-    if not kept:
-        return "n/a", None
-    shown = SimpleNamespace(
-        get_result_value=lambda *_: [values[position] for position in kept],
-        get_result_stats=lambda *_: [stats[position] for position in kept],
-        stderr=results.stderr,
-    )
-    shape_as_parameter = {
-        "params": [[shapes[position] for position in kept]],
-        "param_names": [", ".join(benchmark["param_names"])],
-    }
-    return format_benchmark_result(shown, {**benchmark, **shape_as_parameter})
+    rows = zip(shapes, results.get_result_value(name, params), results.get_result_stats(name, params), strict=True)
+    states = getattr(results, "_states", {}).get(name, {})
+    measured, failed = [], 0
+    for shape, value, stats in rows:
+        if value is None:
+            failed += 1
+        elif value == value:  # n/a is NaN
+            error = get_err(value, stats) if stats else None
+            doubtful = any(state["marks"] for state in states.get(shape, []))
+            text = util.human_value(value, benchmark["unit"], err=error)
+            measured.append((value, f"{text}*" if doubtful else text))
+    values = [text for _, text in measured]
+    if len(values) > _SHOWN_VALUES:
+        values = [f"{min(measured)[1]} to {max(measured)[1]} at {len(values)} shapes"]
+    if failed:
+        values.append(f"{failed} failed")
+    return ", ".join(values) or "n/a", results.stderr.get(name) if failed else None
 
 
 @functools.cache

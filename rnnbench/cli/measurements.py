@@ -45,6 +45,12 @@ def register(commands: Commands) -> None:
     )
     add_grid(pattern, "grid", help="the shapes to time")
     add_variants(pattern, help="time only these implementations (default: all)")
+    pattern.add_argument(
+        "--theano",
+        action="store_true",
+        help="time all of Theano's implementations that are made for the device",
+    )
+    add_device(pattern, default="cpu", help="the device that --theano means (default: %(default)s)")
     pattern.set_defaults(run=_print_filter)
 
     describe = commands.add_parser(
@@ -126,7 +132,8 @@ def _environment(name: str) -> str:
 
 
 def _print_filter(options: argparse.Namespace) -> int:
-    print(benchmark_names.asv_filter(options.grid, options.variants))
+    theanos = variants.installable(variants.THEANO, options.device) if options.theano else []
+    print(benchmark_names.asv_filter(options.grid, [*options.variants, *theanos]))
     return 0
 
 

@@ -37,6 +37,11 @@ def register(commands: Commands) -> None:
         choices=["rnn-benchmarks"],
         help="print Markdown tables in the form of github.com/glample/rnn-benchmarks",
     )
+    output.add_argument(
+        "--summary",
+        action="store_true",
+        help="print only which implementation trains fastest, and a GPU machine's summary beside a CPU's",
+    )
     report.add_argument(
         "--strict",
         action="store_true",
@@ -115,13 +120,15 @@ def _port(text: str) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rnnbench.report import export, formats, plot, tables
+    from rnnbench.report import export, formats, plot, summary, tables
 
     report = tables.make(options.results, options.machine, options.commit, options.against)
     if options.strict and (doubts := formats.doubts(report)):
         raise Doubtful(f"{report.facts['machine']} at {report.commit[:8]} is refused: {' '.join(doubts)}")
     if options.plot:
         plot.save(report, options.plot)
+    elif options.summary:
+        print(summary.text(report, options.results), end="")
     elif options.export:
         print(export.rnn_benchmarks(report), end="")
     else:

@@ -57,7 +57,7 @@ def _asv_run(machine: str, environment: str) -> list[str]:
 def _variants(environment: str, device: str) -> list[str]:
     kind, _, python = environment.partition(":")
     if kind != "existing":
-        return [name for name, row in variants.VARIANTS.items() if row.environment == kind and device in row.devices]
+        return variants.installable(kind, device)
     try:
         answer = subprocess.run([python, "-c", _AVAILABLE.format(device=device)], capture_output=True, text=True)
         return json.loads(answer.stdout)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from pathlib import Path
 from typing import NamedTuple
 
+from rnnbench import history
 from rnnbench.history import NotFound
-from rnnbench.report.tables import BASELINE, CALLS, Report, contenders
+from rnnbench.report.tables import BASELINE, CALLS, Report, contenders, make
 from rnnbench.variants import VARIANTS
 
 PRECISION = "strict float32"
@@ -64,6 +66,13 @@ def answer(report: Report) -> str:
     if not ranked:
         raise NotFound(f"{report.facts['machine']} at {report.commit[:8]} has no shape with two implementations")
     best, *others = ranked
+    if len(others) == 1:
+        low, high = min(others[0].ratios), max(others[0].ratios)
+        other = f"{short(others[0].mean)} times as fast as {_named(others[0].variant)}"
+        return (
+            f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} trains {other} "
+            f"({short(low)} to {short(high)} over {len(best.ratios)} shapes)."
+        )
     named = dict.fromkeys([others[0], *(one for one in others if one.variant == BASELINE), others[-1]])
     first, *rest = (f"{_named(one.variant)}{{}} {short(one.mean)} times" for one in named)
     times = ", ".join([f"{first.format(' takes')} as long", *(one.format("") for one in rest)])
@@ -71,6 +80,19 @@ def answer(report: Report) -> str:
         f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} trains fastest in {_wins(best)} shapes; "
         f"by the geometric mean over the shapes, {times}."
     )
+
+
+def text(report: Report, results: Path) -> str:
+    """Return the answer and the table for a terminal; needs tabulate.
+
+    Below a CPU's stands the table of the GPU machine with the newest results, if `results` has one.
+    """
+    if not summaries(report, "train"):
+        return "One implementation was timed, so there is nothing to compare it with.\n"
+    parts = [answer(report).replace("`", ""), _drawn(report)]
+    if "gpu" not in report.facts and (with_gpu := _newest_with_gpu(results)):
+        parts += [f"On a GPU, as recorded ({hardware(with_gpu)}, {with_gpu.commit[:8]}):", _drawn(with_gpu)]
+    return "\n\n".join(parts) + "\n"
 
 
 def hardware(report: Report) -> str:
@@ -81,6 +103,20 @@ def hardware(report: Report) -> str:
 def short(ratio: float) -> str:
     """Return a ratio as text: two decimals below 2, so that 1.03 isn't 1.0."""
     return f"{ratio:.2f}" if ratio < 1.995 else f"{ratio:.1f}"
+
+
+def _drawn(report: Report) -> str:
+    from tabulate import tabulate
+
+    headings, rows = table(report)
+    plain = [[cell.replace("`", "") for cell in (row[0], *row[2:])] for row in rows]
+    return tabulate(plain, [headings[0], *headings[2:]], "simple", disable_numparse=True)
+
+
+def _newest_with_gpu(results: Path) -> Report | None:
+    machines = history.machines(results)
+    newest = next((run.machine for run in history.runs(results) if "gpu" in machines[run.machine]), None)
+    return make(results, newest) if newest else None
 
 
 def _cells(summary: Summary | None) -> tuple[str, str]:

@@ -191,6 +191,11 @@ def is_ours(name: str) -> bool:
     return name in VARIANTS and VARIANTS[name].environment == THEANO
 
 
+def installable(environment: str, device: str) -> list[str]:
+    """Return the variants that support a device and that pip can install into a kind of asv environment."""
+    return [name for name, row in VARIANTS.items() if row.environment == environment and device in row.devices]
+
+
 def available(device: str = "cpu") -> dict[str, str | None]:
     """Return a dict from each variant's name to None, or to the reason why it can't run on this device here.
 

@@ -74,9 +74,7 @@ def test_a_variant_that_cannot_run_is_na_and_says_why(clone, timed):
 
 
 def test_a_run_shows_only_the_measured_shapes(clone, timed):
-    table = re.search(r"lstm\.ScanLSTM\.time_forward +ok\n(.*\n)+?\n", clone.log)[0]
-    assert "batch, seq, hidden, depth" in table
-    assert re.findall(r" (\d+, \d+, \d+, \d+) +[\d.]+±[\d.]+[mμ]?s", table) == ["32, 30, 128, 1"]
+    assert re.search(r"lstm\.ScanLSTM\.time_forward +[\d.]+±[\d.]+[mμ]?s\*?\n", clone.log)
     assert re.search(r"lstm\.CudnnLSTM\.time_forward +n/a\n", clone.log)
     assert set(re.findall(r"\d+, \d+, \d+, \d+", clone.log)) == {"32, 30, 128, 1"}
 

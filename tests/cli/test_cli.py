@@ -49,6 +49,15 @@ def test_filter_prints_only_the_pattern(grid, run):
     assert run(["filter", grid]) == (0, asv_filter(grid) + "\n", "")
 
 
+@pytest.mark.parametrize("device", variants.DEVICES)
+def test_filter_selects_theanos_implementations_for_a_device(device, run):
+    names = [name for name, row in variants.VARIANTS.items() if row.extra == "theano" and device in row.devices]
+    assert "scan" in names
+    assert ("cudnn" in names) == (device == "cuda")
+    expected = asv_filter("quick", names)
+    assert run(["filter", "quick", "--theano", "--device", device]) == (0, expected + "\n", "")
+
+
 def test_version(run):
     assert run(["--version"]) == (0, __version__ + "\n", "")
 
