@@ -43,10 +43,11 @@ bench: $(VENV)/bench
 	@$(if $(STRICT),$(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
 	@echo; $(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --summary
 	@echo
-	@echo '==> Next: make preview       shows the dashboard'
-	@echo '          make bench-peers   times PyTorch, JAX and others beside these; it downloads some GB'
+	@echo '==> Next: make preview           shows the dashboard'
+	@echo '          make bench-peers       times PyTorch, JAX and others beside these; it downloads some GB'
 	@echo '          make bench GRID=seed   times the ten shapes published in 2016'
-	@echo '          docs/results-h100.md   has every time on an H100; docs/method.md says how they are measured'
+	@echo '          docs/results-h100.md   has every time on an H100'
+	@echo '          docs/method.md         says how they are measured'
 
 bench-peers: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)', in $(ENVIRONMENTS). The first run downloads some GB."

@@ -103,7 +103,8 @@ def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | 
         elif value == value:  # n/a is NaN
             error = get_err(value, stats) if stats else None
             doubtful = any(state["marks"] for state in states.get(shape, []))
-            text = util.human_value(value, benchmark["unit"], err=error)
+            rounded = value if stats else float(f"{value:.3g}")
+            text = util.human_value(rounded, benchmark["unit"], err=error)
             measured.append((value, f"{text}*" if doubtful else text))
     values = [text for _, text in measured]
     if len(values) > _SHOWN_VALUES:

@@ -9,10 +9,10 @@ from rnnbench.asv_plugin import _format
 NAN = float("nan")
 
 
-def line_of(values, sizes=("32", "128", "512", "1024")):
+def line_of(values, unit="bytes"):
     """Return what the plugin prints of a benchmark whose one parameter has these sizes."""
-    sizes = list(sizes[: len(values)])
-    benchmark = {"name": "b", "params": [sizes], "param_names": ["hidden"], "unit": "bytes", "version": "1"}
+    sizes = ["32", "128", "512", "1024"][: len(values)]
+    benchmark = {"name": "b", "params": [sizes], "param_names": ["hidden"], "unit": unit, "version": "1"}
     nothing = [None] * len(values)
     results = Results.unnamed()
     results.add_result(benchmark, BenchmarkResult(values, nothing, nothing, 0, "failed: out of memory", None))
@@ -35,3 +35,7 @@ def test_a_benchmark_takes_one_line(values, line):
 
 def test_a_failure_is_counted_and_its_message_shown():
     assert line_of([1e6, None, NAN]) == ("1M, 1 failed", "failed: out of memory")
+
+
+def test_an_error_has_three_digits():
+    assert line_of([3.920519599449461e-07], unit="relative error") == ("3.92e-07", None)

@@ -14,6 +14,7 @@ import fcntl
 import html
 import itertools
 import json
+import logging
 import os
 import shutil
 import signal
@@ -91,9 +92,11 @@ def run(arguments: Sequence[str]) -> int:
 def publish(arguments: Sequence[str]) -> int:
     """Run `asv publish` with these arguments and return its exit status.
 
-    The earlier dashboard stays until the new one is complete. Raises Failed if asv fails, and Ended at a signal.
+    It prints only warnings, unless --verbose is given. The earlier dashboard stays until the new one is complete.
+    Raises Failed if asv fails, and Ended at a signal.
     """
     from asv.commands.publish import Publish
+    from asv.console import log
 
     config, options = _configured("publish", arguments)
     results, dashboard = Path(config.results_dir), Path(options.html_dir or config.html_dir)
@@ -103,7 +106,9 @@ def publish(arguments: Sequence[str]) -> int:
             _copy(path, private / path.relative_to(results))
         _escape_code(private / "benchmarks.json")
         config.results_dir, options.html_dir = str(private), str(folder / "html")
-        status = _call_asv(Publish, config, options)
+        quiet = contextlib.nullcontext() if options.verbose else log.set_level(logging.WARNING)
+        with quiet:
+            status = _call_asv(Publish, config, options)
         if dashboard.exists():
             dashboard.rename(folder / "earlier")
         dashboard.parent.mkdir(parents=True, exist_ok=True)
