@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import NotFound
+from rnnbench.report.formats import doubts
 from rnnbench.report.tables import BASELINE, CALLS, Report, contenders, make
 from rnnbench.variants import VARIANTS
 
@@ -67,15 +68,16 @@ def answer(report: Report) -> str:
         raise NotFound(f"{report.facts['machine']} at {report.commit[:8]} has no shape with two implementations")
     best, *others = ranked
     if len(others) == 1:
-        low, high = min(others[0].ratios), max(others[0].ratios)
-        other = f"{short(others[0].mean)} times as fast as {_named(others[0].variant)}"
+        ratios = [other / own for own, other in zip(best.ratios, others[0].ratios, strict=True)]
+        low, mean, high = min(ratios), statistics.geometric_mean(ratios), max(ratios)
+        other = f"{short(mean)} times as fast as {_named(others[0].variant)}"
         return (
             f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} trains {other} "
             f"({short(low)} to {short(high)} over {len(best.ratios)} shapes)."
         )
     named = dict.fromkeys([others[0], *(one for one in others if one.variant == BASELINE), others[-1]])
     first, *rest = (f"{_named(one.variant)}{{}} {short(one.mean)} times" for one in named)
-    times = ", ".join([f"{first.format(' takes')} as long", *(one.format("") for one in rest)])
+    times = ", ".join([f"{first.format(' takes')} as long as the fastest", *(one.format("") for one in rest)])
     return (
         f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} trains fastest in {_wins(best)} shapes; "
         f"by the geometric mean over the shapes, {times}."
@@ -85,13 +87,15 @@ def answer(report: Report) -> str:
 def text(report: Report, results: Path) -> str:
     """Return the answer and the table for a terminal; needs tabulate.
 
-    Below a CPU's stands the table of the GPU machine with the newest results, if `results` has one.
+    Below a CPU's stands the table of the GPU machine with the newest results, if `results` has one. The last lines
+    say which of the machine's figures are doubtful.
     """
     if not summaries(report, "train"):
         return "One implementation was timed, so there is nothing to compare it with.\n"
     parts = [answer(report).replace("`", ""), _drawn(report)]
     if "gpu" not in report.facts and (with_gpu := _newest_with_gpu(results)):
         parts += [f"On a GPU, as recorded ({hardware(with_gpu)}, {with_gpu.commit[:8]}):", _drawn(with_gpu)]
+    parts += doubts(report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS]))
     return "\n\n".join(parts) + "\n"
 
 
