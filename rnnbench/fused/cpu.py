@@ -1,0 +1,207 @@
+"""The LSTM layer on the CPU: two Theano operations whose C++ code is in include/lstm.h.
+
+Imports Theano: import it after `theano_runtime.prepare()`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import theano
+from theano.compile import optdb
+from theano.gof import Apply, Op, TopoOptimizer, local_optimizer
+from theano.gradient import DisconnectedType
+from theano.tensor import TensorType, as_tensor_variable, cast, zeros
+from theano.tensor.blas import ldflags
+from theano.tensor.opt import register_canonicalize, register_specialize
+
+_INCLUDE = Path(__file__).parent / "include"
+# Their text becomes part of each module. A path to them would differ between environments, and each would compile anew.
+_CODE = "\n".join((_INCLUDE / name).read_text() for name in ("lstm.h", "lstm_theano.h"))
+
+_C_TYPES = {"float32": "float", "float64": "double"}
+_PARAMETERS = {"inputs": 3, "W": 2, "U": 2, "b": 1, "h0": 2, "c0": 2}  # and their numbers of dimensions
+
+
+def layer(inputs: Any, W: Any, U: Any, b: Any, h0: Any = None, c0: Any = None) -> Any:
+    """Return the graph of a layer's hidden states; `rnnbench.fused.lstm` says of what and how."""
+    given = dict(zip(_PARAMETERS, (inputs, W, U, b, h0, c0), strict=True))
+    arguments = {name: as_tensor_variable(value) for name, value in given.items() if value is not None}
+    _check(arguments)
+    inputs, U = arguments["inputs"], arguments["U"]
+    if len(arguments) == len(_PARAMETERS) - 1:  # one of the two is zero
+        arguments = {name: arguments.get(name, zeros((inputs.shape[1], U.shape[0]), inputs.dtype)) for name in given}
+    # The form that keeps what a gradient needs; rewrites below replace it where nobody takes one.
+    return Lstm(keeps=True)(*arguments.values())[0]
+
+
+def _check(arguments: dict[str, Any]) -> None:
+    """Raise TypeError where a type or a number of dimensions is wrong."""
+    expected = arguments["inputs"].dtype
+    for name, argument in arguments.items():
+        if argument.dtype not in _C_TYPES:
+            raise TypeError(f"lstm: {name} is {argument.dtype}, and it must be float32 or float64")
+        if argument.dtype != expected:
+            raise TypeError(f"lstm: {name} is {argument.dtype} and inputs is {expected}: all must be of one type")
+        if argument.ndim != _PARAMETERS[name]:
+            raise TypeError(f"lstm: {name} has {argument.ndim} dimensions, and it must have {_PARAMETERS[name]}")
+
+
+class _Compiled(Op):  # type: ignore[misc]
+    """What both operations tell Theano of their C++ code."""
+
+    def c_code_cache_version(self) -> tuple[Any, ...]:
+        return 1, zlib.crc32(_CODE.encode())
+
+    def c_support_code(self) -> str:
+        return _CODE
+
+    def c_compile_args(self) -> list[str]:
+        return ["-fopenmp", *ldflags(libs=False, flags=True)]
+
+    def c_libraries(self) -> list[str]:
+        return ldflags()
+
+    def c_lib_dirs(self) -> list[str]:
+        return ldflags(libs=False, libs_dir=True)
+
+    def c_header_dirs(self) -> list[str]:
+        return ldflags(libs=False, include_dir=True)
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any, params: Any = None) -> None:
+        raise NotImplementedError(f"{self} has C++ code alone: Theano's flags cxx and linker must let it be compiled")
+
+
+class Lstm(_Compiled):
+    """An LSTM layer: of inputs, W, U, b and, where there are any, h0 and c0, its hidden states.
+
+    With `keeps`, two more results hold what the gradient needs: the gates (seq, batch, 4·hidden) and the cells
+    (seq, batch, hidden).
+    """
+
+    __props__ = ("keeps",)
+
+    def __init__(self, keeps: bool) -> None:
+        self.keeps = keeps
+
+    def make_node(self, *arguments: Any) -> Any:
+        inputs, U = arguments[0], arguments[2]
+        known = (*inputs.broadcastable[:2], U.broadcastable[0])
+        states = TensorType(inputs.dtype, known)
+        gates = TensorType(inputs.dtype, (*known[:2], False))
+        results = [states(), gates(), states()] if self.keeps else [states()]
+        return Apply(self, list(arguments), results)
+
+    def infer_shape(self, node: Any, shapes: Any) -> list[tuple[Any, ...]]:
+        seq, batch = shapes[0][:2]
+        hidden = shapes[2][0]
+        states = (seq, batch, hidden)
+        return [states, (seq, batch, 4 * hidden), states] if self.keeps else [states]
+
+    def c_code(self, node: Any, name: str, inputs: list[str], outputs: list[str], sub: dict[str, str]) -> str:
+        given = [*inputs, *_NONE[len(inputs) : 6]]
+        made = [*(f"&{output}" for output in outputs), *_NONE[len(outputs) : 3]]
+        return _call("forward", node, [*given, *made], sub["fail"])
+
+    def L_op(self, arguments: Any, results: Any, d_results: Any) -> list[Any]:
+        """Return the graphs of the arguments' gradients, given that of the states."""
+        if any(not isinstance(kept.type, DisconnectedType) for kept in d_results[1:]):
+            raise NotImplementedError("lstm: what is kept for its gradient has no gradient itself")
+        d_states = d_results[0]
+        if isinstance(d_states.type, DisconnectedType):
+            return [DisconnectedType()() for _ in arguments]
+        states, gates, cells = results if self.keeps else Lstm(keeps=True)(*arguments)
+        inputs, W, U, _, *initial = arguments
+        gradient = LstmGradient(wanted=tuple(_PARAMETERS)[: len(arguments)])
+        given = (gates, cells, states, cast(d_states, states.dtype), inputs, W, U, *initial)
+        return gradient(*given, return_list=True)  # type: ignore[no-any-return]
+
+
+class LstmGradient(_Compiled):
+    """The gradients of an LSTM layer.
+
+    Its arguments are the gates, cells and states that Lstm has computed, the gradient of the states, and Lstm's own
+    arguments but for b. `wanted` names the gradients that are computed. With `inplace` it overwrites the gates.
+    """
+
+    __props__ = ("wanted", "inplace")
+
+    def __init__(self, wanted: tuple[str, ...], inplace: bool = False) -> None:
+        self.wanted = wanted
+        self.inplace = inplace
+        if inplace:
+            self.destroy_map = {0: [0]}
+
+    def make_node(self, gates: Any, cells: Any, states: Any, d_states: Any, *arguments: Any) -> Any:
+        names = [name for name in _PARAMETERS if name != "b"]
+        types = {name: argument.type for name, argument in zip(names, arguments, strict=False)}
+        types["b"] = TensorType(gates.dtype, (False,))
+        kept = [gates, cells, states, d_states]
+        return Apply(self, [*kept, *arguments], [types[name]() for name in self.wanted])
+
+    def infer_shape(self, node: Any, shapes: Any) -> list[tuple[Any, ...]]:
+        (seq, batch, width), cells = shapes[:2]
+        state = (batch, cells[2])
+        known = {"inputs": shapes[4], "W": shapes[5], "U": shapes[6], "b": (width,), "h0": state, "c0": state}
+        return [known[name] for name in self.wanted]
+
+    def c_code(self, node: Any, name: str, inputs: list[str], outputs: list[str], sub: dict[str, str]) -> str:
+        made = dict(zip(self.wanted, outputs, strict=True))
+        given = [*inputs, *_NONE[len(inputs) : 9]]
+        results = [f"&{made[name]}" if name in made else "NULL" for name in _PARAMETERS]
+        return _call("backward", node, [*given, "true" if self.inplace else "false", *results], sub["fail"])
+
+
+_NONE = ["NULL"] * 9  # the C++ code's word for an array that isn't there
+
+
+def _call(function: str, node: Any, arguments: list[str], fail: str) -> str:
+    """Return C++ code that calls run_forward or run_backward, and stops where that reports a mistake."""
+    real = _C_TYPES[node.inputs[0].dtype]
+    structure = f"{function.capitalize()}Arrays"
+    return f"""
+        {{
+            using namespace rnnbench_fused;
+            const {structure} arrays = {{{", ".join(arguments)}}};
+            if (!run_{function}<{real}>(arrays))
+                {fail}
+        }}
+    """
+
+
+@register_specialize  # type: ignore[untyped-decorator]
+@register_canonicalize("fast_compile")  # type: ignore[untyped-decorator]
+@local_optimizer([Lstm])  # type: ignore[untyped-decorator]
+def keep_nothing_without_a_gradient(node: Any) -> Any:
+    """Replace a layer that keeps what nobody reads by one that keeps nothing."""
+    if not isinstance(node.op, Lstm) or not node.op.keeps or any(kept.clients for kept in node.outputs[1:]):
+        return None
+    return {node.outputs[0]: Lstm(keeps=False)(*node.inputs)}
+
+
+@register_specialize  # type: ignore[untyped-decorator]
+@register_canonicalize("fast_compile")  # type: ignore[untyped-decorator]
+@local_optimizer([LstmGradient])  # type: ignore[untyped-decorator]
+def leave_out_unwanted_gradients(node: Any) -> Any:
+    """Compute only those gradients that somebody reads."""
+    if not isinstance(node.op, LstmGradient):
+        return None
+    read = {name: output for name, output in zip(node.op.wanted, node.outputs, strict=True) if output.clients}
+    if not read or len(read) == len(node.op.wanted):
+        return None
+    fewer = LstmGradient(tuple(read), node.op.inplace)(*node.inputs, return_list=True)
+    return dict(zip(read.values(), fewer, strict=True))
+
+
+@local_optimizer([LstmGradient], inplace=True)  # type: ignore[untyped-decorator]
+def write_over_the_gates(node: Any) -> Any:
+    """Let the gradient use the gates' memory; Theano refuses it where another operation still reads them."""
+    if not isinstance(node.op, LstmGradient) or node.op.inplace:
+        return None
+    return LstmGradient(node.op.wanted, inplace=True)(*node.inputs, return_list=True)
+
+
+# With Theano's own for BLAS, before that for element-wise operations.
+optdb.register("rnnbench_lstm_inplace", TopoOptimizer(write_over_the_gates), 70.0, "fast_run", "inplace")

@@ -1,0 +1,839 @@
+/* An LSTM layer on the CPU: forward and backward, in float and double.
+ *
+ * What it computes, for each step t and each row of the batch (x: inputs, h: states, c: cells):
+ *
+ *     a = x[t]·W + h[t-1]·U + b        four parts of `hidden` numbers each: i, f, g, o
+ *     i = sigmoid(a_i)   f = sigmoid(a_f)   g = tanh(a_g)   o = sigmoid(a_o)
+ *     c[t] = f·c[t-1] + i·g
+ *     h[t] = o·tanh(c[t])
+ *
+ * All arrays are row-major and contiguous. Numbers of one row lie side by side.
+ *
+ * How it computes that fast:
+ * 1. Vectors: one type for AVX-512, AVX2 and everything else, with exp and tanh of our own.
+ * 2. Blocks: a few rows times four vectors of numbers stay in registers while the product is added up.
+ * 3. Packing: the weights are copied once a call into the order in which the products read them.
+ * 4. Threads: each takes its own rows of the batch through all steps and waits for nobody. Where there are too few
+ *    rows for that, threads share the rows of a group and split the units; only then they wait for each other.
+ * 5. Forward. A block's gates go from the product through the nonlinearities to the new state in registers.
+ * 6. Backward. The gates' gradients are written over the gates. The weights' gradients are one product each at the end.
+ */
+#ifndef RNNBENCH_FUSED_LSTM_H
+#define RNNBENCH_FUSED_LSTM_H
+
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <type_traits>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+#include <sched.h>
+
+extern "C" {
+void sgemm_(const char *, const char *, const int *, const int *, const int *, const float *, const float *, const int *,
+            const float *, const int *, const float *, float *, const int *);
+void dgemm_(const char *, const char *, const int *, const int *, const int *, const double *, const double *,
+            const int *, const double *, const int *, const double *, double *, const int *);
+#ifdef RNNBENCH_OPENBLAS
+void scipy_openblas_set_num_threads(int);
+int scipy_openblas_get_num_threads(void);
+#endif
+}
+
+namespace rnnbench_fused {
+
+#define RNNBENCH_INLINE inline __attribute__((always_inline))
+
+/* ---- 1. Vectors ------------------------------------------------------------------------------------------------- */
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64, registers = 32;
+#elif defined(__AVX__)
+constexpr int vector_bytes = 32, registers = 16;
+#elif defined(__aarch64__)
+constexpr int vector_bytes = 16, registers = 32;
+#else
+constexpr int vector_bytes = 16, registers = 16;
+#endif
+
+/* What the functions below need to know of a type. A float is 1 sign, 8 exponent and 23 fraction bits. */
+template <typename Real> struct Type;
+
+template <> struct Type<float> {
+    typedef float vector __attribute__((vector_size(vector_bytes)));
+    typedef uint32_t bits __attribute__((vector_size(vector_bytes)));
+    static constexpr int fraction = 23;
+    static constexpr uint32_t one = 0x3f800000u, sign = 0x80000000u;
+    static constexpr float shifter = 12582912.f;  // 1.5·2^23: adding it rounds to an integer, in the lowest bits
+    static constexpr float ln2_high = 0.693145751953125f, ln2_low = 1.428606765330187e-06f;
+    static constexpr float exp_least = -87.f, exp_most = 89.f, tanh_most = 20.f;
+    static constexpr int terms = 7;
+};
+
+template <> struct Type<double> {
+    typedef double vector __attribute__((vector_size(vector_bytes)));
+    typedef uint64_t bits __attribute__((vector_size(vector_bytes)));
+    static constexpr int fraction = 52;
+    static constexpr uint64_t one = 0x3ff0000000000000u, sign = 0x8000000000000000u;
+    static constexpr double shifter = 6755399441055744.;
+    static constexpr double ln2_high = 0.693147180369123816490, ln2_low = 1.90821492927058770002e-10;
+    static constexpr double exp_least = -708., exp_most = 710., tanh_most = 44.;
+    static constexpr int terms = 13;
+};
+
+template <typename Real> using Vector = typename Type<Real>::vector;
+template <typename Real> constexpr int lanes = vector_bytes / sizeof(Real);
+
+template <typename Real> RNNBENCH_INLINE Vector<Real> all(Real value) { return Vector<Real>{} + value; }
+
+/* Read or write a vector, or its first `count` lanes where it isn't `whole`. */
+template <typename Real, bool whole = true>
+RNNBENCH_INLINE Vector<Real> load(const Real *from, int count = lanes<Real>) {
+    Vector<Real> value = {};
+    if (whole)
+        std::memcpy(&value, from, sizeof value);
+    else
+#ifdef __AVX512F__
+        if (sizeof(Real) == 4)
+            value = (Vector<Real>)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), from);
+        else
+            value = (Vector<Real>)_mm512_maskz_loadu_pd((__mmask8)((1u << count) - 1), from);
+#else
+        for (int lane = 0; lane < lanes<Real>; ++lane)
+            if (lane < count)
+                value[lane] = from[lane];
+#endif
+    return value;
+}
+
+template <typename Real, bool whole = true>
+RNNBENCH_INLINE void store(Real *to, Vector<Real> value, int count = lanes<Real>) {
+    if (whole)
+        std::memcpy(to, &value, sizeof value);
+    else
+#ifdef __AVX512F__
+        if (sizeof(Real) == 4)
+            _mm512_mask_storeu_ps(to, (__mmask16)((1u << count) - 1), (__m512)value);
+        else
+            _mm512_mask_storeu_pd(to, (__mmask8)((1u << count) - 1), (__m512d)value);
+#else
+        for (int lane = 0; lane < lanes<Real>; ++lane)
+            if (lane < count)
+                to[lane] = value[lane];
+#endif
+}
+
+/* e^x = scale·(1 + rest), where scale is a power of two and |rest| < 0.42; x lies within exp_least and exp_most. */
+template <typename Real> struct Exponential { Vector<Real> scale, rest; };
+
+template <typename Real> RNNBENCH_INLINE Exponential<Real> exponential(Vector<Real> x) {
+    using Bits = typename Type<Real>::bits;
+    const Vector<Real> shifted = x * Real(1.442695040888963407) + Type<Real>::shifter;
+    const Vector<Real> whole = shifted - Type<Real>::shifter;
+    const Vector<Real> r = (x - whole * Type<Real>::ln2_high) - whole * Type<Real>::ln2_low;
+    // The Taylor series of (e^r - 1 - r)/r², whose first term left out is less than half a rounding error.
+    constexpr Real inverse[] = {1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720, 1. / 5040, 1. / 40320, 1. / 362880,
+                                1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800};
+    Vector<Real> sum = all<Real>(inverse[Type<Real>::terms - 2]);
+#pragma GCC unroll 16
+    for (int term = Type<Real>::terms - 3; term >= 0; --term)
+        sum = sum * r + inverse[term];
+    const Bits exponent = ((Bits)shifted << Type<Real>::fraction) + Type<Real>::one;
+    return {(Vector<Real>)exponent, sum * (r * r) + r};
+}
+
+/* Within 2 ulp. NaN stays NaN: it fails both comparisons. */
+template <typename Real> RNNBENCH_INLINE Vector<Real> sigmoid(Vector<Real> x) {
+    x = -x;
+    x = x < Type<Real>::exp_least ? all(Type<Real>::exp_least) : x;
+    x = x > Type<Real>::exp_most ? all(Type<Real>::exp_most) : x;
+    const Exponential<Real> power = exponential<Real>(x);
+    return Real(1) / (power.scale * (Real(1) + power.rest) + Real(1));
+}
+
+/* Within 3 ulp, also near zero, where e^2x - 1 is `rest` itself. NaN stays NaN. */
+template <typename Real> RNNBENCH_INLINE Vector<Real> tanh(Vector<Real> x) {
+    using Bits = typename Type<Real>::bits;
+    const Bits sign = (Bits)x & Type<Real>::sign;
+    Vector<Real> twice = (Vector<Real>)((Bits)x ^ sign) * Real(2);
+    twice = twice > Type<Real>::tanh_most ? all(Type<Real>::tanh_most) : twice;
+    const Exponential<Real> power = exponential<Real>(twice);
+    const Vector<Real> less_one = power.scale * power.rest + (power.scale - Real(1));
+    return (Vector<Real>)((Bits)(less_one / (less_one + Real(2))) | sign);
+}
+
+/* ---- 2. Blocks: a few rows times four vectors ------------------------------------------------------------------- */
+
+constexpr int gate_count = 4;
+constexpr int most_vectors = 4;
+/* One register for the weights and one for each row's number; the rest are sums. */
+constexpr int most_rows = registers == 32 ? 6 : 3;
+
+/* Add to sums[r][v] the products of row r's numbers with a panel, [depth][vectors] vectors.
+ *
+ * `next` is where the panel lies that is read afterwards: part of it is fetched into the cache meanwhile. */
+template <typename Real, int rows, int vectors>
+RNNBENCH_INLINE void multiply(Vector<Real> (&sums)[rows][vectors], const Real *const (&row)[rows], long depth,
+                              const Real *panel, const Real *next) {
+    for (long k = 0; k < depth; ++k) {
+        Vector<Real> number[rows];
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+            number[r] = all(row[r][k]);
+        __builtin_prefetch(next + k * lanes<Real>, 0, 2);
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) {
+            const Vector<Real> weights = load<Real>(panel + (k * vectors + v) * lanes<Real>);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; ++r)
+                sums[r][v] += number[r] * weights;
+        }
+    }
+}
+
+/* Call body(std::integral_constant<int, wanted>) for a number from 1 to `most`. */
+template <int most, typename Body> RNNBENCH_INLINE void with_constant(int wanted, const Body &body) {
+    if constexpr (most == 1)
+        body(std::integral_constant<int, 1>());
+    else if (wanted == most)
+        body(std::integral_constant<int, most>());
+    else
+        with_constant<most - 1>(wanted, body);
+}
+
+/* Splits `total` things into as few parts of at most `most` as there can be, all alike but for one. */
+struct Split {
+    long total, count;
+    Split(long total, long most) : total(total), count((total + most - 1) / most) {}
+    long begin(long part) const { return total * part / count; }
+};
+
+inline long ceiling(long number, long divisor) { return (number + divisor - 1) / divisor; }
+
+/* ---- 3. Packing ------------------------------------------------------------------------------------------------- */
+
+/* Memory that is kept from one call to the next: fresh memory costs a page fault every 4 KiB. */
+class Memory {
+  public:
+    ~Memory() { std::free(begin_); }
+
+    /* Make room for so many bytes; what was there is lost. Throws std::bad_alloc. */
+    void reserve(size_t bytes) {
+        used_ = 0;
+        if (bytes <= size_)
+            return;
+        std::free(begin_);
+        begin_ = nullptr;
+        size_ = 0;
+        const size_t page = size_t(2) << 20, size = (bytes + page - 1) / page * page;
+        if (bytes > SIZE_MAX - page || posix_memalign(&begin_, page, size) != 0) {
+            begin_ = nullptr;
+            throw std::bad_alloc();
+        }
+        size_ = size;
+#ifdef MADV_HUGEPAGE
+        madvise(begin_, size, MADV_HUGEPAGE);
+#endif
+    }
+
+    /* Return the next part of it, for so many numbers. */
+    template <typename Real> Real *take(size_t count) {
+        char *part = static_cast<char *>(begin_) + used_;
+        used_ += bytes<Real>(count);
+        return reinterpret_cast<Real *>(part);
+    }
+
+    /* The bytes that `take` uses up: whole vectors, and some more, so that no two parts begin at equal places of a
+     * cache's sets. */
+    template <typename Real> static size_t bytes(size_t count) { return (count * sizeof(Real) + 127) / 64 * 64 + 320; }
+
+  private:
+    void *begin_ = nullptr;
+    size_t size_ = 0, used_ = 0;
+};
+
+/* Copy the columns of a block of units, of all four gates, from weights (depth, 4·hidden) into a panel
+ * [depth][gate][lane]. Lanes beyond the last unit are zero. */
+template <typename Real> void pack_gates(Real *panel, const Real *weights, long depth, long hidden, long block) {
+    const long first = block * lanes<Real>;
+    const int count = int(hidden - first < lanes<Real> ? hidden - first : lanes<Real>);
+    for (long k = 0; k < depth; ++k)
+        for (int gate = 0; gate < gate_count; ++gate, panel += lanes<Real>) {
+            const Real *from = weights + (k * gate_count + gate) * hidden + first;
+            store<Real>(panel, count == lanes<Real> ? load<Real>(from) : load<Real, false>(from, count));
+        }
+}
+
+/* Copy rows first to first + count of U (hidden, 4·hidden) into a panel [4·hidden][width]: U turned over. */
+template <typename Real> void pack_rows(Real *panel, const Real *U, long hidden, long first, long count, long width) {
+    const long depth = gate_count * hidden, tile = 16;
+    for (long k = 0; k < depth; k += tile) {
+        const long end = k + tile < depth ? k + tile : depth;
+        for (long unit = 0; unit < width; ++unit)
+            for (long column = k; column < end; ++column)
+                panel[column * width + unit] = unit < count ? U[(first + unit) * depth + column] : Real(0);
+    }
+}
+
+/* ---- 4. Threads ------------------------------------------------------------------------------------------------- */
+
+inline int thread_number() {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+inline int thread_count() {
+#ifdef _OPENMP
+    return omp_get_num_threads();
+#else
+    return 1;
+#endif
+}
+
+inline int most_threads() {
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+/* Where the threads of a group wait for each other. It spins: steps are shorter than a thread's sleep. */
+class Barrier {
+  public:
+    void wait(int members) {
+        const int round = round_.load(std::memory_order_relaxed);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) == members - 1) {
+            arrived_.store(0, std::memory_order_relaxed);
+            round_.store(round + 1, std::memory_order_release);
+            return;
+        }
+        for (long spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+            if (spins > 4096)  // another program may have the other thread's processor
+                sched_yield();
+        }
+    }
+
+  private:
+    std::atomic<int> arrived_{0};
+    char apart_[60];  // the two lie in cache lines of their own
+    std::atomic<int> round_{0};
+    char behind_[60];
+};
+
+/* What one thread computes: rows of the batch, and a part of their units. */
+struct Share {
+    long first_row, last_row;
+    int group, part, parts;
+
+    Share(int thread, int threads, long batch, size_t recurrent_bytes) {
+        // Weights beyond the cache of a core are worth reading for some rows at once; others for a single one.
+        const long rows_worth = recurrent_bytes > (size_t(512) << 10) ? 8 : 1;
+        long groups = batch / rows_worth;
+        groups = groups < 1 ? 1 : groups > threads ? threads : groups;
+        while (threads % groups)
+            --groups;
+        parts = int(threads / groups);
+        group = thread / parts;
+        part = thread % parts;
+        first_row = batch * group / groups;
+        last_row = batch * (group + 1) / groups;
+    }
+
+    long rows() const { return last_row - first_row; }
+};
+
+/* Makes BLAS compute in the thread that calls it, for as long as this lives. */
+class SerialBlas {
+#ifdef RNNBENCH_OPENBLAS
+  public:
+    SerialBlas() : before_(scipy_openblas_get_num_threads()) { scipy_openblas_set_num_threads(1); }
+    ~SerialBlas() { scipy_openblas_set_num_threads(before_); }
+
+  private:
+    int before_;
+#else
+  public:
+    SerialBlas() {}
+#endif
+};
+
+/* Fewer floating-point operations than this aren't worth a second thread. */
+constexpr double worth_a_thread = 1e5;
+
+inline int threads_for(double operations, int threads) {
+    const double worth = operations / worth_a_thread;
+    return worth < 2 ? 1 : worth < threads ? int(worth) : threads;
+}
+
+/* ---- 5. Forward ------------------------------------------------------------------------------------------------- */
+
+template <typename Real> struct Forward {
+    long seq, batch, input, hidden;
+    const Real *inputs;             // (seq, batch, input)
+    const Real *W, *U, *b;          // (input, 4·hidden), (hidden, 4·hidden), (4·hidden)
+    const Real *initial_state;      // (batch, hidden); null stands for zeros
+    const Real *initial_cell;       // likewise
+    Real *states;                   // (seq, batch, hidden): the result
+    Real *gates;                    // (seq, batch, 4·hidden), after their nonlinearities; null: not kept
+    Real *cells;                    // (seq, batch, hidden); null: not kept
+};
+
+/* gates = b + inputs·W for some rows, of one block of units. */
+template <typename Real, int rows, bool whole>
+void input_block(const Real *const (&row)[rows], Real *const (&gates)[rows], long input, long hidden, int count,
+                 const Real *b, const Real *panel, const Real *next) {
+    Vector<Real> sums[rows][gate_count];
+#pragma GCC unroll 8
+    for (int gate = 0; gate < gate_count; ++gate)
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+            sums[r][gate] = load<Real, whole>(b + gate * hidden, count);
+    multiply<Real, rows, gate_count>(sums, row, input, panel, next);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+        for (int gate = 0; gate < gate_count; ++gate)
+            store<Real, whole>(gates[r] + gate * hidden, sums[r][gate], count);
+}
+
+/* Where the arrays of one step lie, of its first row and of a block's first unit. */
+template <typename Real> struct Step {
+    const Real *before;    // states of the step before, from their first unit on; null stands for zeros
+    const Real *cell;      // cells of the step before; null stands for zeros
+    Real *gates, *new_cell, *new_state;
+};
+
+/* One step of some rows and one block of units: from the inputs' part of the gates to the new cells and states. */
+template <typename Real, int rows, bool whole, bool kept>
+void step_block(const Step<Real> &step, long first, long hidden, int count, const Real *panel, const Real *next) {
+    Vector<Real> sums[rows][gate_count];
+    Real *const gates = step.gates + first * gate_count * hidden;
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+        for (int gate = 0; gate < gate_count; ++gate)
+            sums[r][gate] = load<Real, whole>(gates + (r * gate_count + gate) * hidden, count);
+    if (step.before) {
+        const Real *row[rows];
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+            row[r] = step.before + (first + r) * hidden;
+        multiply<Real, rows, gate_count>(sums, row, hidden, panel, next);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+        const long place = (first + r) * hidden;
+        const Vector<Real> i = sigmoid<Real>(sums[r][0]), f = sigmoid<Real>(sums[r][1]);
+        const Vector<Real> g = tanh<Real>(sums[r][2]), o = sigmoid<Real>(sums[r][3]);
+        Vector<Real> cell = i * g;
+        if (step.cell)
+            cell += f * load<Real, whole>(step.cell + place, count);
+        store<Real, whole>(step.new_cell + place, cell, count);
+        store<Real, whole>(step.new_state + place, o * tanh<Real>(cell), count);
+        if (kept) {
+            Real *const kept_gates = gates + r * gate_count * hidden;
+            store<Real, whole>(kept_gates, i, count);
+            store<Real, whole>(kept_gates + hidden, f, count);
+            store<Real, whole>(kept_gates + 2 * hidden, g, count);
+            store<Real, whole>(kept_gates + 3 * hidden, o, count);
+        }
+    }
+}
+
+/* Call body(block) for each block of a thread's units: upwards, or downwards, to begin with what is in the cache. */
+template <typename Body> RNNBENCH_INLINE void each_block(long begin, long end, bool upwards, const Body &body) {
+    for (long place = begin; place < end; ++place)
+        body(upwards ? place : begin + end - 1 - place);
+}
+
+/* Compute the layer. Throws std::bad_alloc. */
+template <typename Real> void forward(const Forward<Real> &layer, Memory &memory, int threads) {
+    const long seq = layer.seq, batch = layer.batch, input = layer.input, hidden = layer.hidden;
+    if (seq == 0 || batch == 0 || hidden == 0)
+        return;
+    const long width = gate_count * hidden, blocks = ceiling(hidden, lanes<Real>);
+    const long input_panel = input * gate_count * lanes<Real>, panel = hidden * gate_count * lanes<Real>;
+    threads = threads_for(2. * seq * batch * width * (input + hidden), threads);
+    // The inputs' products are computed for some steps at once: enough rows for a panel of W to be read once for many,
+    // and few enough for the cache.
+    long chunk = ceiling(128l * threads, batch);
+    chunk = chunk > seq ? seq : chunk;
+    memory.reserve(Memory::bytes<Real>(blocks * input_panel) + Memory::bytes<Real>(blocks * panel) +
+                   (layer.gates ? 0 : Memory::bytes<Real>(chunk * batch * width)) +
+                   (layer.cells ? 0 : Memory::bytes<Real>(batch * hidden)));
+    Real *const packed_W = memory.take<Real>(blocks * input_panel), *const packed_U = memory.take<Real>(blocks * panel);
+    Real *const some_gates = layer.gates ? nullptr : memory.take<Real>(chunk * batch * width);
+    Real *const one_cell = layer.cells ? nullptr : memory.take<Real>(batch * hidden);
+    Barrier *const barriers = new Barrier[threads];
+
+#pragma omp parallel num_threads(threads)
+    {
+        const Share share(thread_number(), thread_count(), batch, hidden * width * sizeof(Real));
+        for (long block = thread_number(); block < blocks; block += thread_count()) {
+            pack_gates(packed_W + block * input_panel, layer.W, input, hidden, block);
+            pack_gates(packed_U + block * panel, layer.U, hidden, hidden, block);
+        }
+#pragma omp barrier
+        const long begin = blocks * share.part / share.parts, end = blocks * (share.part + 1) / share.parts;
+        for (long start = 0; start < seq; start += chunk) {
+            const long steps = start + chunk < seq ? chunk : seq - start;
+            Real *const gates = layer.gates ? layer.gates + start * batch * width : some_gates;
+            const Split parts(steps * share.rows(), most_rows);
+            each_block(begin, end, true, [&](long block) {
+                const long unit = block * lanes<Real>;
+                const int count = int(hidden - unit < lanes<Real> ? hidden - unit : lanes<Real>);
+                const Real *here = packed_W + block * input_panel;
+                const Real *following = block + 1 < end ? here + input_panel : packed_U + begin * panel;
+                for (long part = 0; part < parts.count; ++part) {
+                    const long first = parts.begin(part), number = parts.begin(part + 1) - first;
+                    const Real *next = part < gate_count ? following + part * input * lanes<Real> : here;
+                    with_constant<most_rows>(int(number), [&](auto constant) {
+                        constexpr int rows = decltype(constant)::value;
+                        const Real *row[rows];
+                        Real *to[rows];
+                        for (int r = 0; r < rows; ++r) {
+                            const long step = (first + r) / share.rows();
+                            const long place = step * batch + share.first_row + (first + r) % share.rows();
+                            row[r] = layer.inputs + (start * batch + place) * input;
+                            to[r] = gates + place * width + unit;
+                        }
+                        if (count == lanes<Real>)
+                            input_block<Real, rows, true>(row, to, input, hidden, count, layer.b + unit, here, next);
+                        else
+                            input_block<Real, rows, false>(row, to, input, hidden, count, layer.b + unit, here, next);
+                    });
+                }
+            });
+            const Split groups(share.rows(), most_rows);
+            for (long t = start; t < start + steps; ++t) {
+                const bool upwards = t % 2 == 0;
+                const long states = batch * hidden;
+                each_block(begin, end, upwards, [&](long block) {
+                    const long unit = block * lanes<Real>;
+                    const int count = int(hidden - unit < lanes<Real> ? hidden - unit : lanes<Real>);
+                    const Real *here = packed_U + block * panel;
+                    const bool last = upwards ? block + 1 == end : block == begin;
+                    const Real *following = last ? here : upwards ? here + panel : here - panel;
+                    Step<Real> step;
+                    step.before = t > 0 ? layer.states + (t - 1) * states : layer.initial_state;
+                    step.new_state = layer.states + t * states + unit;
+                    step.gates = gates + (t - start) * batch * width + unit;
+                    step.new_cell = (layer.cells ? layer.cells + t * states : one_cell) + unit;
+                    step.cell = t > 0 ? (layer.cells ? step.new_cell - states : step.new_cell)
+                                      : layer.initial_cell ? layer.initial_cell + unit : nullptr;
+                    for (long part = 0; part < groups.count; ++part) {
+                        const long first = share.first_row + groups.begin(part);
+                        const long number = groups.begin(part + 1) - groups.begin(part);
+                        const Real *next = part < gate_count ? following + part * hidden * lanes<Real> : here;
+                        with_constant<most_rows>(int(number), [&](auto constant) {
+                            constexpr int rows = decltype(constant)::value;
+                            if (count < lanes<Real>)
+                                layer.gates ? step_block<Real, rows, false, true>(step, first, hidden, count, here, next)
+                                            : step_block<Real, rows, false, false>(step, first, hidden, count, here, next);
+                            else
+                                layer.gates ? step_block<Real, rows, true, true>(step, first, hidden, count, here, next)
+                                            : step_block<Real, rows, true, false>(step, first, hidden, count, here, next);
+                        });
+                    }
+                });
+                if (share.parts > 1)
+                    barriers[share.group].wait(share.parts);
+            }
+        }
+    }
+    delete[] barriers;
+}
+
+/* ---- 6. Backward ------------------------------------------------------------------------------------------------ */
+
+template <typename Real> struct Backward {
+    long seq, batch, input, hidden;
+    const Real *inputs, *W, *U, *initial_state, *initial_cell;  // as in Forward
+    const Real *states, *cells;                                 // what Forward has computed
+    const Real *d_states;                                       // (seq, batch, hidden): the states' gradients
+    Real *gates;  // (seq, batch, 4·hidden): Forward's gates, and afterwards their gradients before the nonlinearities
+    // The results, shaped as what they are the gradients of. Those that are null aren't computed.
+    Real *d_inputs, *d_W, *d_U, *d_b, *d_initial_state, *d_initial_cell;
+};
+
+inline void gemm(const char *ta, const char *tb, const int *m, const int *n, const int *k, const float *alpha,
+                 const float *a, const int *lda, const float *b, const int *ldb, const float *beta, float *c,
+                 const int *ldc) {
+    sgemm_(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+inline void gemm(const char *ta, const char *tb, const int *m, const int *n, const int *k, const double *alpha,
+                 const double *a, const int *lda, const double *b, const int *ldb, const double *beta, double *c,
+                 const int *ldc) {
+    dgemm_(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+/* A matrix in memory, row-major, or that matrix turned over. */
+template <typename Real> struct Matrix {
+    const Real *begin;
+    long stride;
+    bool turned;
+};
+
+/* c (m, n) = a (m, k) · b (k, n) + old·c, row-major. BLAS is column-major: for it, c turned over is b·a turned over. */
+template <typename Real>
+void product(long m, long n, long k, Matrix<Real> a, Matrix<Real> b, Real *c, long stride, Real old = 0) {
+    if (m == 0 || n == 0)
+        return;
+    const int sizes[] = {int(n), int(m), int(k)}, strides[] = {int(b.stride), int(a.stride), int(stride)};
+    const Real one = 1;
+    gemm(b.turned ? "T" : "N", a.turned ? "T" : "N", &sizes[0], &sizes[1], &sizes[2], &one, b.begin, &strides[0],
+         a.begin, &strides[1], &old, c, &strides[2]);
+}
+
+template <typename Real> void fill_zeros(Real *array, size_t count) {
+    if (array)
+        std::memset(array, 0, count * sizeof(Real));
+}
+
+/* Where the arrays of one step of the backward pass lie, of its first row and of a block's first unit. */
+template <typename Real> struct BackwardStep {
+    const Real *d_after;   // gradients of the following step's gates, from their first unit on; null stands for zeros
+    const Real *d_state;   // gradients of this step's states
+    const Real *cell, *cell_before;  // null stands for zeros
+    Real *gates, *d_cell;  // d_cell: the cell's gradient from the following step, replaced by that for the step before
+    Real *d_bias;          // added to: [gate][unit], the gates `bias_stride` apart
+    bool is_last;          // d_cell holds nothing yet
+};
+
+/* One step back for some rows and one block of units: from the following step's gates' gradients to this one's. */
+template <typename Real, int rows, int vectors, bool whole>
+void backward_block(const BackwardStep<Real> &step, long first, long hidden, long units, const Real *panel,
+                    const Real *next, long bias_stride) {
+    constexpr int width = lanes<Real>;
+    const long row_width = gate_count * hidden;
+    Vector<Real> sums[rows][vectors];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) {
+            const int count = int(units - v * width < width ? units - v * width : width);
+            sums[r][v] = load<Real, whole>(step.d_state + (first + r) * hidden + v * width, count);
+        }
+    if (step.d_after) {
+        const Real *row[rows];
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+            row[r] = step.d_after + (first + r) * row_width;
+        multiply<Real, rows, vectors>(sums, row, row_width, panel, next);
+    }
+    // Through memory: the loop below then needs one copy of its code for each number of lanes only.
+    Real d_states[rows][vectors * width];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v)
+            store<Real>(d_states[r] + v * width, sums[r][v]);
+    for (int v = 0; v < vectors; ++v) {
+        const int count = int(units - v * width < width ? units - v * width : width);
+        Vector<Real> bias[gate_count] = {};
+#pragma GCC unroll 2
+        for (int r = 0; r < rows; ++r) {
+            const long place = (first + r) * hidden + v * width;
+            Real *const gates = step.gates + (first + r) * row_width + v * width;
+            const Vector<Real> i = load<Real, whole>(gates, count), f = load<Real, whole>(gates + hidden, count);
+            const Vector<Real> g = load<Real, whole>(gates + 2 * hidden, count);
+            const Vector<Real> o = load<Real, whole>(gates + 3 * hidden, count);
+            const Vector<Real> squashed = tanh<Real>(load<Real, whole>(step.cell + place, count));
+            const Vector<Real> d_state = load<Real>(d_states[r] + v * width);
+            Vector<Real> d_cell = d_state * o * (Real(1) - squashed * squashed);
+            if (!step.is_last)
+                d_cell += load<Real, whole>(step.d_cell + place, count);
+            Vector<Real> before = {};
+            if (step.cell_before)
+                before = load<Real, whole>(step.cell_before + place, count);
+            const Vector<Real> d_gates[gate_count] = {
+                d_cell * g * (i * (Real(1) - i)),
+                d_cell * before * (f * (Real(1) - f)),
+                d_cell * i * (Real(1) - g * g),
+                d_state * squashed * (o * (Real(1) - o)),
+            };
+            store<Real, whole>(step.d_cell + place, d_cell * f, count);
+#pragma GCC unroll 8
+            for (int gate = 0; gate < gate_count; ++gate) {
+                store<Real, whole>(gates + gate * hidden, d_gates[gate], count);
+                bias[gate] += d_gates[gate];
+            }
+        }
+        for (int gate = 0; gate < gate_count; ++gate) {
+            Real *const sum = step.d_bias + gate * bias_stride + v * width;
+            store<Real>(sum, load<Real>(sum) + bias[gate]);
+        }
+    }
+}
+
+/* to = d_after·Uᵀ for some rows and one block of units: the initial states' gradient. */
+template <typename Real, int rows, int vectors>
+void last_block(Real *to, const Real *d_after, long first, long hidden, long units, const Real *panel) {
+    Vector<Real> sums[rows][vectors] = {};
+    const Real *row[rows];
+    for (int r = 0; r < rows; ++r)
+        row[r] = d_after + (first + r) * gate_count * hidden;
+    multiply<Real, rows, vectors>(sums, row, gate_count * hidden, panel, panel);
+    for (int r = 0; r < rows; ++r)
+        for (int v = 0; v < vectors; ++v) {
+            const long left = units - v * lanes<Real>;
+            store<Real, false>(to + (first + r) * hidden + v * lanes<Real>, sums[r][v],
+                               int(left < lanes<Real> ? left : lanes<Real>));
+        }
+}
+
+/* Compute the gradients. Throws std::bad_alloc. */
+template <typename Real> void backward(const Backward<Real> &layer, Memory &memory, int threads) {
+    const long seq = layer.seq, batch = layer.batch, input = layer.input, hidden = layer.hidden;
+    const long width = gate_count * hidden, states = batch * hidden;
+    if (seq == 0 || batch == 0 || hidden == 0) {
+        fill_zeros(layer.d_inputs, seq * batch * input);
+        fill_zeros(layer.d_W, input * width);
+        fill_zeros(layer.d_U, hidden * width);
+        fill_zeros(layer.d_b, width);
+        fill_zeros(layer.d_initial_state, states);
+        fill_zeros(layer.d_initial_cell, states);
+        return;
+    }
+    threads = threads_for(2. * seq * batch * width * (input + 2 * hidden), threads);
+    const long most_units = most_vectors * lanes<Real>, blocks = ceiling(hidden, most_units);
+    const long panel = width * most_units, bias_stride = blocks * most_units, biases = gate_count * bias_stride;
+    // In steps: the biases' gradients are summed up a step at a time, which keeps rounding errors small.
+    memory.reserve(Memory::bytes<Real>(blocks * panel) + Memory::bytes<Real>(states) +
+                   2 * Memory::bytes<Real>(threads * biases));
+    Real *const packed = memory.take<Real>(blocks * panel), *const d_cells = memory.take<Real>(states);
+    Real *const step_biases = memory.take<Real>(threads * biases), *const sum_biases = memory.take<Real>(threads * biases);
+    Barrier *const barriers = new Barrier[threads];
+    const SerialBlas serial;
+
+#pragma omp parallel num_threads(threads)
+    {
+        const int thread = thread_number(), count = thread_count();
+        const Share share(thread, count, batch, hidden * width * sizeof(Real));
+        for (long block = thread; block < blocks; block += count) {
+            const long left = hidden - block * most_units;
+            pack_rows(packed + block * panel, layer.U, hidden, block * most_units, left < most_units ? left : most_units,
+                      left < most_units ? ceiling(left, lanes<Real>) * lanes<Real> : most_units);
+        }
+        Real *const step_bias = step_biases + thread * biases, *const sum_bias = sum_biases + thread * biases;
+        fill_zeros(step_bias, biases);
+        fill_zeros(sum_bias, biases);
+#pragma omp barrier
+        const long begin = blocks * share.part / share.parts, end = blocks * (share.part + 1) / share.parts;
+        const Split groups(share.rows(), most_rows);
+        for (long t = seq - 1; t >= 0; --t) {
+            const bool upwards = t % 2 == 0;
+            each_block(begin, end, upwards, [&](long block) {
+                const long unit = block * most_units;
+                const long units = hidden - unit < most_units ? hidden - unit : most_units;
+                const Real *here = packed + block * panel;
+                const bool last = upwards ? block + 1 == end : block == begin;
+                const Real *following = last ? here : upwards ? here + panel : here - panel;
+                BackwardStep<Real> step;
+                step.is_last = t == seq - 1;
+                step.d_after = step.is_last ? nullptr : layer.gates + (t + 1) * batch * width;
+                step.d_state = layer.d_states + t * states + unit;
+                step.cell = layer.cells + t * states + unit;
+                step.cell_before = t > 0 ? step.cell - states : layer.initial_cell ? layer.initial_cell + unit : nullptr;
+                step.gates = layer.gates + t * batch * width + unit;
+                step.d_cell = d_cells + unit;
+                step.d_bias = step_bias + unit;
+                for (long part = 0; part < groups.count; ++part) {
+                    const long first = share.first_row + groups.begin(part);
+                    const long number = groups.begin(part + 1) - groups.begin(part);
+                    const Real *next = part < gate_count ? following + part * width * lanes<Real> : here;
+                    with_constant<most_rows>(int(number), [&](auto constant) {
+                        constexpr int rows = decltype(constant)::value;
+                        if (units == most_units)
+                            backward_block<Real, rows, most_vectors, true>(step, first, hidden, units, here, next,
+                                                                           bias_stride);
+                        else
+                            with_constant<most_vectors>(int(ceiling(units, lanes<Real>)), [&](auto vectors) {
+                                backward_block<Real, rows, decltype(vectors)::value, false>(
+                                    step, first, hidden, units, here, next, bias_stride);
+                            });
+                    });
+                }
+            });
+            for (long place = 0; place < biases; place += lanes<Real>) {
+                store<Real>(sum_bias + place, load<Real>(sum_bias + place) + load<Real>(step_bias + place));
+                store<Real>(step_bias + place, Vector<Real>{});
+            }
+            if (share.parts > 1)
+                barriers[share.group].wait(share.parts);
+        }
+        if (layer.d_initial_state)
+            each_block(begin, end, true, [&](long block) {
+                const long unit = block * most_units;
+                const long units = hidden - unit < most_units ? hidden - unit : most_units;
+                for (long part = 0; part < groups.count; ++part)
+                    with_constant<most_rows>(int(groups.begin(part + 1) - groups.begin(part)), [&](auto rows) {
+                        with_constant<most_vectors>(int(ceiling(units, lanes<Real>)), [&](auto vectors) {
+                            last_block<Real, decltype(rows)::value, decltype(vectors)::value>(
+                                layer.d_initial_state + unit, layer.gates, share.first_row + groups.begin(part), hidden,
+                                units, packed + block * panel);
+                        });
+                    });
+            });
+#pragma omp barrier
+        // From here on all gradients of the gates are there. Each thread computes some columns of the weights' gradients,
+        // and some rows of the inputs'.
+        const long first = width * thread / count, columns = width * (thread + 1) / count - first;
+        const Matrix<Real> gates = {layer.gates + first, width, false};
+        if (layer.d_W)
+            product<Real>(input, columns, seq * batch, {layer.inputs, input, true}, gates, layer.d_W + first, width);
+        if (layer.d_U) {
+            if (seq > 1)
+                product<Real>(hidden, columns, (seq - 1) * batch, {layer.states, hidden, true},
+                              {gates.begin + batch * width, width, false}, layer.d_U + first, width);
+            else
+                for (long k = 0; k < hidden; ++k)
+                    fill_zeros(layer.d_U + k * width + first, columns);
+            if (layer.initial_state)
+                product<Real>(hidden, columns, batch, {layer.initial_state, hidden, true}, gates, layer.d_U + first,
+                              width, Real(1));
+        }
+        if (layer.d_b)
+            for (long column = first; column < first + columns; ++column) {
+                Real sum = 0;
+                for (int other = 0; other < count; ++other)
+                    sum += sum_biases[other * biases + column / hidden * bias_stride + column % hidden];
+                layer.d_b[column] = sum;
+            }
+        if (layer.d_inputs) {
+            const long row = seq * batch * thread / count, rows = seq * batch * (thread + 1) / count - row;
+            product<Real>(rows, input, width, {layer.gates + row * width, width, false}, {layer.W, width, true},
+                          layer.d_inputs + row * input, input);
+        }
+        if (layer.d_initial_cell) {
+            const long begin = states * thread / count, end = states * (thread + 1) / count;
+            std::memcpy(layer.d_initial_cell + begin, d_cells + begin, (end - begin) * sizeof(Real));
+        }
+    }
+    delete[] barriers;
+}
+
+#undef RNNBENCH_INLINE
+
+}  // namespace rnnbench_fused
+
+#endif
