@@ -92,6 +92,16 @@ _ROWS = (
         has_tf32_twin=True,
     ),
     Variant(
+        "fused",
+        "Theano, fused",
+        "A fused layer of our own in Theano",
+        _CPU,
+        extra="theano",
+        libraries=("Theano",),
+        environment=THEANO,
+        caches=True,
+    ),
+    Variant(
         "torch",
         "PyTorch",
         "PyTorch's nn.LSTM, which calls cuDNN's fused LSTM on a GPU",

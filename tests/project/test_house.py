@@ -18,6 +18,7 @@ LAYERS = (
     "rnnbench.network",
     "rnnbench.measure",
     "rnnbench.theano_runtime",
+    "rnnbench.fused",
     "rnnbench.variants",
     "rnnbench.history",
     "rnnbench.verify",
