@@ -9,7 +9,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import theano
 from theano.compile import optdb
 from theano.gof import Apply, Op, TopoOptimizer, local_optimizer
 from theano.gradient import DisconnectedType
@@ -105,7 +104,7 @@ class Lstm(_Compiled):
         made = [*(f"&{output}" for output in outputs), *_NONE[len(outputs) : 3]]
         return _call("forward", node, [*given, *made], sub["fail"])
 
-    def L_op(self, arguments: Any, results: Any, d_results: Any) -> list[Any]:
+    def L_op(self, arguments: Any, results: Any, d_results: Any) -> list[Any]:  # noqa: N802, Theano's name
         """Return the graphs of the arguments' gradients, given that of the states."""
         if any(not isinstance(kept.type, DisconnectedType) for kept in d_results[1:]):
             raise NotImplementedError("lstm: what is kept for its gradient has no gradient itself")
@@ -116,7 +115,7 @@ class Lstm(_Compiled):
         inputs, W, U, _, *initial = arguments
         gradient = LstmGradient(wanted=tuple(_PARAMETERS)[: len(arguments)])
         given = (gates, cells, states, cast(d_states, states.dtype), inputs, W, U, *initial)
-        return gradient(*given, return_list=True)  # type: ignore[no-any-return]
+        return gradient(*given, return_list=True)
 
 
 class LstmGradient(_Compiled):
@@ -142,7 +141,7 @@ class LstmGradient(_Compiled):
         return Apply(self, [*kept, *arguments], [types[name]() for name in self.wanted])
 
     def infer_shape(self, node: Any, shapes: Any) -> list[tuple[Any, ...]]:
-        (seq, batch, width), cells = shapes[:2]
+        (_, batch, width), cells = shapes[:2]
         state = (batch, cells[2])
         known = {"inputs": shapes[4], "W": shapes[5], "U": shapes[6], "b": (width,), "h0": state, "c0": state}
         return [known[name] for name in self.wanted]

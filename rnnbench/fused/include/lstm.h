@@ -153,7 +153,7 @@ template <typename Real> RNNBENCH_INLINE Exponential<Real> exponential(Vector<Re
     return {(Vector<Real>)exponent, sum * (r * r) + r};
 }
 
-/* Within 2 ulp. NaN stays NaN: it fails both comparisons. */
+/* Within 2.5 ulp. NaN stays NaN: it fails both comparisons. */
 template <typename Real> RNNBENCH_INLINE Vector<Real> sigmoid(Vector<Real> x) {
     x = -x;
     x = x < Type<Real>::exp_least ? all(Type<Real>::exp_least) : x;
@@ -162,7 +162,7 @@ template <typename Real> RNNBENCH_INLINE Vector<Real> sigmoid(Vector<Real> x) {
     return Real(1) / (power.scale * (Real(1) + power.rest) + Real(1));
 }
 
-/* Within 3 ulp, also near zero, where e^2x - 1 is `rest` itself. NaN stays NaN. */
+/* Within 2.5 ulp, also near zero, where e^2x - 1 is `rest` itself. NaN stays NaN. */
 template <typename Real> RNNBENCH_INLINE Vector<Real> tanh(Vector<Real> x) {
     using Bits = typename Type<Real>::bits;
     const Bits sign = (Bits)x & Type<Real>::sign;
@@ -404,12 +404,10 @@ class SerialBlas {
 #endif
 };
 
-/* Fewer floating-point operations than this aren't worth a second thread. */
-constexpr double worth_a_thread = 1e5;
-
-inline int threads_for(double operations, int threads) {
-    const double worth = operations / worth_a_thread;
-    return worth < 2 ? 1 : worth < threads ? int(worth) : threads;
+/* Return how many threads a layer is worth: a second one must have enough to do to be woken for. */
+inline int worthwhile_threads(double seq, double batch, double input, double hidden) {
+    const double worth = 2 * seq * batch * gate_count * hidden * (input + hidden) / 1e5;
+    return worth < 2 ? 1 : worth < most_threads() ? int(worth) : most_threads();
 }
 
 /* ---- 5. Forward ------------------------------------------------------------------------------------------------- */
@@ -488,14 +486,13 @@ template <typename Body> RNNBENCH_INLINE void each_block(long begin, long end, b
         body(upwards ? place : begin + end - 1 - place);
 }
 
-/* Compute the layer. Throws std::bad_alloc. */
+/* Compute the layer, with so many threads. Throws std::bad_alloc. */
 template <typename Real> void forward(const Forward<Real> &layer, Memory &memory, int threads) {
     const long seq = layer.seq, batch = layer.batch, input = layer.input, hidden = layer.hidden;
     if (seq == 0 || batch == 0 || hidden == 0)
         return;
     const long width = gate_count * hidden, blocks = ceiling(hidden, lanes<Real>);
     const long input_panel = input * gate_count * lanes<Real>, panel = hidden * gate_count * lanes<Real>;
-    threads = threads_for(2. * seq * batch * width * (input + hidden), threads);
     // The inputs' products are computed for some steps at once: enough rows for a panel of W to be read once for many,
     // and few enough for the cache.
     long chunk = ceiling(128l * threads, batch);
@@ -718,7 +715,7 @@ void last_block(Real *to, const Real *d_after, long first, long hidden, long uni
         }
 }
 
-/* Compute the gradients. Throws std::bad_alloc. */
+/* Compute the gradients, with so many threads. Throws std::bad_alloc. */
 template <typename Real> void backward(const Backward<Real> &layer, Memory &memory, int threads) {
     const long seq = layer.seq, batch = layer.batch, input = layer.input, hidden = layer.hidden;
     const long width = gate_count * hidden, states = batch * hidden;
@@ -731,7 +728,6 @@ template <typename Real> void backward(const Backward<Real> &layer, Memory &memo
         fill_zeros(layer.d_initial_cell, states);
         return;
     }
-    threads = threads_for(2. * seq * batch * width * (input + 2 * hidden), threads);
     const long most_units = most_vectors * lanes<Real>, blocks = ceiling(hidden, most_units);
     const long panel = width * most_units, bias_stride = blocks * most_units, biases = gate_count * bias_stride;
     // In steps: the biases' gradients are summed up a step at a time, which keeps rounding errors small.

@@ -76,6 +76,7 @@ struct Sizes {
         : seq(PyArray_DIM(inputs, 0)), batch(PyArray_DIM(inputs, 1)), input(PyArray_DIM(inputs, 2)),
           hidden(PyArray_DIM(U, 0)) {}
 
+    int threads() const { return worthwhile_threads(seq, batch, input, hidden); }
     Shape over_time(npy_intp width) const { return {seq, batch, width}; }
 
     /* Whether what both passes are given fits together; if not, Python's error is set. */
@@ -93,7 +94,7 @@ struct Sizes {
     }
 };
 
-/* One for each thread of Python's, though the GIL lets one compute at a time. */
+/* The memory of all layers: the GIL lets one compute at a time. */
 inline Memory &memory() {
     static Memory kept;
     return kept;
@@ -127,7 +128,7 @@ template <typename Real> bool run_forward(const ForwardArrays &arrays) {
     layer.gates = arrays.gates ? static_cast<Real *>(PyArray_DATA(*arrays.gates)) : nullptr;
     layer.cells = arrays.cells ? static_cast<Real *>(PyArray_DATA(*arrays.cells)) : nullptr;
     try {
-        forward(layer, memory(), most_threads());
+        forward(layer, memory(), sizes.threads());
     } catch (const std::bad_alloc &) {
         PyErr_NoMemory();
         return false;
@@ -178,7 +179,7 @@ template <typename Real> bool run_backward(const BackwardArrays &arrays) {
     layer.d_b = data(arrays.d_b);
     layer.d_initial_state = data(arrays.d_h0), layer.d_initial_cell = data(arrays.d_c0);
     try {
-        backward(layer, memory(), most_threads());
+        backward(layer, memory(), sizes.threads());
     } catch (const std::bad_alloc &) {
         PyErr_NoMemory();
         return false;
