@@ -292,15 +292,24 @@ class Memory {
     size_t size_ = 0, used_ = 0;
 };
 
-/* Copy the columns of a block of units, of all four gates, from weights (depth, 4·hidden) into a panel
- * [depth][gate][lane]. Lanes beyond the last unit are zero. */
-template <typename Real> void pack_gates(Real *panel, const Real *weights, long depth, long hidden, long block) {
-    const long first = block * lanes<Real>;
-    const int count = int(hidden - first < lanes<Real> ? hidden - first : lanes<Real>);
-    for (long k = 0; k < depth; ++k)
-        for (int gate = 0; gate < gate_count; ++gate, panel += lanes<Real>) {
-            const Real *from = weights + (k * gate_count + gate) * hidden + first;
-            store<Real>(panel, count == lanes<Real> ? load<Real>(from) : load<Real, false>(from, count));
+/* How many numbers lie between the beginnings of two panels: somewhat more than a panel has, so that equal places of
+ * neighbours aren't in the same sets of a cache. */
+template <typename Real> long panel_stride(long panel) { return panel + 5 * 64 / long(sizeof(Real)); }
+
+/* Copy weights (depth, 4·hidden) into a panel [depth][gate][lane] for each block of units from `begin` to `end`.
+ * Lanes beyond the last unit are zero. It reads whole rows: their memory is fetched ahead then. */
+template <typename Real>
+void pack_gates(Real *packed, const Real *weights, long first_row, long last_row, long depth, long hidden, long begin,
+                long end) {
+    const long stride = panel_stride<Real>(depth * gate_count * lanes<Real>), whole = hidden / lanes<Real>;
+    for (long row = first_row; row < last_row; ++row)
+        for (int gate = 0; gate < gate_count; ++gate) {
+            const Real *const from = weights + (row * gate_count + gate) * hidden;
+            Real *const to = packed + (row * gate_count + gate) * lanes<Real>;
+            for (long block = begin; block < end && block < whole; ++block)
+                store<Real>(to + block * stride, load<Real>(from + block * lanes<Real>));
+            if (end > whole)
+                store<Real>(to + whole * stride, load<Real, false>(from + whole * lanes<Real>, int(hidden % lanes<Real>)));
         }
 }
 
@@ -492,15 +501,20 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
     if (seq == 0 || batch == 0 || hidden == 0)
         return;
     const long width = gate_count * hidden, blocks = ceiling(hidden, lanes<Real>);
-    const long input_panel = input * gate_count * lanes<Real>, panel = hidden * gate_count * lanes<Real>;
+    const long input_panel = panel_stride<Real>(input * gate_count * lanes<Real>);
+    const long panel = panel_stride<Real>(hidden * gate_count * lanes<Real>);
+    // Each thread makes a copy of small weights of its own: reading those that another core has written takes longer.
+    const bool own_copies = (input + hidden) * width * long(sizeof(Real)) <= 1l << 20;
+    const long copies = own_copies ? threads : 1;
     // The inputs' products are computed for some steps at once: enough rows for a panel of W to be read once for many,
     // and few enough for the cache.
     long chunk = ceiling(128l * threads, batch);
     chunk = chunk > seq ? seq : chunk;
-    memory.reserve(Memory::bytes<Real>(blocks * input_panel) + Memory::bytes<Real>(blocks * panel) +
+    memory.reserve(copies * (Memory::bytes<Real>(blocks * input_panel) + Memory::bytes<Real>(blocks * panel)) +
                    (layer.gates ? 0 : Memory::bytes<Real>(chunk * batch * width)) +
                    (layer.cells ? 0 : Memory::bytes<Real>(batch * hidden)));
-    Real *const packed_W = memory.take<Real>(blocks * input_panel), *const packed_U = memory.take<Real>(blocks * panel);
+    Real *const all_W = memory.take<Real>(copies * blocks * input_panel);
+    Real *const all_U = memory.take<Real>(copies * blocks * panel);
     Real *const some_gates = layer.gates ? nullptr : memory.take<Real>(chunk * batch * width);
     Real *const one_cell = layer.cells ? nullptr : memory.take<Real>(batch * hidden);
     Barrier *const barriers = new Barrier[threads];
@@ -508,12 +522,19 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
 #pragma omp parallel num_threads(threads)
     {
         const Share share(thread_number(), thread_count(), batch, hidden * width * sizeof(Real));
-        for (long block = thread_number(); block < blocks; block += thread_count()) {
-            pack_gates(packed_W + block * input_panel, layer.W, input, hidden, block);
-            pack_gates(packed_U + block * panel, layer.U, hidden, hidden, block);
-        }
-#pragma omp barrier
         const long begin = blocks * share.part / share.parts, end = blocks * (share.part + 1) / share.parts;
+        Real *const packed_W = all_W + (own_copies ? thread_number() * blocks * input_panel : 0);
+        Real *const packed_U = all_U + (own_copies ? thread_number() * blocks * panel : 0);
+        if (own_copies || share.parts == thread_count()) {
+            // Nobody else reads what this thread copies.
+            pack_gates(packed_W, layer.W, 0, input, input, hidden, begin, end);
+            pack_gates(packed_U, layer.U, 0, hidden, hidden, hidden, begin, end);
+        } else {
+            const int thread = thread_number(), count = thread_count();
+            pack_gates(packed_W, layer.W, input * thread / count, input * (thread + 1) / count, input, hidden, 0, blocks);
+            pack_gates(packed_U, layer.U, hidden * thread / count, hidden * (thread + 1) / count, hidden, hidden, 0, blocks);
+#pragma omp barrier
+        }
         for (long start = 0; start < seq; start += chunk) {
             const long steps = start + chunk < seq ? chunk : seq - start;
             Real *const gates = layer.gates ? layer.gates + start * batch * width : some_gates;
