@@ -178,19 +178,19 @@ template <typename Real, typename Function, typename Exact> double largest_error
 }
 
 template <typename Real> void check_functions() {
-    const double of_sigmoid = largest_error<Real>([](Vector<Real> x) { return sigmoid<Real>(x); },
+    const double of_sigmoid = largest_error<Real>([](Vector<Real> x) { return value(sigmoid<Real>(x)); },
                                                   [](long double x) { return 1 / (1 + std::exp(-x)); });
-    const double of_tanh = largest_error<Real>([](Vector<Real> x) { return rnnbench_fused::tanh<Real>(x); },
+    const double of_tanh = largest_error<Real>([](Vector<Real> x) { return value(rnnbench_fused::tanh<Real>(x)); },
                                                [](long double x) { return std::tanh(x); });
     std::printf("%zu bytes: sigmoid within %.2f ulp, tanh within %.2f ulp\n", sizeof(Real), of_sigmoid, of_tanh);
     mistakes += of_sigmoid > 3 || of_tanh > 3;
     const Real infinity = INFINITY, huge = sizeof(Real) == 4 ? Real(3e38) : Real(1e308);
     const Real limits[][3] = {{infinity, 1, 1}, {-infinity, 0, -1}, {huge, 1, 1}, {-huge, 0, -1}, {0, .5, 0}};
     for (const auto &limit : limits) {
-        mistakes += sigmoid<Real>(all(limit[0]))[0] != limit[1];
-        mistakes += rnnbench_fused::tanh<Real>(all(limit[0]))[0] != limit[2];
+        mistakes += value(sigmoid<Real>(all(limit[0])))[0] != limit[1];
+        mistakes += value(rnnbench_fused::tanh<Real>(all(limit[0])))[0] != limit[2];
     }
-    mistakes += !std::isnan(sigmoid<Real>(all(Real(NAN)))[0]) + !std::isnan(rnnbench_fused::tanh<Real>(all(Real(NAN)))[0]);
+    mistakes += !std::isnan(value(sigmoid<Real>(all(Real(NAN))))[0]) + !std::isnan(value(rnnbench_fused::tanh<Real>(all(Real(NAN))))[0]);
 }
 
 int main() {

@@ -95,7 +95,8 @@ template <> struct Type<double> {
 template <typename Real> using Vector = typename Type<Real>::vector;
 template <typename Real> constexpr int lanes = vector_bytes / sizeof(Real);
 
-template <typename Real> RNNBENCH_INLINE Vector<Real> all(Real value) { return Vector<Real>{} + value; }
+/* A vector of equal numbers. Subtracting 0 changes no number, so that only a broadcast is left; adding it changes -0. */
+template <typename Real> RNNBENCH_INLINE Vector<Real> all(Real value) { return value - Vector<Real>{}; }
 
 /* Read or write a vector, or its first `count` lanes where it isn't `whole`. */
 template <typename Real, bool whole = true>
@@ -153,24 +154,36 @@ template <typename Real> RNNBENCH_INLINE Exponential<Real> exponential(Vector<Re
     return {(Vector<Real>)exponent, sum * (r * r) + r};
 }
 
+/* A number as a fraction that isn't divided yet: products of such numbers need one division together. */
+template <typename Real> struct Fraction { Vector<Real> over, under; };
+
+template <typename Real> RNNBENCH_INLINE Vector<Real> value(const Fraction<Real> &number) {
+    return number.over / number.under;
+}
+
+/* Where one of the two divisors is infinite, so is their product, and the result is 0, as it should be. */
+template <typename Real> RNNBENCH_INLINE Vector<Real> product(const Fraction<Real> &one, const Fraction<Real> &other) {
+    return (one.over * other.over) / (one.under * other.under);
+}
+
 /* Within 2.5 ulp. NaN stays NaN: it fails both comparisons. */
-template <typename Real> RNNBENCH_INLINE Vector<Real> sigmoid(Vector<Real> x) {
+template <typename Real> RNNBENCH_INLINE Fraction<Real> sigmoid(Vector<Real> x) {
     x = -x;
     x = x < Type<Real>::exp_least ? all(Type<Real>::exp_least) : x;
     x = x > Type<Real>::exp_most ? all(Type<Real>::exp_most) : x;
     const Exponential<Real> power = exponential<Real>(x);
-    return Real(1) / (power.scale * (Real(1) + power.rest) + Real(1));
+    return {all(Real(1)), power.scale * (Real(1) + power.rest) + Real(1)};
 }
 
 /* Within 2.5 ulp, also near zero, where e^2x - 1 is `rest` itself. NaN stays NaN. */
-template <typename Real> RNNBENCH_INLINE Vector<Real> tanh(Vector<Real> x) {
+template <typename Real> RNNBENCH_INLINE Fraction<Real> tanh(Vector<Real> x) {
     using Bits = typename Type<Real>::bits;
     const Bits sign = (Bits)x & Type<Real>::sign;
     Vector<Real> twice = (Vector<Real>)((Bits)x ^ sign) * Real(2);
     twice = twice > Type<Real>::tanh_most ? all(Type<Real>::tanh_most) : twice;
     const Exponential<Real> power = exponential<Real>(twice);
     const Vector<Real> less_one = power.scale * power.rest + (power.scale - Real(1));
-    return (Vector<Real>)((Bits)(less_one / (less_one + Real(2))) | sign);
+    return {(Vector<Real>)((Bits)less_one | sign), less_one + Real(2)};
 }
 
 /* ---- 2. Blocks: a few rows times four vectors ------------------------------------------------------------------- */
@@ -472,20 +485,23 @@ void step_block(const Step<Real> &step, long first, long hidden, int count, cons
 #pragma GCC unroll 8
         for (int gate = 0; gate < gate_count; ++gate)
             sums[r][gate] += load<Real, whole>(gates + (r * gate_count + gate) * hidden, count);
-        const Vector<Real> i = sigmoid<Real>(sums[r][0]), f = sigmoid<Real>(sums[r][1]);
-        const Vector<Real> g = tanh<Real>(sums[r][2]), o = sigmoid<Real>(sums[r][3]);
-        Vector<Real> cell = i * g;
+        const Fraction<Real> i = sigmoid<Real>(sums[r][0]), f = sigmoid<Real>(sums[r][1]);
+        const Fraction<Real> g = tanh<Real>(sums[r][2]), o = sigmoid<Real>(sums[r][3]);
+        Vector<Real> cell = {};
         if (step.cell)
-            cell += f * load<Real, whole>(step.cell + place, count);
-        store<Real, whole>(step.new_cell + place, cell, count);
-        store<Real, whole>(step.new_state + place, o * tanh<Real>(cell), count);
+            cell = value(f) * load<Real, whole>(step.cell + place, count);
         if (kept) {
-            Real *const kept_gates = gates + r * gate_count * hidden;
-            store<Real, whole>(kept_gates, i, count);
-            store<Real, whole>(kept_gates + hidden, f, count);
-            store<Real, whole>(kept_gates + 2 * hidden, g, count);
-            store<Real, whole>(kept_gates + 3 * hidden, o, count);
+            const Vector<Real> values[gate_count] = {value(i), value(f), value(g), value(o)};
+            cell += values[0] * values[2];
+            store<Real, whole>(step.new_state + place, values[3] * value(tanh<Real>(cell)), count);
+#pragma GCC unroll 8
+            for (int gate = 0; gate < gate_count; ++gate)
+                store<Real, whole>(gates + (r * gate_count + gate) * hidden, values[gate], count);
+        } else {
+            cell += product(i, g);
+            store<Real, whole>(step.new_state + place, product(o, tanh<Real>(cell)), count);
         }
+        store<Real, whole>(step.new_cell + place, cell, count);
     }
 }
 
@@ -551,11 +567,13 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
                         constexpr int rows = decltype(constant)::value;
                         const Real *row[rows];
                         Real *to[rows];
+                        long step = first / share.rows(), one = first % share.rows();
                         for (int r = 0; r < rows; ++r) {
-                            const long step = (first + r) / share.rows();
-                            const long place = step * batch + share.first_row + (first + r) % share.rows();
+                            const long place = step * batch + share.first_row + one;
                             row[r] = layer.inputs + (start * batch + place) * input;
                             to[r] = gates + place * width + unit;
+                            if (++one == share.rows())
+                                ++step, one = 0;
                         }
                         if (count == lanes<Real>)
                             input_block<Real, rows, true>(row, to, input, hidden, count, layer.b + unit, here, next);
@@ -692,7 +710,7 @@ void backward_block(const BackwardStep<Real> &step, long first, long hidden, lon
             const Vector<Real> i = load<Real, whole>(gates, count), f = load<Real, whole>(gates + hidden, count);
             const Vector<Real> g = load<Real, whole>(gates + 2 * hidden, count);
             const Vector<Real> o = load<Real, whole>(gates + 3 * hidden, count);
-            const Vector<Real> squashed = tanh<Real>(load<Real, whole>(step.cell + place, count));
+            const Vector<Real> squashed = value(tanh<Real>(load<Real, whole>(step.cell + place, count)));
             const Vector<Real> d_state = load<Real>(d_states[r] + v * width) + load<Real, whole>(step.d_state + place, count);
             Vector<Real> d_cell = d_state * o * (Real(1) - squashed * squashed);
             if (!step.is_last)
