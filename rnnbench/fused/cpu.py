@@ -58,7 +58,7 @@ class _Compiled(Op):  # type: ignore[misc]
         return _CODE
 
     def c_compile_args(self) -> list[str]:
-        return ["-fopenmp", *ldflags(libs=False, flags=True)]
+        return ["-pthread", *ldflags(libs=False, flags=True)]
 
     def c_libraries(self) -> list[str]:
         return ldflags()

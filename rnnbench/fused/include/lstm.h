@@ -13,7 +13,7 @@
  * 1. Vectors: one type for AVX-512, AVX2 and everything else, with exp and tanh of our own.
  * 2. Blocks: a few rows times four vectors of numbers stay in registers while the product is added up.
  * 3. Packing: the weights are copied once a call into the order in which the products read them.
- * 4. Threads: each takes its own rows of the batch through all steps and waits for nobody. Where there are too few
+ * 4. Threads, kept from call to call: each takes its own rows of the batch through all steps and waits for nobody. Where there are too few
  *    rows for that, threads share the rows of a group and split the units; only then they wait for each other.
  * 5. Forward. A block's gates go from the product through the nonlinearities to the new state in registers.
  * 6. Backward. The gates' gradients are written over the gates. The weights' gradients are one product each at the end.
@@ -22,22 +22,26 @@
 #define RNNBENCH_FUSED_LSTM_H
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
+#include <system_error>
+#include <thread>
 #include <type_traits>
+#include <vector>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
+#include <pthread.h>
 #include <sched.h>
 
 extern "C" {
@@ -309,19 +313,18 @@ class Memory {
  * neighbours aren't in the same sets of a cache. */
 template <typename Real> long panel_stride(long panel) { return panel + 5 * 64 / long(sizeof(Real)); }
 
-/* Copy weights (depth, 4·hidden) into a panel [depth][gate][lane] for each block of units from `begin` to `end`.
+/* Copy rows `begin` to `end` of weights (depth, 4·hidden) into a panel [depth][gate][lane] for each block of units.
  * Lanes beyond the last unit are zero. It reads whole rows: their memory is fetched ahead then. */
 template <typename Real>
-void pack_gates(Real *packed, const Real *weights, long first_row, long last_row, long depth, long hidden, long begin,
-                long end) {
+void pack_gates(Real *packed, const Real *weights, long begin, long end, long depth, long hidden) {
     const long stride = panel_stride<Real>(depth * gate_count * lanes<Real>), whole = hidden / lanes<Real>;
-    for (long row = first_row; row < last_row; ++row)
+    for (long row = begin; row < end; ++row)
         for (int gate = 0; gate < gate_count; ++gate) {
             const Real *const from = weights + (row * gate_count + gate) * hidden;
             Real *const to = packed + (row * gate_count + gate) * lanes<Real>;
-            for (long block = begin; block < end && block < whole; ++block)
+            for (long block = 0; block < whole; ++block)
                 store<Real>(to + block * stride, load<Real>(from + block * lanes<Real>));
-            if (end > whole)
+            if (hidden % lanes<Real>)
                 store<Real>(to + whole * stride, load<Real, false>(from + whole * lanes<Real>, int(hidden % lanes<Real>)));
         }
 }
@@ -339,31 +342,121 @@ template <typename Real> void pack_rows(Real *panel, const Real *U, long hidden,
 
 /* ---- 4. Threads ------------------------------------------------------------------------------------------------- */
 
-inline int thread_number() {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
-inline int thread_count() {
-#ifdef _OPENMP
-    return omp_get_num_threads();
-#else
-    return 1;
-#endif
-}
-
+/* Return how many threads to compute with: OMP_NUM_THREADS, as other libraries do, or the number of processors. */
 inline int most_threads() {
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return 1;
+    const char *const chosen = std::getenv("OMP_NUM_THREADS");
+    const long number = chosen ? std::strtol(chosen, nullptr, 10) : 0;
+    const long processors = std::thread::hardware_concurrency();
+    return int(number > 0 && number < 1024 ? number : processors > 0 ? processors : 1);
+}
+
+inline void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
 #endif
 }
 
-/* Where the threads of a group wait for each other. It spins: steps are shorter than a thread's sleep. */
+/* Wait until a condition holds, without sleeping: what is waited for takes less time than a thread's sleep. */
+template <typename Condition> RNNBENCH_INLINE void spin_until(const Condition &condition) {
+    for (long spins = 0; !condition(); ++spins) {
+        pause();
+        if (spins > 4096)  // another program may have the other thread's processor
+            sched_yield();
+    }
+}
+
+/* Threads that wait for tasks. The caller works too, and doesn't wait for a thread that is late: it takes the tasks
+ * that nobody has begun. (OpenMP would wait for every thread, also for one whose processor another program has.)
+ *
+ * One thread at a time may use it; Python's GIL sees to that. */
+class Pool {
+  public:
+    /* The pool of this process, whichever of Theano's modules asks: two pools would compete for the processors. */
+    static Pool &shared() {
+        if (!kept()) {
+            kept() = new Pool;  // never deleted: its threads use it until the process ends
+            // A forked child has the pool's memory, but none of its threads.
+            pthread_atfork(nullptr, nullptr, [] { kept() = new Pool; });
+        }
+        return *kept();
+    }
+
+    /* Start threads until there are so many, with the caller; return how many there are. */
+    int ready(int wanted) {
+        try {
+            for (; started_ < wanted - 1; ++started_)
+                std::thread(&Pool::work, this).detach();
+        } catch (const std::system_error &) {  // the system gives no more
+        }
+        return started_ + 1 < wanted ? started_ + 1 : wanted;
+    }
+
+    /* Call body(task) for each task from 0 on; return when all are done. */
+    template <typename Body> void run(int tasks, const Body &body) {
+        if (tasks == 1)
+            return body(0);
+        body_ = &body;
+        call_ = [](const void *one, int task) { (*static_cast<const Body *>(one))(task); };
+        done_.store(0, std::memory_order_relaxed);
+        ticket_.store((((ticket_.load() >> 32) + 1) << 32) | (uint64_t(tasks) << 16));
+        if (sleeping_.load()) {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            wake_.notify_all();
+        }
+        while (take_one()) {
+        }
+        spin_until([&] { return done_.load(std::memory_order_acquire) == tasks; });
+    }
+
+  private:
+    static __attribute__((visibility("default"))) Pool *&kept() {
+        static Pool *pool = nullptr;
+        return pool;
+    }
+
+    /* Take the next task, if there is one, and do it. */
+    bool take_one() {
+        uint64_t ticket = ticket_.load(std::memory_order_acquire);
+        do {
+            if (!has_task(ticket))
+                return false;
+        } while (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel));
+        // Nobody changes these two before this task is done.
+        call_(body_, int(ticket & 0xffff));
+        done_.fetch_add(1, std::memory_order_release);
+        return true;
+    }
+
+    static bool has_task(uint64_t ticket) { return (ticket & 0xffff) < (ticket >> 16 & 0xffff); }
+
+    /* What each thread does: it looks for tasks, and sleeps when there has been none for a millisecond. */
+    void work() {
+        typedef std::chrono::steady_clock Clock;
+        for (;;) {
+            const Clock::time_point end = Clock::now() + std::chrono::milliseconds(1);
+            while (take_one() || Clock::now() < end)
+                for (int spins = 0; spins < 64 && !has_task(ticket_.load(std::memory_order_relaxed)); ++spins)
+                    pause();
+            std::unique_lock<std::mutex> lock(mutex_);
+            ++sleeping_;
+            wake_.wait(lock, [&] { return has_task(ticket_.load()); });
+            --sleeping_;
+        }
+    }
+
+    std::atomic<uint64_t> ticket_{0};  // the round, how many tasks it has, and which is next: 32, 16 and 16 bits
+    char apart_[56];                   // what is written often lies in cache lines of its own
+    std::atomic<int> done_{0};
+    char behind_[60];
+    const void *body_ = nullptr;
+    void (*call_)(const void *, int) = nullptr;
+    int started_ = 0;
+    std::atomic<int> sleeping_{0};
+    std::mutex mutex_;
+    std::condition_variable wake_;
+};
+
+/* Where the threads of a group wait for each other. */
 class Barrier {
   public:
     void wait(int members) {
@@ -373,13 +466,7 @@ class Barrier {
             round_.store(round + 1, std::memory_order_release);
             return;
         }
-        for (long spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-#if defined(__x86_64__)
-            __builtin_ia32_pause();
-#endif
-            if (spins > 4096)  // another program may have the other thread's processor
-                sched_yield();
-        }
+        spin_until([&] { return round_.load(std::memory_order_acquire) != round; });
     }
 
   private:
@@ -511,8 +598,10 @@ template <typename Body> RNNBENCH_INLINE void each_block(long begin, long end, b
         body(upwards ? place : begin + end - 1 - place);
 }
 
-/* Compute the layer, with so many threads. Throws std::bad_alloc. */
+/* Compute the layer, with up to so many threads. Throws std::bad_alloc. */
 template <typename Real> void forward(const Forward<Real> &layer, Memory &memory, int threads) {
+    Pool &pool = Pool::shared();
+    threads = pool.ready(threads);
     const long seq = layer.seq, batch = layer.batch, input = layer.input, hidden = layer.hidden;
     if (seq == 0 || batch == 0 || hidden == 0)
         return;
@@ -522,6 +611,7 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
     // Each thread makes a copy of small weights of its own: reading those that another core has written takes longer.
     const bool own_copies = (input + hidden) * width * long(sizeof(Real)) <= 1l << 20;
     const long copies = own_copies ? threads : 1;
+    const size_t recurrent_bytes = hidden * width * sizeof(Real);
     // The inputs' products are computed for some steps at once: enough rows for a panel of W to be read once for many,
     // and few enough for the cache.
     long chunk = ceiling(128l * threads, batch);
@@ -533,23 +623,22 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
     Real *const all_U = memory.take<Real>(copies * blocks * panel);
     Real *const some_gates = layer.gates ? nullptr : memory.take<Real>(chunk * batch * width);
     Real *const one_cell = layer.cells ? nullptr : memory.take<Real>(batch * hidden);
-    Barrier *const barriers = new Barrier[threads];
+    std::vector<Barrier> barriers(threads);
 
-#pragma omp parallel num_threads(threads)
-    {
-        const Share share(thread_number(), thread_count(), batch, hidden * width * sizeof(Real));
+    if (!own_copies)
+        pool.run(threads, [&](int task) {
+            const long first = input * task / threads, second = hidden * task / threads;
+            pack_gates(all_W, layer.W, first, input * (task + 1) / threads, input, hidden);
+            pack_gates(all_U, layer.U, second, hidden * (task + 1) / threads, hidden, hidden);
+        });
+    pool.run(threads, [&](int task) {
+        const Share share(task, threads, batch, recurrent_bytes);
         const long begin = blocks * share.part / share.parts, end = blocks * (share.part + 1) / share.parts;
-        Real *const packed_W = all_W + (own_copies ? thread_number() * blocks * input_panel : 0);
-        Real *const packed_U = all_U + (own_copies ? thread_number() * blocks * panel : 0);
-        if (own_copies || share.parts == thread_count()) {
-            // Nobody else reads what this thread copies.
-            pack_gates(packed_W, layer.W, 0, input, input, hidden, begin, end);
-            pack_gates(packed_U, layer.U, 0, hidden, hidden, hidden, begin, end);
-        } else {
-            const int thread = thread_number(), count = thread_count();
-            pack_gates(packed_W, layer.W, input * thread / count, input * (thread + 1) / count, input, hidden, 0, blocks);
-            pack_gates(packed_U, layer.U, hidden * thread / count, hidden * (thread + 1) / count, hidden, hidden, 0, blocks);
-#pragma omp barrier
+        Real *const packed_W = all_W + (own_copies ? task * blocks * input_panel : 0);
+        Real *const packed_U = all_U + (own_copies ? task * blocks * panel : 0);
+        if (own_copies) {
+            pack_gates(packed_W, layer.W, 0, input, input, hidden);
+            pack_gates(packed_U, layer.U, 0, hidden, hidden, hidden);
         }
         for (long start = 0; start < seq; start += chunk) {
             const long steps = start + chunk < seq ? chunk : seq - start;
@@ -618,8 +707,7 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
                     barriers[share.group].wait(share.parts);
             }
         }
-    }
-    delete[] barriers;
+    });
 }
 
 /* ---- 6. Backward ------------------------------------------------------------------------------------------------ */
@@ -754,8 +842,10 @@ void last_block(Real *to, const Real *d_after, long first, long hidden, long uni
         }
 }
 
-/* Compute the gradients, with so many threads. Throws std::bad_alloc. */
+/* Compute the gradients, with up to so many threads. Throws std::bad_alloc. */
 template <typename Real> void backward(const Backward<Real> &layer, Memory &memory, int threads) {
+    Pool &pool = Pool::shared();
+    threads = pool.ready(threads);
     const long seq = layer.seq, batch = layer.batch, input = layer.input, hidden = layer.hidden;
     const long width = gate_count * hidden, states = batch * hidden;
     if (seq == 0 || batch == 0 || hidden == 0) {
@@ -774,23 +864,22 @@ template <typename Real> void backward(const Backward<Real> &layer, Memory &memo
                    2 * Memory::bytes<Real>(threads * biases));
     Real *const packed = memory.take<Real>(blocks * panel), *const d_cells = memory.take<Real>(states);
     Real *const step_biases = memory.take<Real>(threads * biases), *const sum_biases = memory.take<Real>(threads * biases);
-    Barrier *const barriers = new Barrier[threads];
+    std::vector<Barrier> barriers(threads);
     const SerialBlas serial;
 
-#pragma omp parallel num_threads(threads)
-    {
-        const int thread = thread_number(), count = thread_count();
-        const Share share(thread, count, batch, hidden * width * sizeof(Real));
-        for (long block = thread; block < blocks; block += count) {
+    pool.run(threads, [&](int task) {
+        for (long block = task; block < blocks; block += threads) {
             const long left = hidden - block * most_units;
             pack_rows(packed + block * panel, layer.U, hidden, block * most_units, left < most_units ? left : most_units,
                       left < most_units ? ceiling(left, lanes<Real>) * lanes<Real> : most_units);
         }
-        Real *const step_bias = step_biases + thread * biases, *const sum_bias = sum_biases + thread * biases;
+    });
+    pool.run(threads, [&](int task) {
+        const Share share(task, threads, batch, hidden * width * sizeof(Real));
+        const long begin = blocks * share.part / share.parts, end = blocks * (share.part + 1) / share.parts;
+        Real *const step_bias = step_biases + task * biases, *const sum_bias = sum_biases + task * biases;
         fill_zeros(step_bias, biases);
         fill_zeros(sum_bias, biases);
-#pragma omp barrier
-        const long begin = blocks * share.part / share.parts, end = blocks * (share.part + 1) / share.parts;
         const Split groups(share.rows(), most_rows);
         for (long t = seq - 1; t >= 0; --t) {
             const bool upwards = t % 2 == 0;
@@ -846,10 +935,11 @@ template <typename Real> void backward(const Backward<Real> &layer, Memory &memo
                         });
                     });
             });
-#pragma omp barrier
-        // From here on all gradients of the gates are there. Each thread computes some columns of the weights' gradients,
-        // and some rows of the inputs'.
-        const long first = width * thread / count, columns = width * (thread + 1) / count - first;
+    });
+    // All gradients of the gates are there. Each task computes some columns of the weights' gradients, and some rows of
+    // the inputs'.
+    pool.run(threads, [&](int task) {
+        const long first = width * task / threads, columns = width * (task + 1) / threads - first;
         const Matrix<Real> gates = {layer.gates + first, width, false};
         if (layer.d_W)
             product<Real>(input, columns, seq * batch, {layer.inputs, input, true}, gates, layer.d_W + first, width);
@@ -867,21 +957,20 @@ template <typename Real> void backward(const Backward<Real> &layer, Memory &memo
         if (layer.d_b)
             for (long column = first; column < first + columns; ++column) {
                 Real sum = 0;
-                for (int other = 0; other < count; ++other)
+                for (int other = 0; other < threads; ++other)
                     sum += sum_biases[other * biases + column / hidden * bias_stride + column % hidden];
                 layer.d_b[column] = sum;
             }
         if (layer.d_inputs) {
-            const long row = seq * batch * thread / count, rows = seq * batch * (thread + 1) / count - row;
+            const long row = seq * batch * task / threads, rows = seq * batch * (task + 1) / threads - row;
             product<Real>(rows, input, width, {layer.gates + row * width, width, false}, {layer.W, width, true},
                           layer.d_inputs + row * input, input);
         }
         if (layer.d_initial_cell) {
-            const long begin = states * thread / count, end = states * (thread + 1) / count;
+            const long begin = states * task / threads, end = states * (task + 1) / threads;
             std::memcpy(layer.d_initial_cell + begin, d_cells + begin, (end - begin) * sizeof(Real));
         }
-    }
-    delete[] barriers;
+    });
 }
 
 #undef RNNBENCH_INLINE
