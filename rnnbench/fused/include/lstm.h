@@ -614,7 +614,7 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
     const size_t recurrent_bytes = hidden * width * sizeof(Real);
     // The inputs' products are computed for some steps at once: enough rows for a panel of W to be read once for many,
     // and few enough for the cache.
-    long chunk = ceiling(128l * threads, batch);
+    long chunk = ceiling(64l * threads, batch);
     chunk = chunk > seq ? seq : chunk;
     memory.reserve(copies * (Memory::bytes<Real>(blocks * input_panel) + Memory::bytes<Real>(blocks * panel)) +
                    (layer.gates ? 0 : Memory::bytes<Real>(chunk * batch * width)) +
