@@ -139,6 +139,16 @@ RNNBENCH_INLINE void store(Real *to, Vector<Real> value, int count = lanes<Real>
 #endif
 }
 
+/* Make the compiler read a vector once into a register. It would otherwise read it anew for each row's product, and be
+ * a quarter slower with few rows. */
+template <typename Vector> RNNBENCH_INLINE void keep_in_register(Vector &vector) {
+#if defined(__x86_64__)
+    asm("" : "+v"(vector));
+#elif defined(__aarch64__)
+    asm("" : "+w"(vector));
+#endif
+}
+
 /* e^x = scale·(1 + rest), where scale is a power of two and |rest| < 0.42; x lies within exp_least and exp_most. */
 template <typename Real> struct Exponential { Vector<Real> scale, rest; };
 
@@ -218,7 +228,8 @@ RNNBENCH_INLINE void multiply_chain(Vector<Real> (&sums)[rows][vectors], const R
         __builtin_prefetch(next + k * lanes<Real>, 0, 2);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) {
-            const Vector<Real> weights = load<Real>(panel + (k * vectors + v) * lanes<Real>);
+            Vector<Real> weights = load<Real>(panel + (k * vectors + v) * lanes<Real>);
+            keep_in_register(weights);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; ++r)
                 sums[r][v] += number[r] * weights;
