@@ -16,12 +16,12 @@ def lstm(inputs: Any, W: Any, U: Any, b: Any, h0: Any = None, c0: Any = None) ->
     - W: (input, 4·hidden), U: (hidden, 4·hidden), b: (4·hidden); gates in the order i, f, g, o
     - h0, c0: the hidden states and the cells before the first step, (batch, hidden); None for zeros
 
-    The arguments are Theano variables, or arrays, all float32 or all float64. The result has that type, and gradients
-    for each of them. No size needs to be known before the call.
+    The arguments are Theano variables or arrays, all float32 or all float64. The result has the same type. Each
+    argument has a gradient. No size has to be known before the call.
 
-    Raises TypeError for another type, and for another number of dimensions. Sizes that don't fit together are found
-    when the compiled function is called: that raises ValueError. Sets Theano up if it isn't imported yet, which raises
-    Unavailable where something that it needs is missing.
+    Raises TypeError for another type or number of dimensions. If sizes don't fit together, the compiled function
+    raises ValueError when it is called. If Theano isn't imported yet, this sets it up, and raises Unavailable if
+    something that Theano needs is missing.
     """
     if "theano" not in sys.modules:
         theano_runtime.prepare()

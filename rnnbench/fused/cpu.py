@@ -17,7 +17,7 @@ from theano.tensor.blas import ldflags
 from theano.tensor.opt import register_canonicalize, register_specialize
 
 _INCLUDE = Path(__file__).parent / "include"
-# Their text becomes part of each module. A path to them would differ between environments, and each would compile anew.
+# Each module contains the text of these files. A path would differ between environments, so each would compile anew.
 _CODE = "\n".join((_INCLUDE / name).read_text() for name in ("lstm.h", "lstm_theano.h"))
 
 _C_TYPES = {"float32": "float", "float64": "double"}
@@ -25,31 +25,33 @@ _PARAMETERS = {"inputs": 3, "W": 2, "U": 2, "b": 1, "h0": 2, "c0": 2}  # and the
 
 
 def layer(inputs: Any, W: Any, U: Any, b: Any, h0: Any = None, c0: Any = None) -> Any:
-    """Return the graph of a layer's hidden states; `rnnbench.fused.lstm` says of what and how."""
+    """Return the graph of a layer's hidden states. `rnnbench.fused.lstm` describes the arguments."""
     given = dict(zip(_PARAMETERS, (inputs, W, U, b, h0, c0), strict=True))
     arguments = {name: as_tensor_variable(value) for name, value in given.items() if value is not None}
     _check(arguments)
     inputs, U = arguments["inputs"], arguments["U"]
     if len(arguments) == len(_PARAMETERS) - 1:  # one of the two is zero
         arguments = {name: arguments.get(name, zeros((inputs.shape[1], U.shape[0]), inputs.dtype)) for name in given}
-    # The form that keeps what a gradient needs; rewrites below replace it where nobody takes one.
+    # This form also returns what a gradient needs. A rewrite below replaces it if nobody takes a gradient.
     return Lstm(keeps=True)(*arguments.values())[0]
 
 
 def _check(arguments: dict[str, Any]) -> None:
-    """Raise TypeError where a type or a number of dimensions is wrong."""
+    """Raise TypeError if an argument has a wrong type or number of dimensions."""
     expected = arguments["inputs"].dtype
     for name, argument in arguments.items():
         if argument.dtype not in _C_TYPES:
-            raise TypeError(f"lstm: {name} is {argument.dtype}, and it must be float32 or float64")
+            raise TypeError(f"lstm: {name} is {argument.dtype}, but it must be float32 or float64")
         if argument.dtype != expected:
-            raise TypeError(f"lstm: {name} is {argument.dtype} and inputs is {expected}: all must be of one type")
+            raise TypeError(
+                f"lstm: {name} is {argument.dtype}, but inputs is {expected}: all arguments must have one type"
+            )
         if argument.ndim != _PARAMETERS[name]:
-            raise TypeError(f"lstm: {name} has {argument.ndim} dimensions, and it must have {_PARAMETERS[name]}")
+            raise TypeError(f"lstm: {name} has {argument.ndim} dimensions, but it must have {_PARAMETERS[name]}")
 
 
 class _Compiled(Op):  # type: ignore[misc]
-    """What both operations tell Theano of their C++ code."""
+    """The base of both operations: it tells Theano how to compile their C++ code."""
 
     def c_code_cache_version(self) -> tuple[Any, ...]:
         return 1, zlib.crc32(_CODE.encode())
@@ -70,13 +72,13 @@ class _Compiled(Op):  # type: ignore[misc]
         return ldflags(libs=False, include_dir=True)
 
     def perform(self, node: Any, inputs: Any, output_storage: Any, params: Any = None) -> None:
-        raise NotImplementedError(f"{self} has C++ code alone: Theano's flags cxx and linker must let it be compiled")
+        raise NotImplementedError(f"{self} has only C++ code: let Theano compile it (its flags cxx and linker)")
 
 
 class Lstm(_Compiled):
-    """An LSTM layer: of inputs, W, U, b and, where there are any, h0 and c0, its hidden states.
+    """An LSTM layer. It computes the hidden states from inputs, W, U, b and, if given, h0 and c0.
 
-    With `keeps`, two more results hold what the gradient needs: the gates (seq, batch, 4·hidden) and the cells
+    With `keeps` it also returns what the gradient needs: the gates (seq, batch, 4·hidden) and the cells
     (seq, batch, hidden).
     """
 
@@ -105,9 +107,9 @@ class Lstm(_Compiled):
         return _call("forward", node, [*given, *made], sub["fail"])
 
     def L_op(self, arguments: Any, results: Any, d_results: Any) -> list[Any]:  # noqa: N802, Theano's name
-        """Return the graphs of the arguments' gradients, given that of the states."""
+        """Return the graphs of the arguments' gradients, given the gradient of the states."""
         if any(not isinstance(kept.type, DisconnectedType) for kept in d_results[1:]):
-            raise NotImplementedError("lstm: what is kept for its gradient has no gradient itself")
+            raise NotImplementedError("lstm: the gates and cells that it keeps have no gradient")
         d_states = d_results[0]
         if isinstance(d_states.type, DisconnectedType):
             return [DisconnectedType()() for _ in arguments]
@@ -121,8 +123,8 @@ class Lstm(_Compiled):
 class LstmGradient(_Compiled):
     """The gradients of an LSTM layer.
 
-    Its arguments are the gates, cells and states that Lstm has computed, the gradient of the states, and Lstm's own
-    arguments but for b. `wanted` names the gradients that are computed. With `inplace` it overwrites the gates.
+    Its arguments are the gates, cells and states that Lstm has computed, the gradient of the states, and Lstm's
+    arguments except b. `wanted` names the gradients that are computed. With `inplace` it overwrites the gates.
     """
 
     __props__ = ("wanted", "inplace")
@@ -153,11 +155,11 @@ class LstmGradient(_Compiled):
         return _call("backward", node, [*given, "true" if self.inplace else "false", *results], sub["fail"])
 
 
-_NONE = ["NULL"] * 9  # the C++ code's word for an array that isn't there
+_NONE = ["NULL"] * 9  # the C++ code for an array that is absent
 
 
 def _call(function: str, node: Any, arguments: list[str], fail: str) -> str:
-    """Return C++ code that calls run_forward or run_backward, and stops where that reports a mistake."""
+    """Return C++ code that calls run_forward or run_backward, and stops if that reports an error."""
     real = _C_TYPES[node.inputs[0].dtype]
     structure = f"{function.capitalize()}Arrays"
     return f"""
@@ -174,7 +176,7 @@ def _call(function: str, node: Any, arguments: list[str], fail: str) -> str:
 @register_canonicalize("fast_compile")  # type: ignore[untyped-decorator]
 @local_optimizer([Lstm])  # type: ignore[untyped-decorator]
 def keep_nothing_without_a_gradient(node: Any) -> Any:
-    """Replace a layer that keeps what nobody reads by one that keeps nothing."""
+    """Replace a layer whose gates and cells nobody reads by one that doesn't return them."""
     if not isinstance(node.op, Lstm) or not node.op.keeps or any(kept.clients for kept in node.outputs[1:]):
         return None
     return {node.outputs[0]: Lstm(keeps=False)(*node.inputs)}
@@ -184,7 +186,7 @@ def keep_nothing_without_a_gradient(node: Any) -> Any:
 @register_canonicalize("fast_compile")  # type: ignore[untyped-decorator]
 @local_optimizer([LstmGradient])  # type: ignore[untyped-decorator]
 def leave_out_unwanted_gradients(node: Any) -> Any:
-    """Compute only those gradients that somebody reads."""
+    """Compute only the gradients that somebody reads."""
     if not isinstance(node.op, LstmGradient):
         return None
     read = {name: output for name, output in zip(node.op.wanted, node.outputs, strict=True) if output.clients}
@@ -196,11 +198,11 @@ def leave_out_unwanted_gradients(node: Any) -> Any:
 
 @local_optimizer([LstmGradient], inplace=True)  # type: ignore[untyped-decorator]
 def write_over_the_gates(node: Any) -> Any:
-    """Let the gradient use the gates' memory; Theano refuses it where another operation still reads them."""
+    """Let the gradient overwrite the gates. Theano refuses this if another operation still reads them."""
     if not isinstance(node.op, LstmGradient) or node.op.inplace:
         return None
     return LstmGradient(node.op.wanted, inplace=True)(*node.inputs, return_list=True)
 
 
-# With Theano's own for BLAS, before that for element-wise operations.
+# It runs with Theano's in-place rewrites for BLAS, and before those for element-wise operations.
 optdb.register("rnnbench_lstm_inplace", TopoOptimizer(write_over_the_gates), 70.0, "fast_run", "inplace")

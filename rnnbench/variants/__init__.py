@@ -94,7 +94,7 @@ _ROWS = (
     Variant(
         "fused",
         "Theano, fused",
-        "A fused layer of our own in Theano",
+        "Our fused LSTM layer, a Theano operation in C++",
         _CPU,
         extra="theano",
         libraries=("Theano",),

@@ -1,4 +1,4 @@
-"""fused: the LSTM as a Theano operation of our own, one for each layer; rnnbench/fused has its code."""
+"""fused: the LSTM with our own Theano operation, one for each layer. rnnbench/fused has its code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PARAMETERS = ("W", "U", "b")
 
 
 def unavailable(device: str) -> str | None:
-    """Return None, or why fused can't run on this device here, in one line."""
+    """Return None if Theano can run on this device here, or one line that says why not."""
     return theano_runtime.unavailable(device)
 
 
 class Network:
-    """Layers of rnnbench.fused.lstm; the contract is network.contract.Network's."""
+    """Layers of rnnbench.fused.lstm. It follows the contract of network.contract.Network."""
 
     def __init__(self, work: Workload, device: str) -> None:
         self._theano = theano_runtime.prepare(device)

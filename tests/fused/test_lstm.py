@@ -155,10 +155,10 @@ def test_a_gradient_of_a_wrong_size_gets_a_sentence(theano):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("W", np.zeros((4, 20), "int32"), "W is int32, and it must be float32 or float64"),
-        ("b", np.zeros(20, "float64"), "b is float64 and inputs is float32: all must be of one type"),
-        ("inputs", np.zeros((3, 4), "float32"), "inputs has 2 dimensions, and it must have 3"),
-        ("h0", np.zeros(5, "float32"), "h0 has 1 dimensions, and it must have 2"),
+        ("W", np.zeros((4, 20), "int32"), "W is int32, but it must be float32 or float64"),
+        ("b", np.zeros(20, "float64"), "b is float64, but inputs is float32: all arguments must have one type"),
+        ("inputs", np.zeros((3, 4), "float32"), "inputs has 2 dimensions, but it must have 3"),
+        ("h0", np.zeros(5, "float32"), "h0 has 1 dimensions, but it must have 2"),
     ],
 )
 def test_a_wrong_type_gets_a_sentence(name, value, said):
