@@ -13,8 +13,9 @@
  * 1. Vectors: one type for AVX-512, AVX2 and everything else, with exp and tanh of our own.
  * 2. Blocks: a few rows times four vectors of numbers stay in registers while the product is added up.
  * 3. Packing: the weights are copied once a call into the order in which the products read them.
- * 4. Threads, kept from call to call: each takes its own rows of the batch through all steps and waits for nobody. Where there are too few
- *    rows for that, threads share the rows of a group and split the units; only then they wait for each other.
+ * 4. Threads, kept from call to call: each takes its own rows of the batch through all steps and waits for nobody.
+ *    Where there are too few rows for that, threads share the rows of a group and split the units. Only then do they
+ *    wait for each other.
  * 5. Forward. A block's gates go from the product through the nonlinearities to the new state in registers.
  * 6. Backward. The gates' gradients are written over the gates. The weights' gradients are one product each at the end.
  */
@@ -45,8 +46,8 @@
 #include <sched.h>
 
 extern "C" {
-void sgemm_(const char *, const char *, const int *, const int *, const int *, const float *, const float *, const int *,
-            const float *, const int *, const float *, float *, const int *);
+void sgemm_(const char *, const char *, const int *, const int *, const int *, const float *, const float *,
+            const int *, const float *, const int *, const float *, float *, const int *);
 void dgemm_(const char *, const char *, const int *, const int *, const int *, const double *, const double *,
             const int *, const double *, const int *, const double *, double *, const int *);
 #ifdef RNNBENCH_OPENBLAS
@@ -99,7 +100,7 @@ template <> struct Type<double> {
 template <typename Real> using Vector = typename Type<Real>::vector;
 template <typename Real> constexpr int lanes = vector_bytes / sizeof(Real);
 
-/* A vector of equal numbers. Subtracting 0 changes no number, so that only a broadcast is left; adding it changes -0. */
+/* A vector of equal numbers. Subtracting 0 changes no number, so only a broadcast is left. Adding 0 changes -0. */
 template <typename Real> RNNBENCH_INLINE Vector<Real> all(Real value) { return value - Vector<Real>{}; }
 
 /* Read or write a vector, or its first `count` lanes where it isn't `whole`. */
@@ -249,7 +250,8 @@ RNNBENCH_INLINE void multiply(Vector<Real> (&sums)[rows][vectors], const Real *c
     Vector<Real> total[rows][vectors];  // in memory: there are no registers for it
     std::memcpy(total, sums, sizeof total);
     for (long begin = chain; begin < depth; begin += chain) {
-        multiply_chain<Real, rows, vectors>(sums, row, begin, begin + chain < depth ? begin + chain : depth, panel, next);
+        const long end = begin + chain < depth ? begin + chain : depth;
+        multiply_chain<Real, rows, vectors>(sums, row, begin, end, panel, next);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
@@ -336,7 +338,8 @@ void pack_gates(Real *packed, const Real *weights, long begin, long end, long de
             for (long block = 0; block < whole; ++block)
                 store<Real>(to + block * stride, load<Real>(from + block * lanes<Real>));
             if (hidden % lanes<Real>)
-                store<Real>(to + whole * stride, load<Real, false>(from + whole * lanes<Real>, int(hidden % lanes<Real>)));
+                store<Real>(to + whole * stride,
+                            load<Real, false>(from + whole * lanes<Real>, int(hidden % lanes<Real>)));
         }
 }
 
@@ -705,12 +708,12 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
                         const Real *next = part < gate_count ? following + part * hidden * lanes<Real> : here;
                         with_constant<most_rows>(int(number), [&](auto constant) {
                             constexpr int rows = decltype(constant)::value;
-                            if (count < lanes<Real>)
-                                layer.gates ? step_block<Real, rows, false, true>(step, first, hidden, count, here, next)
-                                            : step_block<Real, rows, false, false>(step, first, hidden, count, here, next);
-                            else
-                                layer.gates ? step_block<Real, rows, true, true>(step, first, hidden, count, here, next)
-                                            : step_block<Real, rows, true, false>(step, first, hidden, count, here, next);
+                            const bool whole = count == lanes<Real>, kept = layer.gates;
+                            const auto compute = whole ? kept ? step_block<Real, rows, true, true>
+                                                              : step_block<Real, rows, true, false>
+                                                 : kept ? step_block<Real, rows, false, true>
+                                                        : step_block<Real, rows, false, false>;
+                            compute(step, first, hidden, count, here, next);
                         });
                     }
                 });
@@ -810,7 +813,8 @@ void backward_block(const BackwardStep<Real> &step, long first, long hidden, lon
             const Vector<Real> g = load<Real, whole>(gates + 2 * hidden, count);
             const Vector<Real> o = load<Real, whole>(gates + 3 * hidden, count);
             const Vector<Real> squashed = value(tanh<Real>(load<Real, whole>(step.cell + place, count)));
-            const Vector<Real> d_state = load<Real>(d_states[r] + v * width) + load<Real, whole>(step.d_state + place, count);
+            const Vector<Real> d_state =
+                load<Real>(d_states[r] + v * width) + load<Real, whole>(step.d_state + place, count);
             Vector<Real> d_cell = d_state * o * (Real(1) - squashed * squashed);
             if (!step.is_last)
                 d_cell += load<Real, whole>(step.d_cell + place, count);
@@ -874,15 +878,16 @@ template <typename Real> void backward(const Backward<Real> &layer, Memory &memo
     memory.reserve(Memory::bytes<Real>(blocks * panel) + Memory::bytes<Real>(states) +
                    2 * Memory::bytes<Real>(threads * biases));
     Real *const packed = memory.take<Real>(blocks * panel), *const d_cells = memory.take<Real>(states);
-    Real *const step_biases = memory.take<Real>(threads * biases), *const sum_biases = memory.take<Real>(threads * biases);
+    Real *const step_biases = memory.take<Real>(threads * biases);
+    Real *const sum_biases = memory.take<Real>(threads * biases);
     std::vector<Barrier> barriers(threads);
     const SerialBlas serial;
 
     pool.run(threads, [&](int task) {
         for (long block = task; block < blocks; block += threads) {
-            const long left = hidden - block * most_units;
-            pack_rows(packed + block * panel, layer.U, hidden, block * most_units, left < most_units ? left : most_units,
-                      left < most_units ? ceiling(left, lanes<Real>) * lanes<Real> : most_units);
+            const long left = hidden - block * most_units, units = left < most_units ? left : most_units;
+            pack_rows(packed + block * panel, layer.U, hidden, block * most_units, units,
+                      ceiling(units, lanes<Real>) * lanes<Real>);
         }
     });
     pool.run(threads, [&](int task) {
@@ -905,7 +910,9 @@ template <typename Real> void backward(const Backward<Real> &layer, Memory &memo
                 step.d_after = step.is_last ? nullptr : layer.gates + (t + 1) * batch * width;
                 step.d_state = layer.d_states + t * states + unit;
                 step.cell = layer.cells + t * states + unit;
-                step.cell_before = t > 0 ? step.cell - states : layer.initial_cell ? layer.initial_cell + unit : nullptr;
+                step.cell_before = t > 0                ? step.cell - states
+                                   : layer.initial_cell ? layer.initial_cell + unit
+                                                        : nullptr;
                 step.gates = layer.gates + t * batch * width + unit;
                 step.d_cell = d_cells + unit;
                 step.d_bias = step_bias + unit;

@@ -82,15 +82,17 @@ struct Sizes {
     /* Whether what both passes are given fits together; if not, Python's error is set. */
     bool fit(PyArrayObject *W, PyArrayObject *U, PyArrayObject *state, PyArrayObject *cell) const {
         if (hidden > INT_MAX / gate_count || input > INT_MAX || (batch && seq > INT_MAX / batch)) {
-            PyErr_Format(PyExc_ValueError, "lstm: %zd steps of %zd rows of %zd inputs and %zd units are more than BLAS can count",
+            PyErr_Format(PyExc_ValueError, "lstm: %zd steps of %zd rows of %zd inputs and %zd units are too many",
                          seq, batch, input, hidden);
             return false;
         }
         const npy_intp width = gate_count * hidden;
+        const char *const initial = "(batch, hidden), with the batch of the inputs and the hidden of U";
         return is_shaped(U, "U", "(hidden, 4*hidden), and hidden is the first of its own sizes", {hidden, width}) &&
-               is_shaped(W, "W", "(input, 4*hidden), with the input of the inputs and the hidden of U", {input, width}) &&
-               is_shaped(state, "h0", "(batch, hidden), with the batch of the inputs and the hidden of U", {batch, hidden}) &&
-               is_shaped(cell, "c0", "(batch, hidden), with the batch of the inputs and the hidden of U", {batch, hidden});
+               is_shaped(W, "W", "(input, 4*hidden), with the input of the inputs and the hidden of U",
+                         {input, width}) &&
+               is_shaped(state, "h0", initial, {batch, hidden}) &&
+               is_shaped(cell, "c0", initial, {batch, hidden});
     }
 };
 
@@ -157,7 +159,8 @@ template <typename Real> bool run_backward(const BackwardArrays &arrays) {
         PyArrayObject **array;
         Shape shape;
     } results[] = {{arrays.d_inputs, sizes.over_time(sizes.input)}, {arrays.d_W, {sizes.input, width}},
-                   {arrays.d_U, {sizes.hidden, width}}, {arrays.d_b, {width}}, {arrays.d_h0, state}, {arrays.d_c0, state}};
+                   {arrays.d_U, {sizes.hidden, width}}, {arrays.d_b, {width}},
+                   {arrays.d_h0, state}, {arrays.d_c0, state}};
     for (const auto &result : results)
         if (result.array && !make(result.array, result.shape, numpy_type<Real>))
             return false;
