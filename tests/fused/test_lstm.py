@@ -285,8 +285,10 @@ def test_a_forked_process_computes_too(python, compile_cache):
         "import os; from rnnbench import Workload, build, reference\n"
         "work = Workload(16, 9, 64, 1); network = build('fused', work); network.train()\n"
         "child = os.fork()\n"
-        "print(reference.largest_gradient_error(network.gradients(), reference.gradients(work)), flush=True)\n"
-        "os._exit(0) if child == 0 else os.wait()\n"
+        "error = reference.largest_gradient_error(network.gradients(), reference.gradients(work))\n"
+        "if child: os.wait()\n"  # so that the two lines don't mix
+        "print(error, flush=True)\n"
+        "if not child: os._exit(0)\n"
     )
     run = python("-c", code, OMP_NUM_THREADS="2", THEANO_FLAGS=f"base_compiledir={compile_cache}")
     errors = [float(error) for error in run.stdout.split()]
