@@ -12,12 +12,13 @@ HISTORY = ROOT / "results"
 COMMIT = "fcae1cdc"
 # machine.json and benchmarks.json are the newest commit's. These benchmarks and facts didn't exist at COMMIT.
 ADDED_LATER = re.compile(
-    r"\.(Torch|Jax|Flashrnn|Pytensor|Keras|Onnxruntime|CudnnTF32(Memory|WarmBuild|ColdBuild))|_flops$|_bandwidth$"
+    r"\.(Torch|Jax|Flashrnn|Pytensor|Keras|Onnxruntime|Fused|CudnnTF32(Memory|WarmBuild|ColdBuild))|_flops$|_bandwidth$"
 )
 
 _folder = tempfile.TemporaryDirectory(prefix="rnnbench-")
 RESULTS = Path(_folder.name) / "results"
-for _path in HISTORY.rglob("*.json"):
+_machines = {path.parent for path in HISTORY.glob(f"*/{COMMIT}*.json")}
+for _path in [HISTORY / "benchmarks.json", *(path for folder in _machines for path in folder.glob("*.json"))]:
     _copy = RESULTS / _path.relative_to(HISTORY)
     _copy.parent.mkdir(parents=True, exist_ok=True)
     if _path.name in ("machine.json", "benchmarks.json"):
