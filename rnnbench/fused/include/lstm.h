@@ -7,17 +7,17 @@
  *     c[t] = f·c[t-1] + i·g
  *     h[t] = o·tanh(c[t])
  *
- * All arrays are row-major and contiguous. Numbers of one row lie side by side.
+ * All arrays are row-major and contiguous.
  *
  * How it computes that fast:
  * 1. Vectors: one type for AVX-512, AVX2 and everything else, with exp and tanh of our own.
  * 2. Blocks: a few rows times four vectors of numbers stay in registers while the product is added up.
- * 3. Packing: the weights are copied once a call into the order in which the products read them.
- * 4. Threads, kept from call to call: each takes its own rows of the batch through all steps and waits for nobody.
- *    Where there are too few rows for that, threads share the rows of a group and split the units. Only then do they
- *    wait for each other.
- * 5. Forward. A block's gates go from the product through the nonlinearities to the new state in registers.
- * 6. Backward. The gates' gradients are written over the gates. The weights' gradients are one product each at the end.
+ * 3. Packing: each call first copies the weights into the order in which the products read them.
+ * 4. Threads: they stay alive between calls. Each thread takes its own rows of the batch through all steps and waits
+ *    for nobody. If there are too few rows for that, a group of threads takes the same rows and splits the units. Only
+ *    the threads of a group wait for each other.
+ * 5. Forward: a block's gates stay in registers from the product through the nonlinearities to the new state.
+ * 6. Backward: the gates' gradients overwrite the gates. Each weight gradient is one product at the end.
  */
 #ifndef RNNBENCH_FUSED_LSTM_H
 #define RNNBENCH_FUSED_LSTM_H
@@ -169,14 +169,14 @@ template <typename Real> RNNBENCH_INLINE Exponential<Real> exponential(Vector<Re
     return {(Vector<Real>)exponent, sum * (r * r) + r};
 }
 
-/* A number as a fraction that isn't divided yet: products of such numbers need one division together. */
+/* A fraction that isn't divided yet. A product of two fractions then needs one division instead of two. */
 template <typename Real> struct Fraction { Vector<Real> over, under; };
 
 template <typename Real> RNNBENCH_INLINE Vector<Real> value(const Fraction<Real> &number) {
     return number.over / number.under;
 }
 
-/* Where one of the two divisors is infinite, so is their product, and the result is 0, as it should be. */
+/* If one divisor is infinite, so is their product. The result is then 0, which is correct. */
 template <typename Real> RNNBENCH_INLINE Vector<Real> product(const Fraction<Real> &one, const Fraction<Real> &other) {
     return (one.over * other.over) / (one.under * other.under);
 }
@@ -205,14 +205,14 @@ template <typename Real> RNNBENCH_INLINE Fraction<Real> tanh(Vector<Real> x) {
 
 constexpr int gate_count = 4;
 constexpr int most_vectors = 4;
-/* One register for the weights and one for each row's number; the rest are sums. */
+/* One register holds the weights, and one for each row holds its number. The other registers hold sums. */
 constexpr int most_rows = registers == 32 ? 6 : 3;
 
-/* So many products are added up one after the other; such sums are then added to each other. A longer chain would
- * round more: with chains of 2048 the gradients' errors are twice as large. */
+/* A sum of more products than this is split into chains, which are added at the end. A longer chain rounds more: with
+ * chains of 2048 the gradients' errors are twice as large. */
 constexpr long chain = 256;
 
-/* Set sums[r][v] to the products of numbers begin to end of each row with those of a panel. */
+/* Set sums[r][v] to the product of a part of row r, its numbers `begin` to `end`, with the same part of a panel. */
 template <typename Real, int rows, int vectors>
 RNNBENCH_INLINE void multiply_chain(Vector<Real> (&sums)[rows][vectors], const Real *const (&row)[rows], long begin,
                                     long end, const Real *panel, const Real *next) {
@@ -238,9 +238,9 @@ RNNBENCH_INLINE void multiply_chain(Vector<Real> (&sums)[rows][vectors], const R
     }
 }
 
-/* Set sums[r][v] to the products of row r's numbers with a panel, [depth][vectors] vectors.
+/* Set sums[r][v] to the product of row r with a panel, which is [depth][vectors] vectors.
  *
- * `next` is where the panel lies that is read afterwards: part of it is fetched into the cache meanwhile. */
+ * `next` is the panel that is read afterwards. The product also fetches a part of it into the cache. */
 template <typename Real, int rows, int vectors>
 RNNBENCH_INLINE void multiply(Vector<Real> (&sums)[rows][vectors], const Real *const (&row)[rows], long depth,
                               const Real *panel, const Real *next) {
@@ -271,7 +271,7 @@ template <int most, typename Body> RNNBENCH_INLINE void with_constant(int wanted
         with_constant<most - 1>(wanted, body);
 }
 
-/* Splits `total` things into as few parts of at most `most` as there can be, all alike but for one. */
+/* Splits `total` things into as few parts as possible. No part has more than `most`; their sizes differ by one. */
 struct Split {
     long total, count;
     Split(long total, long most) : total(total), count((total + most - 1) / most) {}
@@ -282,12 +282,12 @@ inline long ceiling(long number, long divisor) { return (number + divisor - 1) /
 
 /* ---- 3. Packing ------------------------------------------------------------------------------------------------- */
 
-/* Memory that is kept from one call to the next: fresh memory costs a page fault every 4 KiB. */
+/* Memory that stays allocated between calls: fresh memory costs a page fault every 4 KiB. */
 class Memory {
   public:
     ~Memory() { std::free(begin_); }
 
-    /* Make room for so many bytes; what was there is lost. Throws std::bad_alloc. */
+    /* Make room for so many bytes. The old contents are lost. Throws std::bad_alloc. */
     void reserve(size_t bytes) {
         used_ = 0;
         if (bytes <= size_)
@@ -306,15 +306,15 @@ class Memory {
 #endif
     }
 
-    /* Return the next part of it, for so many numbers. */
+    /* Return the next part of the memory, with room for so many numbers. */
     template <typename Real> Real *take(size_t count) {
         char *part = static_cast<char *>(begin_) + used_;
         used_ += bytes<Real>(count);
         return reinterpret_cast<Real *>(part);
     }
 
-    /* The bytes that `take` uses up: whole vectors, and some more, so that no two parts begin at equal places of a
-     * cache's sets. */
+    /* The bytes that `take` uses: whole vectors and some padding. With it no two parts begin in the same sets of a
+     * cache. */
     template <typename Real> static size_t bytes(size_t count) { return (count * sizeof(Real) + 127) / 64 * 64 + 320; }
 
   private:
@@ -322,12 +322,16 @@ class Memory {
     size_t size_ = 0, used_ = 0;
 };
 
-/* How many numbers lie between the beginnings of two panels: somewhat more than a panel has, so that equal places of
- * neighbours aren't in the same sets of a cache. */
+/* The distance between two panels, in numbers. It is longer than a panel, so that two panels don't compete for the same
+ * sets of a cache. */
 template <typename Real> long panel_stride(long panel) { return panel + 5 * 64 / long(sizeof(Real)); }
 
+/* How many vectors hold the four gates of so few units. */
+template <typename Real> int narrow_vectors(int units) { return int(ceiling(gate_count * units, lanes<Real>)); }
+
 /* Copy rows `begin` to `end` of weights (depth, 4·hidden) into a panel [depth][gate][lane] for each block of units.
- * Lanes beyond the last unit are zero. It reads whole rows: their memory is fetched ahead then. */
+ * The last block may have fewer units than a vector has lanes. Its panel is [depth][gate][unit], in whole vectors.
+ * The copy goes row by row, since the processor then fetches the weights ahead. */
 template <typename Real>
 void pack_gates(Real *packed, const Real *weights, long begin, long end, long depth, long hidden) {
     const long stride = panel_stride<Real>(depth * gate_count * lanes<Real>), whole = hidden / lanes<Real>;
@@ -337,13 +341,20 @@ void pack_gates(Real *packed, const Real *weights, long begin, long end, long de
             Real *const to = packed + (row * gate_count + gate) * lanes<Real>;
             for (long block = 0; block < whole; ++block)
                 store<Real>(to + block * stride, load<Real>(from + block * lanes<Real>));
-            if (hidden % lanes<Real>)
-                store<Real>(to + whole * stride,
-                            load<Real, false>(from + whole * lanes<Real>, int(hidden % lanes<Real>)));
         }
+    const int rest = int(hidden % lanes<Real>), vectors = narrow_vectors<Real>(rest);
+    if (rest == 0)
+        return;
+    for (long row = begin; row < end; ++row) {
+        Real *const to = packed + whole * stride + row * vectors * lanes<Real>;
+        store<Real>(to + (vectors - 1) * lanes<Real>, Vector<Real>{});
+        for (int gate = 0; gate < gate_count; ++gate)
+            std::memcpy(to + gate * rest, weights + (row * gate_count + gate) * hidden + whole * lanes<Real>,
+                        rest * sizeof(Real));
+    }
 }
 
-/* Copy rows first to first + count of U (hidden, 4·hidden) into a panel [4·hidden][width]: U turned over. */
+/* Copy rows first to first + count of U (hidden, 4·hidden), transposed, into a panel [4·hidden][width]. */
 template <typename Real> void pack_rows(Real *panel, const Real *U, long hidden, long first, long count, long width) {
     const long depth = gate_count * hidden, tile = 16;
     for (long k = 0; k < depth; k += tile) {
@@ -370,7 +381,7 @@ inline void pause() {
 #endif
 }
 
-/* Wait until a condition holds, without sleeping: what is waited for takes less time than a thread's sleep. */
+/* Wait until a condition holds. It doesn't sleep: to sleep and wake would take longer than the usual wait. */
 template <typename Condition> RNNBENCH_INLINE void spin_until(const Condition &condition) {
     for (long spins = 0; !condition(); ++spins) {
         pause();
@@ -379,13 +390,13 @@ template <typename Condition> RNNBENCH_INLINE void spin_until(const Condition &c
     }
 }
 
-/* Threads that wait for tasks. The caller works too, and doesn't wait for a thread that is late: it takes the tasks
- * that nobody has begun. (OpenMP would wait for every thread, also for one whose processor another program has.)
+/* Threads that wait for tasks. The caller works too: it takes each task that no thread has begun. So it doesn't wait
+ * for a thread whose processor runs another program, as OpenMP would.
  *
- * One thread at a time may use it; Python's GIL sees to that. */
+ * Only one thread at a time may use the pool. Python's GIL ensures that. */
 class Pool {
   public:
-    /* The pool of this process, whichever of Theano's modules asks: two pools would compete for the processors. */
+    /* The one pool of this process. All of Theano's modules share it: two pools would compete for the processors. */
     static Pool &shared() {
         if (!kept()) {
             kept() = new Pool;  // never deleted: its threads use it until the process ends
@@ -395,7 +406,7 @@ class Pool {
         return *kept();
     }
 
-    /* Start threads until there are so many, with the caller; return how many there are. */
+    /* Start threads until there are so many, the caller included. Return how many there are. */
     int ready(int wanted) {
         try {
             for (; started_ < wanted - 1; ++started_)
@@ -443,7 +454,7 @@ class Pool {
 
     static bool has_task(uint64_t ticket) { return (ticket & 0xffff) < (ticket >> 16 & 0xffff); }
 
-    /* What each thread does: it looks for tasks, and sleeps when there has been none for a millisecond. */
+    /* The loop of each thread: it does tasks, and sleeps after a millisecond without one. */
     void work() {
         typedef std::chrono::steady_clock Clock;
         for (;;) {
@@ -459,7 +470,7 @@ class Pool {
     }
 
     std::atomic<uint64_t> ticket_{0};  // the round, how many tasks it has, and which is next: 32, 16 and 16 bits
-    char apart_[56];                   // what is written often lies in cache lines of its own
+    char apart_[56];                   // each counter has a cache line of its own
     std::atomic<int> done_{0};
     char behind_[60];
     const void *body_ = nullptr;
@@ -470,7 +481,7 @@ class Pool {
     std::condition_variable wake_;
 };
 
-/* Where the threads of a group wait for each other. */
+/* Lets the threads of a group wait for each other. */
 class Barrier {
   public:
     void wait(int members) {
@@ -485,18 +496,18 @@ class Barrier {
 
   private:
     std::atomic<int> arrived_{0};
-    char apart_[60];  // the two lie in cache lines of their own
+    char apart_[60];  // each counter has a cache line of its own
     std::atomic<int> round_{0};
     char behind_[60];
 };
 
-/* What one thread computes: rows of the batch, and a part of their units. */
+/* The part of a layer that one thread computes: some rows of the batch, and some of their units. */
 struct Share {
     long first_row, last_row;
     int group, part, parts;
 
     Share(int thread, int threads, long batch, size_t recurrent_bytes) {
-        // Weights beyond the cache of a core are worth reading for some rows at once; others for a single one.
+        // Weights that don't fit in a core's cache take so long to read that a thread should use them for many rows.
         const long rows_worth = recurrent_bytes > (size_t(512) << 10) ? 8 : 1;
         long groups = batch / rows_worth;
         groups = groups < 1 ? 1 : groups > threads ? threads : groups;
@@ -512,7 +523,7 @@ struct Share {
     long rows() const { return last_row - first_row; }
 };
 
-/* Makes BLAS compute in the thread that calls it, for as long as this lives. */
+/* While an object of this class exists, BLAS computes in the thread that calls it. */
 class SerialBlas {
 #ifdef RNNBENCH_OPENBLAS
   public:
@@ -527,7 +538,7 @@ class SerialBlas {
 #endif
 };
 
-/* Return how many threads a layer is worth: a second one must have enough to do to be woken for. */
+/* Return how many threads to use for a layer. To wake a thread for too little work would cost more than it saves. */
 inline int worthwhile_threads(double seq, double batch, double input, double hidden) {
     const double worth = 2 * seq * batch * gate_count * hidden * (input + hidden) / 1e5;
     return worth < 2 ? 1 : worth < most_threads() ? int(worth) : most_threads();
@@ -547,66 +558,109 @@ template <typename Real> struct Forward {
 };
 
 /* gates = b + inputs·W for some rows, of one block of units. */
-template <typename Real, int rows, bool whole>
-void input_block(const Real *const (&row)[rows], Real *const (&gates)[rows], long input, long hidden, int count,
-                 const Real *b, const Real *panel, const Real *next) {
+template <typename Real, int rows>
+void input_block(const Real *const (&row)[rows], Real *const (&gates)[rows], long input, long hidden, const Real *b,
+                 const Real *panel, const Real *next) {
     Vector<Real> sums[rows][gate_count];
     multiply<Real, rows, gate_count>(sums, row, input, panel, next);
 #pragma GCC unroll 8
     for (int gate = 0; gate < gate_count; ++gate) {
-        const Vector<Real> bias = load<Real, whole>(b + gate * hidden, count);
+        const Vector<Real> bias = load<Real>(b + gate * hidden);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; ++r)
-            store<Real, whole>(gates[r] + gate * hidden, sums[r][gate] + bias, count);
+            store<Real>(gates[r] + gate * hidden, sums[r][gate] + bias);
     }
 }
 
-/* Where the arrays of one step lie, of its first row and of a block's first unit. */
+/* The product of some rows with the panel of a narrow block: one that has fewer units than a vector has lanes. */
+template <typename Real> class Narrow {
+  public:
+    template <int rows>
+    void multiply(const Real *const (&row)[rows], long depth, int units, const Real *panel, const Real *next) {
+        with_constant<gate_count>(narrow_vectors<Real>(units), [&](auto constant) {
+            constexpr int vectors = decltype(constant)::value;
+            Vector<Real> sums[rows][vectors];
+            rnnbench_fused::multiply<Real, rows, vectors>(sums, row, depth, panel, next);
+            for (int r = 0; r < rows; ++r)
+                for (int v = 0; v < vectors; ++v)
+                    store<Real>(products_[r] + v * lanes<Real>, sums[r][v]);
+        });
+    }
+
+    /* One gate of all units of a row. */
+    Vector<Real> of(int row, int gate, int units) const {
+        return load<Real, false>(products_[row] + gate * units, units);
+    }
+
+  private:
+    Real products_[most_rows][gate_count * lanes<Real>];  // [row][gate][unit]
+};
+
+/* Pointers into the arrays of one step, at the first row and a block's first unit. */
 template <typename Real> struct Step {
     const Real *before;    // states of the step before, from their first unit on; null stands for zeros
     const Real *cell;      // cells of the step before; null stands for zeros
     Real *gates, *new_cell, *new_state;
 };
 
-/* One step of some rows and one block of units: from the inputs' part of the gates to the new cells and states. */
-template <typename Real, int rows, bool whole, bool kept>
-void step_block(const Step<Real> &step, long first, long hidden, int count, const Real *panel, const Real *next) {
-    Vector<Real> sums[rows][gate_count] = {};
-    Real *const gates = step.gates + first * gate_count * hidden;
-    if (step.before) {
-        const Real *row[rows];
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r)
-            row[r] = step.before + (first + r) * hidden;
-        multiply<Real, rows, gate_count>(sums, row, hidden, panel, next);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-        const long place = (first + r) * hidden;
+/* For one row and one vector of units: from the gates before their nonlinearities to the new cells and states. */
+template <typename Real, bool whole, bool kept>
+RNNBENCH_INLINE void step_units(const Step<Real> &step, const Vector<Real> (&sums)[gate_count], Real *gates, long place,
+                                long hidden, int count) {
+    const Fraction<Real> i = sigmoid<Real>(sums[0]), f = sigmoid<Real>(sums[1]);
+    const Fraction<Real> g = tanh<Real>(sums[2]), o = sigmoid<Real>(sums[3]);
+    Vector<Real> cell = {};
+    if (step.cell)
+        cell = value(f) * load<Real, whole>(step.cell + place, count);
+    if (kept) {
+        const Vector<Real> values[gate_count] = {value(i), value(f), value(g), value(o)};
+        cell += values[0] * values[2];
+        store<Real, whole>(step.new_state + place, values[3] * value(tanh<Real>(cell)), count);
 #pragma GCC unroll 8
         for (int gate = 0; gate < gate_count; ++gate)
-            sums[r][gate] += load<Real, whole>(gates + (r * gate_count + gate) * hidden, count);
-        const Fraction<Real> i = sigmoid<Real>(sums[r][0]), f = sigmoid<Real>(sums[r][1]);
-        const Fraction<Real> g = tanh<Real>(sums[r][2]), o = sigmoid<Real>(sums[r][3]);
-        Vector<Real> cell = {};
-        if (step.cell)
-            cell = value(f) * load<Real, whole>(step.cell + place, count);
-        if (kept) {
-            const Vector<Real> values[gate_count] = {value(i), value(f), value(g), value(o)};
-            cell += values[0] * values[2];
-            store<Real, whole>(step.new_state + place, values[3] * value(tanh<Real>(cell)), count);
+            store<Real, whole>(gates + gate * hidden, values[gate], count);
+    } else {
+        cell += product(i, g);
+        store<Real, whole>(step.new_state + place, product(o, tanh<Real>(cell)), count);
+    }
+    store<Real, whole>(step.new_cell + place, cell, count);
+}
+
+/* One step of some rows and one block of units: from the inputs' part of the gates to the new cells and states. */
+template <typename Real, int rows, bool kept>
+void step_block(const Step<Real> &step, const Real *const (&row)[rows], long first, long hidden, const Real *panel,
+                const Real *next) {
+    Vector<Real> sums[rows][gate_count] = {};
+    Real *const gates = step.gates + first * gate_count * hidden;
+    if (step.before)
+        multiply<Real, rows, gate_count>(sums, row, hidden, panel, next);
 #pragma GCC unroll 8
-            for (int gate = 0; gate < gate_count; ++gate)
-                store<Real, whole>(gates + (r * gate_count + gate) * hidden, values[gate], count);
-        } else {
-            cell += product(i, g);
-            store<Real, whole>(step.new_state + place, product(o, tanh<Real>(cell)), count);
-        }
-        store<Real, whole>(step.new_cell + place, cell, count);
+    for (int r = 0; r < rows; ++r) {
+        Real *const one = gates + r * gate_count * hidden;
+#pragma GCC unroll 8
+        for (int gate = 0; gate < gate_count; ++gate)
+            sums[r][gate] += load<Real>(one + gate * hidden);
+        step_units<Real, true, kept>(step, sums[r], one, (first + r) * hidden, hidden, lanes<Real>);
     }
 }
 
-/* Call body(block) for each block of a thread's units: upwards, or downwards, to begin with what is in the cache. */
+/* The same for a narrow block. Its products are computed before; null stands for zeros. */
+template <typename Real, bool kept>
+void step_narrow(const Step<Real> &step, const Narrow<Real> *narrow, int rows, long first, long hidden, int units) {
+    for (int r = 0; r < rows; ++r) {
+        Real *const gates = step.gates + (first + r) * gate_count * hidden;
+        Vector<Real> sums[gate_count];
+        for (int gate = 0; gate < gate_count; ++gate) {
+            sums[gate] = load<Real, false>(gates + gate * hidden, units);
+            if (narrow)
+                sums[gate] += narrow->of(r, gate, units);
+        }
+        step_units<Real, false, kept>(step, sums, gates, (first + r) * hidden, hidden, units);
+    }
+}
+
+/* Call body(block) for each block of a thread's units. If steps alternate between upwards and downwards, each begins
+ * with the blocks that the step before left in the cache. */
 template <typename Body> RNNBENCH_INLINE void each_block(long begin, long end, bool upwards, const Body &body) {
     for (long place = begin; place < end; ++place)
         body(upwards ? place : begin + end - 1 - place);
@@ -622,12 +676,12 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
     const long width = gate_count * hidden, blocks = ceiling(hidden, lanes<Real>);
     const long input_panel = panel_stride<Real>(input * gate_count * lanes<Real>);
     const long panel = panel_stride<Real>(hidden * gate_count * lanes<Real>);
-    // Each thread makes a copy of small weights of its own: reading those that another core has written takes longer.
+    // If the weights are small, each thread packs its own copy. To read what another core has written takes longer.
     const bool own_copies = (input + hidden) * width * long(sizeof(Real)) <= 1l << 20;
     const long copies = own_copies ? threads : 1;
     const size_t recurrent_bytes = hidden * width * sizeof(Real);
-    // The inputs' products are computed for some steps at once: enough rows for a panel of W to be read once for many,
-    // and few enough for the cache.
+    // The inputs' products are computed for a chunk of steps at once. A chunk has enough rows to use a panel of W many
+    // times, and few enough to fit in the cache.
     long chunk = ceiling(64l * threads, batch);
     chunk = chunk > seq ? seq : chunk;
     memory.reserve(copies * (Memory::bytes<Real>(blocks * input_panel) + Memory::bytes<Real>(blocks * panel)) +
@@ -679,9 +733,15 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
                                 ++step, one = 0;
                         }
                         if (count == lanes<Real>)
-                            input_block<Real, rows, true>(row, to, input, hidden, count, layer.b + unit, here, next);
-                        else
-                            input_block<Real, rows, false>(row, to, input, hidden, count, layer.b + unit, here, next);
+                            return input_block<Real, rows>(row, to, input, hidden, layer.b + unit, here, next);
+                        Narrow<Real> narrow;
+                        narrow.template multiply<rows>(row, input, count, here, next);
+                        for (int r = 0; r < rows; ++r)
+                            for (int gate = 0; gate < gate_count; ++gate)
+                                store<Real, false>(to[r] + gate * hidden,
+                                                   narrow.of(r, gate, count) +
+                                                       load<Real, false>(layer.b + gate * hidden + unit, count),
+                                                   count);
                     });
                 }
             });
@@ -708,12 +768,17 @@ template <typename Real> void forward(const Forward<Real> &layer, Memory &memory
                         const Real *next = part < gate_count ? following + part * hidden * lanes<Real> : here;
                         with_constant<most_rows>(int(number), [&](auto constant) {
                             constexpr int rows = decltype(constant)::value;
-                            const bool whole = count == lanes<Real>, kept = layer.gates;
-                            const auto compute = whole ? kept ? step_block<Real, rows, true, true>
-                                                              : step_block<Real, rows, true, false>
-                                                 : kept ? step_block<Real, rows, false, true>
-                                                        : step_block<Real, rows, false, false>;
-                            compute(step, first, hidden, count, here, next);
+                            const Real *row[rows];
+                            for (int r = 0; r < rows; ++r)
+                                row[r] = step.before ? step.before + (first + r) * hidden : nullptr;
+                            if (count == lanes<Real>)
+                                return (layer.gates ? step_block<Real, rows, true> : step_block<Real, rows, false>)(
+                                    step, row, first, hidden, here, next);
+                            Narrow<Real> narrow;
+                            if (step.before)
+                                narrow.template multiply<rows>(row, hidden, count, here, next);
+                            (layer.gates ? step_narrow<Real, true> : step_narrow<Real, false>)(
+                                step, step.before ? &narrow : nullptr, rows, first, hidden, count);
                         });
                     }
                 });
@@ -732,7 +797,7 @@ template <typename Real> struct Backward {
     const Real *states, *cells;                                 // what Forward has computed
     const Real *d_states;                                       // (seq, batch, hidden): the states' gradients
     Real *gates;  // (seq, batch, 4·hidden): Forward's gates, and afterwards their gradients before the nonlinearities
-    // The results, shaped as what they are the gradients of. Those that are null aren't computed.
+    // The results. Each has the shape of the array whose gradient it is. A null pointer means: not wanted.
     Real *d_inputs, *d_W, *d_U, *d_b, *d_initial_state, *d_initial_cell;
 };
 
@@ -748,22 +813,23 @@ inline void gemm(const char *ta, const char *tb, const int *m, const int *n, con
     dgemm_(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-/* A matrix in memory, row-major, or that matrix turned over. */
+/* A row-major matrix in memory, or its transpose. */
 template <typename Real> struct Matrix {
     const Real *begin;
     long stride;
-    bool turned;
+    bool transposed;
 };
 
-/* c (m, n) = a (m, k) · b (k, n) + old·c, row-major. BLAS is column-major: for it, c turned over is b·a turned over. */
+/* c (m, n) = a (m, k) · b (k, n) + old·c, row-major. BLAS is column-major, so it computes the transpose of all this:
+ * bᵀ·aᵀ. */
 template <typename Real>
 void product(long m, long n, long k, Matrix<Real> a, Matrix<Real> b, Real *c, long stride, Real old = 0) {
     if (m == 0 || n == 0)
         return;
     const int sizes[] = {int(n), int(m), int(k)}, strides[] = {int(b.stride), int(a.stride), int(stride)};
     const Real one = 1;
-    gemm(b.turned ? "T" : "N", a.turned ? "T" : "N", &sizes[0], &sizes[1], &sizes[2], &one, b.begin, &strides[0],
-         a.begin, &strides[1], &old, c, &strides[2]);
+    gemm(b.transposed ? "T" : "N", a.transposed ? "T" : "N", &sizes[0], &sizes[1], &sizes[2], &one, b.begin,
+         &strides[0], a.begin, &strides[1], &old, c, &strides[2]);
 }
 
 template <typename Real> void fill_zeros(Real *array, size_t count) {
@@ -771,7 +837,7 @@ template <typename Real> void fill_zeros(Real *array, size_t count) {
         std::memset(array, 0, count * sizeof(Real));
 }
 
-/* Where the arrays of one step of the backward pass lie, of its first row and of a block's first unit. */
+/* Pointers into the arrays of one step of the backward pass, at the first row and a block's first unit. */
 template <typename Real> struct BackwardStep {
     const Real *d_after;   // gradients of the following step's gates, from their first unit on; null stands for zeros
     const Real *d_state;   // gradients of this step's states
@@ -781,7 +847,8 @@ template <typename Real> struct BackwardStep {
     bool is_last;          // d_cell holds nothing yet
 };
 
-/* One step back for some rows and one block of units: from the following step's gates' gradients to this one's. */
+/* One step back for some rows and one block of units: from the gates' gradients of the following step to those of this
+ * step. */
 template <typename Real, int rows, int vectors, bool whole>
 void backward_block(const BackwardStep<Real> &step, long first, long hidden, long units, const Real *panel,
                     const Real *next, long bias_stride) {
@@ -795,7 +862,7 @@ void backward_block(const BackwardStep<Real> &step, long first, long hidden, lon
             row[r] = step.d_after + (first + r) * row_width;
         multiply<Real, rows, vectors>(sums, row, row_width, panel, next);
     }
-    // Through memory: the loop below then needs one copy of its code for each number of lanes only.
+    // The sums go through memory. Otherwise the compiler would copy the code of the loop below for each vector.
     Real d_states[rows][vectors * width];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r)
@@ -874,7 +941,7 @@ template <typename Real> void backward(const Backward<Real> &layer, Memory &memo
     }
     const long most_units = most_vectors * lanes<Real>, blocks = ceiling(hidden, most_units);
     const long panel = width * most_units, bias_stride = blocks * most_units, biases = gate_count * bias_stride;
-    // In steps: the biases' gradients are summed up a step at a time, which keeps rounding errors small.
+    // The biases' gradients are first added up within a step, then over the steps. That keeps rounding errors small.
     memory.reserve(Memory::bytes<Real>(blocks * panel) + Memory::bytes<Real>(states) +
                    2 * Memory::bytes<Real>(threads * biases));
     Real *const packed = memory.take<Real>(blocks * panel), *const d_cells = memory.take<Real>(states);
@@ -954,8 +1021,8 @@ template <typename Real> void backward(const Backward<Real> &layer, Memory &memo
                     });
             });
     });
-    // All gradients of the gates are there. Each task computes some columns of the weights' gradients, and some rows of
-    // the inputs'.
+    // All gradients of the gates are known now. Each task computes some columns of the weights' gradients and some rows
+    // of the inputs' gradients.
     pool.run(threads, [&](int task) {
         const long first = width * task / threads, columns = width * (task + 1) / threads - first;
         const Matrix<Real> gates = {layer.gates + first, width, false};

@@ -1,4 +1,4 @@
-/* What stands between Theano's arrays and lstm.h: it checks sizes, makes results, and reports mistakes to Python. */
+/* Connects Theano's arrays with lstm.h: it checks their sizes, makes the results, and reports mistakes to Python. */
 #ifndef RNNBENCH_FUSED_LSTM_THEANO_H
 #define RNNBENCH_FUSED_LSTM_THEANO_H
 
@@ -26,10 +26,10 @@ inline Shape shape_of(PyArrayObject *array) {
     return Shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
 }
 
-/* An array that is given, contiguous, or a contiguous copy; given back when this goes. */
+/* Holds an array that the caller gave, or a contiguous copy of it if it isn't contiguous. */
 class Given {
   public:
-    /* Without an array it stands for zeros: data() is null. */
+    /* A null pointer stands for zeros: data() is then null too. `copied` asks for a copy in any case. */
     explicit Given(PyArrayObject *array, bool copied = false) : array_(nullptr) {
         if (array)
             array_ = copied ? (PyArrayObject *)PyArray_NewCopy(array, NPY_CORDER) : PyArray_GETCONTIGUOUS(array);
@@ -39,7 +39,7 @@ class Given {
     Given(const Given &) = delete;
     Given &operator=(const Given &) = delete;
 
-    bool failed() const { return failed_; }  // for want of memory; Python's error is set
+    bool failed() const { return failed_; }  // there was no memory for the copy; Python's error is set
 
     template <typename Real> Real *data() const { return array_ ? static_cast<Real *>(PyArray_DATA(array_)) : nullptr; }
 
@@ -48,7 +48,7 @@ class Given {
     bool failed_;
 };
 
-/* Whether an array has the shape that it must have; if not, Python's error says so in a sentence. */
+/* Return whether an array has the expected shape. If not, set Python's error to a sentence that says so. */
 inline bool is_shaped(PyArrayObject *array, const char *name, const char *meaning, const Shape &expected) {
     if (!array || shape_of(array) == expected)
         return true;
@@ -57,7 +57,7 @@ inline bool is_shaped(PyArrayObject *array, const char *name, const char *meanin
     return false;
 }
 
-/* Make *result an array of a shape, the one of the call before if that will do. */
+/* Make *result an array of this shape. It reuses the array of the previous call if that fits. */
 inline bool make(PyArrayObject **result, const Shape &shape, int type) {
     if (*result && shape_of(*result) == shape && PyArray_ISCARRAY(*result) && PyArray_TYPE(*result) == type)
         return true;
@@ -68,7 +68,7 @@ inline bool make(PyArrayObject **result, const Shape &shape, int type) {
 
 template <typename Real> constexpr int numpy_type = sizeof(Real) == sizeof(npy_float) ? NPY_FLOAT : NPY_DOUBLE;
 
-/* The sizes of a layer, as the inputs' shape and U's say. */
+/* The sizes of a layer. They come from the shapes of the inputs and of U. */
 struct Sizes {
     npy_intp seq, batch, input, hidden;
 
@@ -79,7 +79,7 @@ struct Sizes {
     int threads() const { return worthwhile_threads(seq, batch, input, hidden); }
     Shape over_time(npy_intp width) const { return {seq, batch, width}; }
 
-    /* Whether what both passes are given fits together; if not, Python's error is set. */
+    /* Return whether the shapes of all arrays fit together. If not, set Python's error. */
     bool fit(PyArrayObject *W, PyArrayObject *U, PyArrayObject *state, PyArrayObject *cell) const {
         if (hidden > INT_MAX / gate_count || input > INT_MAX || (batch && seq > INT_MAX / batch)) {
             PyErr_Format(PyExc_ValueError, "lstm: %zd steps of %zd rows of %zd inputs and %zd units are too many",
@@ -96,18 +96,18 @@ struct Sizes {
     }
 };
 
-/* The memory of all layers: the GIL lets one compute at a time. */
+/* All layers share this memory: Python's GIL lets only one compute at a time. */
 inline Memory &memory() {
     static Memory kept;
     return kept;
 }
 
 struct ForwardArrays {
-    PyArrayObject *inputs, *W, *U, *b, *h0, *c0;    // given; the last two may be null
-    PyArrayObject **states, **gates, **cells;       // made; the last two may be null
+    PyArrayObject *inputs, *W, *U, *b, *h0, *c0;    // given; h0 and c0 may be null
+    PyArrayObject **states, **gates, **cells;       // made; gates and cells may be null
 };
 
-/* Compute the layer; returns false with Python's error set where it can't. */
+/* Compute the layer. If that fails, set Python's error and return false. */
 template <typename Real> bool run_forward(const ForwardArrays &arrays) {
     const Sizes sizes(arrays.inputs, arrays.U);
     if (!sizes.fit(arrays.W, arrays.U, arrays.h0, arrays.c0) ||
@@ -141,10 +141,10 @@ template <typename Real> bool run_forward(const ForwardArrays &arrays) {
 struct BackwardArrays {
     PyArrayObject *gates, *cells, *states, *d_states, *inputs, *W, *U, *h0, *c0;  // given; h0 and c0 may be null
     bool gates_are_ours;                                                          // and may be overwritten
-    PyArrayObject **d_inputs, **d_W, **d_U, **d_b, **d_h0, **d_c0;                // made, but for those that are null
+    PyArrayObject **d_inputs, **d_W, **d_U, **d_b, **d_h0, **d_c0;                // made, except those that are null
 };
 
-/* Compute the gradients; returns false with Python's error set where it can't. */
+/* Compute the gradients. If that fails, set Python's error and return false. */
 template <typename Real> bool run_backward(const BackwardArrays &arrays) {
     const Sizes sizes(arrays.inputs, arrays.U);
     const Shape over_time = sizes.over_time(sizes.hidden), state = {sizes.batch, sizes.hidden};
