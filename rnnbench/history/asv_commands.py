@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import ctypes
 import fcntl
-import html
 import itertools
 import json
 import logging
@@ -25,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench import variants
-from rnnbench.history import asv_files, files, printable
+from rnnbench.history import asv_files, files, printable, site
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 _RESEND_SECONDS = 5
+_RESULTS_PAGE = "index.html"  # the dashboard's page of results, from asv's pages beside it
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -102,9 +102,14 @@ def publish(arguments: Sequence[str]) -> int:
     results, dashboard = Path(config.results_dir), Path(options.html_dir or config.html_dir)
     with _signals_raise(), _exclusive_folder("publish", config) as folder:
         private = folder / "results"
-        for path in _valid_files(results):
-            _copy(path, private / path.relative_to(results))
-        _escape_code(private / "benchmarks.json")
+        site.copy(_valid_files(results), results, private)
+        config.regressions_first_commits = site.known_commits(config.repo, config.regressions_first_commits)
+        # "#" is asv's default. It leads nowhere.
+        project, commit = site.links(config.repo, _RESULTS_PAGE)
+        if config.project_url == "#":
+            config.project_url = project
+        if config.show_commit_url == "#":
+            config.show_commit_url = commit
         config.results_dir, options.html_dir = str(private), str(folder / "html")
         quiet = contextlib.nullcontext() if options.verbose else log.set_level(logging.WARNING)
         with quiet:
@@ -254,16 +259,6 @@ def _copy_machines(source: Path, target: Path, wanted: str | None) -> None:
         name = wanted or "NAME"
         raise Failed(f"{source} doesn't describe this machine. To describe it: rnnbench machine {name}")
     _copy(source, target)
-
-
-def _escape_code(path: Path) -> None:
-    """Escape the benchmarks' code, because asv's pages insert it as HTML."""
-    if path.exists():
-        benchmarks = json.loads(path.read_bytes())
-        for benchmark in benchmarks.values():
-            if isinstance(benchmark, dict):
-                benchmark["code"] = html.escape(benchmark["code"])
-        path.write_text(json.dumps(benchmarks))
 
 
 def _keep_earlier_figures(path: Path, recorded: Path) -> None:

@@ -22,6 +22,8 @@ _QUANTITIES = {
     ("accuracy", "Accuracy", "track_gradients"): "error_gradients",
 }
 QUANTITIES = tuple(_QUANTITIES.values())
+# The benchmarks' modules, the most asked for first.
+MODULES = tuple(dict.fromkeys(module for module, _, _ in _QUANTITIES))
 
 
 def class_prefix(name: str) -> str:

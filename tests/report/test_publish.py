@@ -60,7 +60,12 @@ def test_the_tab_adds_at_most_a_fifth_to_the_time_of_publish(tmp_path, python, m
     synthetic.write(tmp_path / "results", COMMITS)
     shutil.copy(ROOT / "results" / "benchmarks.json", tmp_path / "results")
     settings = json.loads((ROOT / "asv.conf.json").read_text())
-    settings |= {"repo": str(tmp_path / "repository"), "branches": ["main"], "plugins": []}
+    settings |= {
+        "repo": str(tmp_path / "repository"),
+        "branches": ["main"],
+        "plugins": [],
+        "regressions_first_commits": {},
+    }
     settings |= {name: str(tmp_path / name.removesuffix("_dir")) for name in ("results_dir", "html_dir")}
     (tmp_path / "asv.conf.json").write_text(json.dumps(settings))
 
