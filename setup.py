@@ -19,6 +19,9 @@ THEANO = [
 # It reads asv's results files.
 JITER = "jiter==0.19.0"
 
+# It draws the report in the terminal.
+RICH = "rich==15.0.0"
+
 # Any version works: the one that pip picks, or the one that a GPU machine already has. One environment holds them all.
 PEERS = {
     "torch": ["torch"],
@@ -48,9 +51,9 @@ setup(
         "flashrnn": ["flashrnn"],
         "peers": [requirement for peer in PEERS.values() for requirement in peer],
         # asv builds its environments with virtualenv. orjson writes the data of our tab in the dashboard.
-        "bench": ["asv==0.6.6", "fastjsonschema==2.22.3", JITER, "orjson==3.13.0", "virtualenv==21.15.8"],
-        # tabulate draws the tables (asv needs it too), matplotlib the plots.
-        "report": [JITER, "matplotlib==3.10.9", "tabulate==0.10.0"],
+        "bench": ["asv==0.6.6", "fastjsonschema==2.22.3", JITER, "orjson==3.13.0", RICH, "virtualenv==21.15.8"],
+        # tabulate draws the Markdown tables (asv needs it too), matplotlib the plots.
+        "report": [JITER, "matplotlib==3.10.9", RICH, "tabulate==0.10.0"],
         "test": [
             "axe-playwright-python==0.1.8",
             "hypothesis==6.170.15",

@@ -10,6 +10,7 @@ import functools
 import gc
 import itertools
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -66,17 +67,31 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         selected_idx: Iterable[int] | None = None,
         **options: Any,
     ) -> None:
-        """Add the results and the states of the processes that have just ended."""
+        """Add the results and the states of the processes that have just ended, with the samples that each took."""
+        before = self._sample_counts(benchmark) if append_samples else itertools.repeat(0)
         super().add_result(benchmark, *arguments, append_samples=append_samples, selected_idx=selected_idx, **options)
         states = self._states.pop(benchmark["name"], {})
+        shapes = [", ".join(sizes) for sizes in itertools.product(*benchmark["params"])]
+        taken = {
+            shape: total - earlier
+            for shape, total, earlier in zip(shapes, self._sample_counts(benchmark), before, strict=False)
+        }
         if not append_samples:
-            shapes = [", ".join(sizes) for sizes in itertools.product(*benchmark["params"])]
             for position in range(len(shapes)) if selected_idx is None else selected_idx:
                 states.pop(shapes[position], None)
-        for shape, process_state in state.collect(Path(_notes().name)):
-            states.setdefault(", ".join(map(str, shape)), []).append(process_state)
+        for sizes, process_state in state.collect(Path(_notes().name)):
+            shape = ", ".join(map(str, sizes))
+            # asv starts one process for each shape and call of this method.
+            states.setdefault(shape, []).append({**process_state, "samples": taken.get(shape, 0)})
         if states:
             self._states[benchmark["name"]] = states
+
+    def _sample_counts(self, benchmark: Mapping[str, Any]) -> list[int]:
+        """Return the number of samples at each shape, in the order of asv's results."""
+        name, params = benchmark["name"], benchmark["params"]
+        if name not in self.get_all_result_keys():
+            return [0] * math.prod(map(len, params))
+        return [len(samples or ()) for samples in self.get_result_samples(name, params)]
 
     def save(self, result_dir: str) -> None:
         """Write asv's file, then atomically replace it with one that has the states too."""

@@ -1,10 +1,14 @@
-"""The lines of progress that `asv run` prints with our plugin."""
+"""What our plugin stores with asv's results, and the lines of progress that it lets `asv run` print."""
+
+import json
+from pathlib import Path
 
 import pytest
 from asv.results import Results
 from asv.runner import BenchmarkResult
 
-from rnnbench.asv_plugin import _format
+from rnnbench import asv_plugin
+from rnnbench.asv_plugin import StatefulResults, _format
 
 NAN = float("nan")
 
@@ -39,3 +43,19 @@ def test_a_failure_is_counted_and_its_message_shown():
 
 def test_an_error_has_three_digits():
     assert line_of([3.920519599449461e-07], unit="relative error") == ("3.92e-07", None)
+
+
+def test_each_process_is_stored_with_the_number_of_its_samples():
+    benchmark = {"name": "b", "params": [["32"], ["30"], ["128"], ["1", "3"]], "version": "1", "unit": "seconds"}
+    results = StatefulResults.unnamed()
+    for append, counts in ((False, (20, None)), (True, (7, 9)), (True, (12, 11))):
+        samples = [count and [1.0] * count for count in counts]
+        for depth, count in zip((1, 3), counts, strict=True):
+            if count:
+                note = {"shape": [32, 30, 128, depth], "state": {"marks": []}}
+                Path(asv_plugin._notes().name, f"{depth}.json").write_text(json.dumps(note))
+        numbers = [count and 1 for count in counts]
+        result = BenchmarkResult([count and 1.0 for count in counts], samples, numbers, 0, "", None)
+        results.add_result(benchmark, result, record_samples=True, append_samples=append)
+    taken = {shape: [state["samples"] for state in states] for shape, states in results._states["b"].items()}
+    assert taken == {"32, 30, 128, 1": [20, 7, 12], "32, 30, 128, 3": [9, 11]}

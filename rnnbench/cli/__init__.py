@@ -18,7 +18,7 @@ from rnnbench.measure.state import Doubtful
 from rnnbench.network.contract import Unavailable
 
 # Packages that only some commands need. setup.py's extras install them.
-_OPTIONAL_PACKAGES = ("asv", "fastjsonschema", "jiter", "matplotlib", "orjson", "tabulate")
+_OPTIONAL_PACKAGES = ("asv", "fastjsonschema", "jiter", "matplotlib", "orjson", "rich", "tabulate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,14 +20,27 @@ _GRIDS_EXPLAINED = (
 )
 
 
+def examples(*lines: str) -> dict[str, Any]:
+    """Return the settings of a parser whose help ends with these commands as examples."""
+    epilog = "\n".join(["examples:", *(f"  {line}" for line in lines)])
+    return {"epilog": epilog, "formatter_class": _WithExamples}
+
+
 def add_device(command: argparse.ArgumentParser, help: str, **settings: Any) -> None:
     """Add the option --device to a command."""
     command.add_argument("--device", choices=variants.DEVICES, help=help, **settings)
 
 
+class _WithExamples(argparse.HelpFormatter):
+    """Wrap the description and the options as usual, but keep the lines of the examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
 def add_variants(command: argparse.ArgumentParser, help: str) -> None:
     """Add the names of variants to a command, as arguments that may be left out."""
-    command.add_argument("variants", nargs="*", type=_variant, metavar="variant", help=help)
+    command.add_argument("variants", nargs="*", type=variant, metavar="variant", help=help)
 
 
 def add_grid(command: argparse.ArgumentParser, name: str, help: str, **settings: Any) -> None:
@@ -55,6 +68,13 @@ def machine(name: str) -> str:
     return name
 
 
+def variant(name: str) -> str:
+    """Return the text if it is a variant's name; raise ArgumentTypeError otherwise."""
+    if name not in variants.VARIANTS:
+        raise argparse.ArgumentTypeError(f"{name}: it must be one of {', '.join(variants.VARIANTS)}")
+    return name
+
+
 def integer(text: str) -> int:
     """Return the text as an integer from 0 to 2**32 - 1, NumPy's range for seeds; raise ArgumentTypeError otherwise."""
     if not text.isdecimal() or int(text) >= 2**32:
@@ -66,9 +86,3 @@ def complain(reason: object) -> int:
     """Print the reason to stderr, and return 1, the exit status of a failure."""
     print(f"rnnbench: {printable(str(reason))}", file=sys.stderr)
     return 1
-
-
-def _variant(name: str) -> str:
-    if name not in variants.VARIANTS:
-        raise argparse.ArgumentTypeError(f"{name}: it must be one of {', '.join(variants.VARIANTS)}")
-    return name

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import http.server
 from pathlib import Path
 
-from rnnbench.cli.arguments import Commands, add_grid, add_results
+from rnnbench.cli.arguments import Commands, add_grid, add_results, examples, variant
 from rnnbench.history import NotFound, files
 from rnnbench.measure.state import Doubtful
 
 _FORMATS = ("text", "markdown", "csv", "json")
+_TABLES = ("summary", "ranking", "against", "times", "builds", "memory", "accuracy", "growth", "software")
+_CALLS = ("train", "forward")
 
 
 def register(commands: Commands) -> None:
@@ -19,8 +22,14 @@ def register(commands: Commands) -> None:
     report = commands.add_parser(
         "report",
         help="show the times, errors and memory that a machine measured at a commit",
-        description="Show what a machine measured at a commit: the time, memory and error of each implementation, its "
-        "speed compared with scan, and how close it comes to the hardware's limit.",
+        description="Show what a machine measured at a commit. The answer comes first: which implementation is the "
+        "fastest, at which shapes, and by how much. Then come all times, builds, memory, accuracy and software.",
+        **examples(
+            "rnnbench report --table summary ranking",
+            "rnnbench report --machine h100 --against titan-x --call train",
+            "rnnbench report --variants scan torch --table times",
+            "rnnbench report --plot growth.svg",
+        ),
     )
     output = report.add_mutually_exclusive_group()
     output.add_argument(
@@ -40,7 +49,23 @@ def register(commands: Commands) -> None:
     output.add_argument(
         "--summary",
         action="store_true",
-        help="print only which implementation trains fastest, and a GPU machine's summary beside a CPU's",
+        help="print the summary alone, and below a CPU's that of the GPU machine with the newest results",
+    )
+    report.add_argument(
+        "--table",
+        nargs="+",
+        choices=_TABLES,
+        default=[],
+        metavar="TABLE",
+        help=f"as text, print only these tables: {', '.join(_TABLES)} (default: all)",
+    )
+    report.add_argument("--call", choices=_CALLS, help="show only the train step, or only the forward pass")
+    report.add_argument(
+        "--variants",
+        nargs="+",
+        type=variant,
+        metavar="VARIANT",
+        help="show only these implementations; rnnbench variants lists them (default: all)",
     )
     report.add_argument(
         "--strict",
@@ -67,6 +92,7 @@ def register(commands: Commands) -> None:
         help="list the commits and machines that have results, and what is missing from a grid",
         description="List the commits, machines and environments that have results. With --grid, also list what each "
         "machine has not measured yet.",
+        **examples("rnnbench history", "rnnbench history --grid seed --machine h100"),
     )
     add_grid(
         history,
@@ -83,6 +109,7 @@ def register(commands: Commands) -> None:
         help="write the marked tables and pictures of Markdown files from the results",
         description="Write the parts of Markdown files that stand between a mark such as <!-- table: MACHINE --> and "
         "<!-- end -->. rnnbench/report/documents.py lists the marks.",
+        **examples("rnnbench readme README.md docs/results-h100.md"),
     )
     readme.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="a Markdown file; its pictures lie beside it"
@@ -94,6 +121,7 @@ def register(commands: Commands) -> None:
         help="show the dashboard at http://127.0.0.1:8080",
         description="Serve the dashboard to a browser on this machine, until Ctrl-C. Other machines can't reach it. "
         "Write the dashboard first, with make publish.",
+        **examples("rnnbench preview --port 8081"),
     )
     preview.add_argument(
         "--html", type=Path, default="html", metavar="FOLDER", help="the dashboard's folder (default: %(default)s)"
@@ -120,19 +148,22 @@ def _port(text: str) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rnnbench.report import export, formats, plot, summary, tables
+    from rnnbench.report import export, formats, plot, summary, tables, terminal
 
     report = tables.make(options.results, options.machine, options.commit, options.against)
-    if options.strict and (doubts := formats.doubts(report)):
+    report = tables.choose(report, options.variants, options.call)
+    if options.strict and (doubts := formats.doubts(report.rows)):
         raise Doubtful(f"{report.facts['machine']} at {report.commit[:8]} is refused: {' '.join(doubts)}")
     if options.plot:
         plot.save(report, options.plot)
-    elif options.summary:
-        print(summary.text(report, options.results), end="")
     elif options.export:
         print(export.rnn_benchmarks(report), end="")
-    else:
+    elif options.format != "text":
         print(formats.FORMATS[options.format](report), end="")
+    else:
+        on_gpu = summary.newest_with_gpu(options.results) if options.summary and "gpu" not in report.facts else None
+        sections = ["summary"] if options.summary else options.table
+        terminal.show(report, terminal.console(), sections, on_gpu)
     return 0
 
 
@@ -157,7 +188,13 @@ def _serve(options: argparse.Namespace) -> int:
     if not (options.html / "index.html").is_file():
         raise NotFound(f"there is no dashboard in {options.html}: write it with make publish")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(options.html))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler) as server:
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise NotFound(f"port {options.port} is taken: name another one with --port") from error
+    with server:
         print(
             f"The dashboard is at http://127.0.0.1:{options.port}, for this machine only. Ctrl-C stops it.", flush=True
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,6 +79,7 @@ class Figure(NamedTuple):
     low: float | None  # the lower quartile; None without samples
     high: float | None  # the upper quartile; None without samples
     samples: int
+    medians: tuple[float, ...]  # the median of each process's samples; empty if the processes aren't known
     version: str  # of the benchmark; figures of different versions aren't comparable
     marks: tuple[str, ...] | None  # the state.MARKS that make it doubtful; None if no state was stored
     software: Software | None  # None if it wasn't stored
@@ -233,11 +235,17 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
         return [None] * len(shapes) if values is None else values
 
     rows = zip(
-        shapes, column("result"), column("stats_q_25"), column("stats_q_75"), column("stats_repeat"), strict=True
+        shapes,
+        column("result"),
+        column("stats_q_25"),
+        column("stats_q_75"),
+        column("stats_repeat"),
+        column("samples"),
+        strict=True,
     )
     version = printable(str(columns.get("version")))
     measured = []
-    for shape, value, low, high, repeat in rows:
+    for shape, value, low, high, repeat, taken in rows:
         outcome = "failed" if value is None else "n/a" if value != value else "ok"
         samples = (repeat or 1) if outcome == "ok" else 0
         if outcome != "ok":
@@ -267,12 +275,31 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 low,
                 high,
                 samples,
+                _medians(taken, stored) if stored else (),
                 version,
                 _marks(stored),
                 _software(stored),
             )
         )
     return measured
+
+
+def _medians(samples: Any, states: Sequence[Any]) -> tuple[float, ...]:
+    """Return the median of each process's samples; nothing if the samples weren't stored.
+
+    A process stores how many samples it took. Older results lack these numbers: all processes then count alike.
+    """
+    if not samples:
+        return ()
+    counts = [process.get("samples") for process in states]
+    if all(type(count) is int and count > 0 for count in counts) and sum(counts) == len(samples):
+        ends = list(itertools.accumulate(counts))
+    else:
+        ends = [round(len(samples) * number / len(states)) for number in range(1, len(states) + 1)]
+    parts = [samples[start:end] for start, end in itertools.pairwise([0, *ends])]
+    if not all(type(sample) is float and 0 < sample < 1e300 for sample in samples) or not all(parts):
+        raise ValueError("its samples aren't times")
+    return tuple(map(statistics.median, parts))
 
 
 def _marks(states: Any) -> tuple[str, ...] | None:

@@ -126,16 +126,23 @@ def sentence(verdicts: Sequence[Verdict]) -> str:
     source = f"selftest of {verdicts[0].day} at {verdicts[0].commit}, {taken} samples a figure"
     false_alarms, same = _counts(verdicts, 0, max(_FACTORS))
     at_default = f"it called {false_alarms} of {same} comparisons of the same code changed ({source})."
-    for slowdown in sorted(set(_RUN_SLOWDOWNS) - {0}):
-        for factor in _FACTORS:
-            false_alarms, same = _counts(verdicts, 0, factor)
-            detected, slowed = _counts(verdicts, slowdown, factor)
-            measured = same and slowed
-            if measured and false_alarms <= _MAX_FALSE_ALARMS * same and detected >= _MIN_DETECTED * slowed:
-                change = f"a {slowdown:.0%} change with --factor {factor:g}"
-                return f"On this machine asv detects {change}; at its default 1.1 {at_default}"
+    if found := _smallest(verdicts):
+        slowdown, factor = found
+        change = f"a {slowdown:.0%} change with --factor {factor:g}"
+        return f"On this machine asv detects {change}; at its default 1.1 {at_default}"
     change = f"even a {max(_RUN_SLOWDOWNS):.0%} change"
     return f"On this machine asv doesn't reliably detect {change}; at its default factor 1.1 {at_default}"
+
+
+def detectable(verdicts: Sequence[Verdict]) -> float:
+    """Return the smallest slowdown that asv detects reliably, 0.1 for 10%; 0 without verdicts.
+
+    If it detects none, this is the largest one that was tried, because no smaller one is detected either.
+    """
+    if not verdicts:
+        return 0
+    found = _smallest(verdicts)
+    return found[0] if found else max(_RUN_SLOWDOWNS)
 
 
 def table(verdicts: Iterable[Verdict]) -> str:
@@ -150,6 +157,17 @@ def table(verdicts: Iterable[Verdict]) -> str:
     headings += [f"{slowdown:.0%} slower" if slowdown else "same code" for slowdown in sorted(set(_RUN_SLOWDOWNS))]
     rows = [[*line, *(counts[slowdown] for slowdown in sorted(counts))] for line, counts in lines.items()]
     return tabulate(rows, headings, "simple", disable_numparse=True, colalign=["left"] * 2 + ["right"] * 6)
+
+
+def _smallest(verdicts: Sequence[Verdict]) -> tuple[float, float] | None:
+    """Return the smallest slowdown that is detected reliably, and the factor that does; None if there is none."""
+    for slowdown, factor in itertools.product(sorted(set(_RUN_SLOWDOWNS) - {0}), _FACTORS):
+        false_alarms, same = _counts(verdicts, 0, factor)
+        detected, slowed = _counts(verdicts, slowdown, factor)
+        measured = same and slowed
+        if measured and false_alarms <= _MAX_FALSE_ALARMS * same and detected >= _MIN_DETECTED * slowed:
+            return slowdown, factor
+    return None
 
 
 def _counts(verdicts: Iterable[Verdict], slowdown: float, factor: float) -> tuple[int, int]:

@@ -59,14 +59,6 @@ def rewrite(document: Path, results: Path) -> dict[Path, bytes]:
     return {document: rewritten.encode(), **pictures}
 
 
-_WRITTEN: dict[str, Callable[[Report], str]] = {
-    "table": formats.markdown_times,
-    "ranking": formats.markdown_ranking,
-    "answer": summary.answer,
-    "summary": lambda report: "\n".join([_table(*summary.table(report)), *_doubts(report)]),
-}
-
-
 def _drawn(report: Report) -> bytes:
     with tempfile.NamedTemporaryFile(suffix=".svg") as file:
         picture.save(report, Path(file.name))
@@ -96,13 +88,21 @@ def _implementations() -> str:
     return _table(headings, rows)
 
 
-def _doubts(report: Report) -> list[str]:
-    calls = report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS])
-    notes = formats.doubts(calls)
-    return ["", *(f"- {note}" for note in notes)] if notes else []
+def _summary(report: Report) -> str:
+    rows = [row for row in report.rows if row.figure.quantity in CALLS]
+    notes = [*formats.unchecked(report), *formats.doubts(rows)]
+    return "\n".join([_table(*summary.table(report)), *(["", *(f"- {note}" for note in notes)] if notes else [])])
 
 
 def _table(headings: list[str], rows: list[list[str]]) -> str:
     from tabulate import tabulate
 
     return tabulate(rows, headings, "pipe", disable_numparse=True)
+
+
+_WRITTEN: dict[str, Callable[[Report], str]] = {
+    "table": formats.markdown_times,
+    "ranking": formats.markdown_ranking,
+    "answer": summary.answer,
+    "summary": _summary,
+}

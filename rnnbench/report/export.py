@@ -63,7 +63,7 @@ def _hardware(facts: dict[str, str]) -> list[str]:
 def _value_text(row: Row | None) -> str:
     if row is None:
         return "n/a"
-    value, _, _ = in_unit(row.figure)
+    value = in_unit(row.figure, row.figure.value)
     return row.figure.state if value is None else number(value)
 
 

@@ -1,4 +1,4 @@
-"""Write a report as tables for a terminal, or as Markdown, CSV or JSON."""
+"""The texts and tables of a report, and the report as Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rnnbench.measure.state import MARKS
 from rnnbench.network.shapes import Shape
 from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, standings
+from rnnbench.report.uncertainty import Ratio
 
 UNITS = {
     "train": "µs per example",
@@ -25,16 +26,13 @@ UNITS = {
     "error_gradients": "relative error",
 }  # builds are in seconds
 
+# A number is written with these decimals if it is below the limit: three digits at most, and two decimals near 1.
+RATIO_DIGITS = ((1.995, 2), (99.95, 1), (math.inf, 0))
+PERCENT_DIGITS = ((0.995, 2), (9.95, 1), (math.inf, 0))
+
+SIZE_HEADINGS = ["depth", "batch × seq", "hidden"]
 # These are also all columns of other tables that hold text. They are aligned left, columns of numbers right.
-_SOFTWARE_HEADINGS = [
-    "implementation",
-    "libraries",
-    "cuDNN",
-    "algorithm",
-    "math type",
-    "calls",
-    "batch × seq × hidden × depth",
-]
+SOFTWARE_HEADINGS = ["implementation", "libraries", "cuDNN", "algorithm", "math type", "calls", "shapes"]
 
 
 class Table(NamedTuple):
@@ -46,50 +44,45 @@ class Table(NamedTuple):
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the tables of a report: times, ranking, builds, memory and errors, slopes, software.
+    """Return the tables of a report: ranking, times, builds, memory, accuracy, growth, software.
 
     A table without figures is left out.
     """
-    builds = {
-        "build_train_warm": "Train, warm, s",
-        "build_forward_warm": "Forward, warm, s",
-        "build_train_cold": "Train, cold, s",
-        "build_forward_cold": "Forward, cold, s",
-    }
-    memory_and_errors = {
-        "memory": "Memory, MB",
-        "error_outputs": "Error, outputs",
-        "error_gradients": "Error, gradients",
-    }
     candidates = [
-        _times_table(report),
-        ranking(standings(report.rows)),
-        _figures_table("Build time, from the start of Python to the first result", builds, report),
-        _figures_table("Memory of a train step, and error against the float64 reference", memory_and_errors, report),
-        _slopes_table(report),
+        ranking(standings(report.rows, report.detectable)),
+        times(report),
+        builds(report),
+        memory(report),
+        accuracy(report),
+        growth(report),
         software(report.rows),
     ]
     return [table for table in candidates if table.rows]
 
 
-def text(report: Report) -> str:
-    """Return the report as text for a terminal; needs tabulate."""
-    return _document(report, "simple", heading="{}", note="{}", escape=lambda words: words)
-
-
 def markdown(report: Report) -> str:
     """Return the report as Markdown; needs tabulate."""
-    return _document(report, "pipe", heading="### {}", note="- {}", escape=_escape)
+    parts = [f"### {_escape(heading(report))}"]
+    for table in tables(report):
+        parts += [table.title, _draw(table)]
+    parts.append("\n".join(f"- {_escape(line)}" for line in notes(report)))
+    return "\n\n".join(parts) + "\n"
 
 
 def markdown_times(report: Report) -> str:
-    """Return the table of times and the notes on its doubtful figures as Markdown; needs tabulate."""
-    return _markdown_calls(report, _times_table(report))
+    """Return the table of times and the notes on its figures as Markdown; needs tabulate."""
+    return _markdown_calls(report, times(report))
 
 
 def markdown_ranking(report: Report) -> str:
-    """Return the ranking and the notes on its doubtful figures as Markdown; needs tabulate."""
-    return _markdown_calls(report, ranking(standings(report.rows)))
+    """Return the ranking and the notes on its figures as Markdown; needs tabulate."""
+    return _markdown_calls(report, ranking(standings(report.rows, report.detectable)), ranking_notes(report))
+
+
+def heading(report: Report) -> str:
+    """Return the report's machine, hardware, commit and day."""
+    hardware = report.facts.get("gpu") or report.facts.get("cpu") or "unknown hardware"
+    return f"{report.facts['machine']} ({hardware}) at {report.commit[:8]} of {report.date}"
 
 
 def ranking(ranked: Sequence[Standing]) -> Table:
@@ -98,29 +91,72 @@ def ranking(ranked: Sequence[Standing]) -> Table:
     return Table(
         "The fastest implementation at each shape, its lead over the next, and Theano's best against the best peer",
         [
-            "depth",
-            "batch × seq",
-            "hidden",
+            *SIZE_HEADINGS,
             "call",
-            "best",
+            "fastest",
             "time, µs",
-            "vs the next",
+            "lead over the next",
             *(["of floor"] if has_floor else []),
             "Theano vs peer",
         ],
         [
             [
-                str(standing.shape.depth),
-                f"{standing.shape.batch} × {standing.shape.seq}",
-                str(standing.shape.hidden),
-                f"{standing.quantity}{', TF32' if standing.tf32 else ''}",
+                *sizes(standing.shape),
+                call_text(standing),
                 standing.best.implementation,
-                _value_text(standing.best),
-                f"{_speedup_text(standing.lead)} {_name_text(standing.lead.other)}",
+                value_text(standing.best),
+                lead_text(standing.lead),
                 *([_cell_text(standing.best, "of_floor")] if has_floor else []),
-                _ours_text(standing.ours) if standing.ours else "",
+                _ours_text(standing),
             ]
             for standing in ranked
+        ],
+    )
+
+
+def times(report: Report) -> Table:
+    """Return the table of the calls' times."""
+    return _figures_table("Time per example", {"train": "Train, µs", "forward": "Forward, µs"}, report)
+
+
+def builds(report: Report) -> Table:
+    """Return the table of build times."""
+    columns = {
+        "build_train_warm": "Train, warm, s",
+        "build_forward_warm": "Forward, warm, s",
+        "build_train_cold": "Train, cold, s",
+        "build_forward_cold": "Forward, cold, s",
+    }
+    return _figures_table("Build time, from the start of Python to the first result", columns, report)
+
+
+def memory(report: Report) -> Table:
+    """Return the table of memory."""
+    return _figures_table("Memory of a train step", {"memory": "Memory, MB"}, report)
+
+
+def accuracy(report: Report) -> Table:
+    """Return the table of errors."""
+    columns = {"error_outputs": "Error, outputs", "error_gradients": "Error, gradients"}
+    return _figures_table("Accuracy: the error against the float64 reference", columns, report)
+
+
+def growth(report: Report) -> Table:
+    """Return the table of the exponents x in time ~ size^x, for each call and each size; see plot.lines."""
+    exponents: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    for quantity, axis in itertools.product(CALLS, plot.AXES):
+        _, lines = plot.lines((row for row in report.rows if row.figure.quantity == quantity), axis)
+        for implementation, line in lines.items():
+            exponents[implementation][quantity, axis] = plot.slope(line, axis)
+    columns = [
+        each for each in itertools.product(CALLS, plot.AXES) if any(each in found for found in exponents.values())
+    ]
+    return Table(
+        "How time grows with each size (exponent: 1 = proportional), other sizes fixed",
+        ["implementation", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
+        [
+            [implementation, *(f"{found[column]:z.2f}" if column in found else "n/a" for column in columns)]
+            for implementation, found in exponents.items()
         ],
     )
 
@@ -134,31 +170,125 @@ def software(rows: Sequence[Row]) -> Table:
     shapes_by_software: dict[tuple[str, Software], dict[str, dict[Shape, None]]] = defaultdict(
         lambda: defaultdict(dict)
     )
+    timed: dict[str, set[Shape]] = defaultdict(set)
     for row in rows:
         figure = row.figure
-        if figure.quantity in CALLS and figure.software:
-            shapes_by_software[row.implementation, figure.software][figure.quantity][figure.shape] = None
+        if figure.quantity in CALLS:
+            timed[row.implementation].add(figure.shape)
+            if figure.software:
+                shapes_by_software[row.implementation, figure.software][figure.quantity][figure.shape] = None
     lines = []
     for (implementation, used), shapes_by_call in sorted(shapes_by_software.items()):
         calls_by_shapes: dict[tuple[Shape, ...], list[str]] = defaultdict(list)
         for quantity, shapes in shapes_by_call.items():
             calls_by_shapes[tuple(shapes)].append(quantity)
         for same_shapes, quantities in calls_by_shapes.items():
-            sizes = ", ".join(" × ".join(map(str, shape)) for shape in same_shapes)
-            lines.append([implementation, *used, ", ".join(sorted(quantities, key=CALLS.index)), sizes])
+            named = ", ".join(" × ".join(map(str, shape)) for shape in same_shapes)
+            if 1 < len(same_shapes) == len(timed[implementation]):
+                named = f"all {len(same_shapes)}"
+            lines.append([implementation, *used, ", ".join(sorted(quantities, key=CALLS.index)), named])
     title = "Software: library versions, and the algorithm and math type that cuDNN logged"
-    return Table(title, _SOFTWARE_HEADINGS, lines)
+    return Table(title, SOFTWARE_HEADINGS, lines)
 
 
-def doubts(report: Report) -> list[str]:
-    """Return a sentence for each mark that figures have: how many have it, what it means and what to do."""
-    counts = Counter(mark for row in report.rows for mark in row.figure.marks or ())
-    total = len(report.rows)
+def doubts(rows: Sequence[Row]) -> list[str]:
+    """Return a sentence for each mark that these figures have: how many have it, what it means and what to do."""
+    counts = Counter(mark for row in rows for mark in row.figure.marks or ())
     return [
-        f"doubtful ({mark}), {counts[mark]} of {total} figures: {advice}."
+        f"doubtful ({mark}), {counts[mark]} of {len(rows)} figures: {advice}."
         for mark, advice in MARKS.items()
         if counts[mark]
     ]
+
+
+def unchecked(report: Report) -> list[str]:
+    """Return a sentence with the implementations that were timed, but whose accuracy this run didn't measure."""
+    shapes: dict[str, set[Shape]] = defaultdict(set)
+    lacking: dict[str, set[Shape]] = defaultdict(set)
+    for row in report.rows:
+        if row.figure.quantity in CALLS and row.figure.value:
+            shapes[row.implementation].add(row.figure.shape)
+            if not row.is_checked:
+                lacking[row.implementation].add(row.figure.shape)
+    if not lacking:
+        return []
+    named = defaultdict(list)
+    for name, lacks in lacking.items():
+        every = len(lacks) == len(shapes[name])
+        named["" if every else f" at {len(lacks)} of {len(shapes[name])} shapes"].append(name)
+    if list(named) == [""] and len(lacking) == len(shapes):
+        return ["Accuracy was not measured in this run. To check it: rnnbench verify."]
+    listed = "; ".join(f"{', '.join(names)}{where}" for where, names in named.items())
+    return [f"Accuracy was not measured in this run for {listed}. To check it: rnnbench verify."]
+
+
+def time_note(report: Report) -> str:
+    """Return the sentences on what a time and its brackets are."""
+    return f"µs: the median time of a call divided by the batch size. {interval_note(report)}"
+
+
+def interval_note(report: Report) -> str:
+    """Return the sentences on what the brackets of the times hold."""
+    rows = [row for row in report.rows if row.figure.quantity in CALLS and row.interval]
+    if not rows:
+        return "Each figure is a single sample, so nobody knows how far another run would lie from it."
+    if not any(row.interval.covers_processes for row in rows if row.interval):
+        return (
+            "In brackets: the quartiles of the samples. The spread between processes isn't known: it is often larger."
+        )
+    several = {row.implementation for row in rows if len(row.figure.medians) > 1}
+    single = [name for name in dict.fromkeys(row.implementation for row in rows) if name not in several]
+    note = "In brackets: the interval that covers 95% of the spread between processes."
+    widened = f" One process timed {', '.join(single)}; the others' spread widens the interval." if single else ""
+    return note + widened
+
+
+def ranking_notes(report: Report) -> list[str]:
+    """Return the sentences that belong to a ranking: what a lead and a tie are, and what the machine can tell."""
+    ranked = standings(report.rows, report.detectable)
+    if not ranked:
+        return []
+    lines = ["A lead is the ratio of the median times."]
+    if any(standing.lead.ratio.is_tie for standing in ranked):
+        limit = (
+            f", or the lead is below {report.detectable:.0%}, which this machine can't tell"
+            if report.detectable
+            else ""
+        )
+        lines = [f"{lines[0]} A tie: its interval contains 1{limit}."]
+    return [*lines, *([report.precision] if report.precision else [])]
+
+
+def times_notes(report: Report) -> list[str]:
+    """Return a sentence for each column and each word of the table of times that needs an explanation."""
+    lines = [time_note(report)]
+    if any(row.speedup for row in report.rows):
+        lines.append(f"vs {BASELINE}: {BASELINE}'s median time divided by this one; above 1×, faster than {BASELINE}.")
+    if any(row.of_floor for row in report.rows):
+        lines.append("of floor: 100% is the shortest time that the hardware's peak rates allow.")
+    if any(row.figure.state == "failed" for row in report.rows):
+        lines.append(f"failed: {absence.FAILED}.")
+    for reason, names in absence.of_variants(report.facts).items():
+        lines.append(f"n/a on this machine: {', '.join(names)} ({reason}).")
+    return lines
+
+
+def notes(report: Report) -> list[str]:
+    """Return a sentence for each column and each word of the report that needs an explanation."""
+    lines = times_notes(report) + (ranking_notes(report) or ([report.precision] if report.precision else []))
+    if report.other:
+        lines.append(against_note(report))
+    return [*lines, *unchecked(report), *(f"*: {doubt}" for doubt in doubts(report.rows)), *report.differences]
+
+
+def against_note(report: Report) -> str:
+    """Return the sentences on the ratio to the other machine's or commit's figures."""
+    where = f"at {report.other_commit[:8]}" if report.other_commit else "as published"
+    note = f"vs {report.other}: its figure ({where}) divided by the one here; below 1×, the one here is worse."
+    pairs = ((row.interval, row.against.interval) for row in report.rows if row.against)
+    if any(here and there and not (here.covers_processes and there.covers_processes) for here, there in pairs):
+        return f"{note} Some brackets are from quartiles, because nobody knows the spread between processes there."
+    return note
 
 
 def comma_separated(report: Report) -> str:
@@ -180,25 +310,23 @@ def as_json(report: Report) -> str:
         "against": report.other,
         "differences": list(report.differences),
         "precision": report.precision,
+        "detectable": report.detectable or None,
         "figures": _records(report),
-        "standings": [_standing_record(standing) for standing in standings(report.rows)],
+        "standings": [_standing_record(standing) for standing in standings(report.rows, report.detectable)],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {
-    "text": text,
     "markdown": markdown,
     "csv": comma_separated,
     "json": as_json,
 }
 
 
-def in_unit(figure: Figure) -> tuple[float | None, float | None, float | None]:
-    """Return a figure's value, lower and upper quartile in the unit of its quantity (see UNITS)."""
-    scale = 1e6 / figure.shape.batch if figure.quantity in CALLS else 1
-    value, low, high = (each and each * scale for each in (figure.value, figure.low, figure.high))
-    return value, low, high
+def in_unit(figure: Figure, value: float | None) -> float | None:
+    """Return a value of a figure, such as its median, in the unit of its quantity (see UNITS)."""
+    return value and value * (1e6 / figure.shape.batch if figure.quantity in CALLS else 1)
 
 
 def number(value: float) -> str:
@@ -207,14 +335,80 @@ def number(value: float) -> str:
         return "0"
     if not 1e-3 <= value < 1e7:
         return f"{value:.1e}"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
+    # Rounding can carry: 99.96 has no decimal.
+    magnitude = math.floor(math.log10(float(f"{value:.3g}")))
+    return f"{value:.{max(0, 2 - magnitude)}f}"
+
+
+def ratio_text(value: float) -> str:
+    """Return a ratio as text, with the digits of RATIO_DIGITS."""
+    return _rounded(value, RATIO_DIGITS)
+
+
+def percent_text(share: float) -> str:
+    """Return a share as a percentage, with the digits of PERCENT_DIGITS."""
+    return f"{_rounded(100 * share, PERCENT_DIGITS)}%"
+
+
+def value_text(row: Row) -> str:
+    """Return a figure as text: its median, its interval in brackets, and a * if it is in doubt."""
+    if row.figure.state != "ok":
+        return row.figure.state
+    ends = (row.interval.low, row.interval.high) if row.interval else ()
+    scale = 1e-6 if row.figure.quantity == "memory" else 1
+    value, *bounds = (number((in_unit(row.figure, each) or 0) * scale) for each in (row.figure.value, *ends))
+    text = f"{value} ({'–'.join(bounds)})" if bounds else value
+    return f"{text}*" if row.figure.marks else text
+
+
+def times_text(ratio: Ratio) -> str:
+    """Return a ratio with its interval in brackets: 1.90× (1.63–2.2)."""
+    bounds = f" ({ratio_text(ratio.low)}–{ratio_text(ratio.high)})" if ratio.low and ratio.high else ""
+    return f"{ratio_text(ratio.times)}×{bounds}"
+
+
+def lead_text(lead: Versus) -> str:
+    """Return a lead over another implementation as text, or a tie with it."""
+    if lead.ratio.is_tie:
+        return f"tie with {name_text(lead.other)}, {times_text(lead.ratio)}"
+    return f"{times_text(lead.ratio)} {name_text(lead.other)}"
+
+
+def name_text(row: Row) -> str:
+    """Return the implementation's name, with a * if its figure is in doubt."""
+    return f"{row.implementation}*" if row.figure.marks else row.implementation
+
+
+def call_text(standing: Standing) -> str:
+    """Return the call of a standing, and its precision if that isn't strict float32."""
+    return f"{standing.quantity}, TF32" if standing.tf32 else standing.quantity
+
+
+def sizes(shape: Shape) -> list[str]:
+    """Return a shape as the cells of SIZE_HEADINGS."""
+    return [str(shape.depth), f"{shape.batch} × {shape.seq}", str(shape.hidden)]
 
 
 def _records(report: Report) -> list[dict[str, object]]:
     records = []
     for row in report.rows:
-        figure = row.figure
-        value, low, high = in_unit(figure)
+        figure, interval, against = row.figure, row.interval, row.against
+        low, high = (interval.low, interval.high) if interval and interval.covers_processes else (None, None)
+        there = against and against.interval
+        # asv stores the quartiles of single samples too; they say nothing.
+        quartiles = (figure.low, figure.high) if figure.samples > 1 else (None, None)
+        value, q25, q75, low95, high95, other, other_low, other_high = (
+            in_unit(figure, each)
+            for each in (
+                figure.value,
+                *quartiles,
+                low,
+                high,
+                against and against.value,
+                there and there.low,
+                there and there.high,
+            )
+        )
         records.append(
             {
                 "machine": figure.machine,
@@ -224,22 +418,42 @@ def _records(report: Report) -> list[dict[str, object]]:
                 "batch": figure.shape.batch,
                 "seq": figure.shape.seq,
                 "hidden": figure.shape.hidden,
-                "version": figure.variant,
+                "implementation": figure.variant,
                 "quantity": figure.quantity,
                 "state": figure.state,
                 "unit": UNITS.get(figure.quantity, "s"),
                 "value": value,
-                "low": low,
-                "high": high,
+                "q25": q25,
+                "q75": q75,
+                "low95": low95,
+                "high95": high95,
                 "samples": figure.samples,
+                "processes": len(figure.medians) or None,
+                "accuracy_measured": row.is_checked,
                 "marks": None if figure.marks is None else " ".join(figure.marks) or "none",
                 **(figure.software or Software("", "", "", ""))._asdict(),
                 "speedup": row.speedup,
                 "of_floor": row.of_floor,
-                "against": row.against,
+                "other": other,
+                "other_low": other_low,
+                "other_high": other_high,
+                "against": against and against.ratio.times,
+                "against_low": against and against.ratio.low,
+                "against_high": against and against.ratio.high,
+                "verdict": verdict(row),
             }
         )
     return records
+
+
+def verdict(row: Row) -> str | None:
+    """Return how a time compares with the other machine's or commit's: "faster", "slower" or "no change".
+
+    None if there is no other time, or no interval to judge by.
+    """
+    if row.against is None or row.figure.quantity not in CALLS or row.against.ratio.low is None:
+        return None
+    return "no change" if row.against.ratio.is_tie else "faster" if row.against.ratio.times > 1 else "slower"
 
 
 def _standing_record(standing: Standing) -> dict[str, object]:
@@ -255,24 +469,21 @@ def _standing_record(standing: Standing) -> dict[str, object]:
 
 
 def _versus_record(versus: Versus) -> dict[str, object]:
-    return {**versus._asdict(), "one": versus.one.implementation, "other": versus.other.implementation}
+    return {"one": versus.one.implementation, "other": versus.other.implementation, **versus.ratio._asdict()}
 
 
-def _speedup_text(versus: Versus) -> str:
-    spread = f" ({_short(versus.low)}–{_short(versus.high)})" if versus.low and versus.high else ""
-    return f"{_short(versus.times)}×{spread}"
+def _ours_text(standing: Standing) -> str:
+    ours = standing.ours
+    if ours is None:
+        return ""
+    if (ours.one, ours.other) == (standing.lead.one, standing.lead.other):
+        return "as the lead"
+    tie = "tie, " if ours.ratio.is_tie else ""
+    return f"{tie}{name_text(ours.one)} {times_text(ours.ratio)} {name_text(ours.other)}"
 
 
-def _ours_text(ours: Versus) -> str:
-    return f"{_name_text(ours.one)} {_speedup_text(ours)} {_name_text(ours.other)}"
-
-
-def _name_text(row: Row) -> str:
-    return f"{row.implementation}*" if row.figure.marks else row.implementation
-
-
-def _times_table(report: Report) -> Table:
-    return _figures_table("Time per example", {"train": "Train, µs", "forward": "Forward, µs"}, report)
+def _rounded(value: float, digits: Sequence[tuple[float, int]]) -> str:
+    return f"{value:.{next(decimals for below, decimals in digits if value < below)}f}"
 
 
 def _figures_table(title: str, quantities: dict[str, str], report: Report) -> Table:
@@ -292,12 +503,10 @@ def _figures_table(title: str, quantities: dict[str, str], report: Report) -> Ta
                 columns.append((f"{quantities[name].rpartition(',')[0]}, {heading}", name, field))
     return Table(
         title,
-        ["depth", "batch × seq", "hidden", "implementation", *(heading for heading, _, _ in columns)],
+        [*SIZE_HEADINGS, "implementation", *(heading for heading, _, _ in columns)],
         [
             [
-                str(shape.depth),
-                f"{shape.batch} × {shape.seq}",
-                str(shape.hidden),
+                *sizes(shape),
                 implementation,
                 *(_cell_text(line[name], field) if name in line else "n/a" for _, name, field in columns),
             ]
@@ -306,97 +515,31 @@ def _figures_table(title: str, quantities: dict[str, str], report: Report) -> Ta
     )
 
 
-def _slopes_table(report: Report) -> Table:
-    """Return the table of the exponents x in time ~ size^x, for each call and each size; see plot.lines."""
-    slopes: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
-    columns = list(itertools.product(CALLS, plot.AXES))
-    for quantity, axis in columns:
-        _, lines = plot.lines((row for row in report.rows if row.figure.quantity == quantity), axis)
-        for implementation, line in lines.items():
-            slopes[implementation][quantity, axis] = plot.slope(line, axis)
-    return Table(
-        "How time grows with each size (exponent: 1 = proportional), other sizes fixed",
-        ["implementation", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
-        [
-            [implementation, *(f"{exponents[column]:z.2f}" if column in exponents else "n/a" for column in columns)]
-            for implementation, exponents in slopes.items()
-        ],
-    )
-
-
 def _cell_text(row: Row, field: str) -> str:
     """Return the text of a row's value, or of one of the ratios speedup, of_floor and against."""
     if field == "value":
-        return _value_text(row)
+        return value_text(row)
     ratio = getattr(row, field)
     if ratio is None:
         return ""
-    return f"{_short(100 * ratio)}%" if field == "of_floor" else f"{_short(ratio)}×"
+    if field == "of_floor":
+        return percent_text(ratio)
+    return times_text(ratio.ratio) if field == "against" else f"{ratio_text(ratio)}×"
 
 
-def _value_text(row: Row) -> str:
-    if row.figure.state != "ok":
-        return row.figure.state
-    scale = 1e-6 if row.figure.quantity == "memory" else 1
-    value, *quartiles = (number(each * scale) for each in in_unit(row.figure) if each is not None)
-    spread = f"{value} ({'–'.join(quartiles)})" if quartiles else value
-    return f"{spread}*" if row.figure.marks else spread
-
-
-def _short(value: float) -> str:
-    return f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
-
-
-def _document(report: Report, style: str, heading: str, note: str, escape: Callable[[str], str]) -> str:
-    facts = report.facts
-    hardware = facts.get("gpu") or facts.get("cpu") or "unknown hardware"
-    parts = [heading.format(escape(f"{facts['machine']} ({hardware}) at {report.commit[:8]} of {report.date}"))]
-    for table in tables(report):
-        parts += [table.title, _draw(table, style, escape)]
-    parts.append("\n".join(note.format(escape(line)) for line in _notes(report)))
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown_calls(report: Report, table: Table) -> str:
+def _markdown_calls(report: Report, table: Table, notes: Sequence[str] = ()) -> str:
     calls = report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS])
-    lines = [_draw(table, "pipe", _escape)]
-    if notes := doubts(calls):
-        lines += ["", *(f"- {_escape(f'*: {note}')}" for note in notes)]
-    return "\n".join(lines)
+    lines = [_draw(table)]
+    notes = [interval_note(calls), *notes, *unchecked(calls), *(f"*: {doubt}" for doubt in doubts(calls.rows))]
+    return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in notes)])
 
 
-def _draw(table: Table, style: str, escape: Callable[[str], str]) -> str:
+def _draw(table: Table) -> str:
     from tabulate import tabulate
 
-    rows = [[escape(cell) for cell in row] for row in table.rows]
-    sides = ["left" if heading in _SOFTWARE_HEADINGS else "right" for heading in table.headings]
-    return tabulate(rows, [escape(heading) for heading in table.headings], style, disable_numparse=True, colalign=sides)
-
-
-def _notes(report: Report) -> Sequence[str]:
-    """Return a sentence for each column and each word that needs an explanation."""
-    rows = report.rows
-    notes = ["µs: the median time of a call divided by the batch size, with the quartiles in brackets."]
-    if any(row.speedup for row in rows):
-        notes.append(f"vs {BASELINE}: {BASELINE}'s median time divided by this one; above 1×, faster than {BASELINE}.")
-    if any(row.of_floor for row in rows):
-        notes.append("of floor: 100% is the shortest time that the hardware's peak rates allow.")
-    if standings(rows):
-        notes.append(
-            "vs the next, vs peer: ratios of the median times, with the range that the quartiles allow in brackets."
-        )
-    if any(row.figure.state == "failed" for row in rows):
-        notes.append(f"failed: {absence.FAILED}.")
-    for reason, names in absence.of_variants(report.facts).items():
-        notes.append(f"n/a on this machine: {', '.join(names)} ({reason}).")
-    if report.other:
-        where = f"at {report.other_commit[:8]}" if report.other_commit else "as published"
-        notes.append(
-            f"vs {report.other}: its figure ({where}) divided by the one here; below 1×, the one here is worse."
-        )
-    if report.precision:
-        notes.append(report.precision)
-    return [*notes, *(f"*: {doubt}" for doubt in doubts(report)), *report.differences]
+    rows = [[_escape(cell) for cell in row] for row in table.rows]
+    sides = ["left" if heading in SOFTWARE_HEADINGS else "right" for heading in table.headings]
+    return tabulate(rows, map(_escape, table.headings), "pipe", disable_numparse=True, colalign=sides)
 
 
 def _escape(words: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.report import summary
+from rnnbench.report.formats import ratio_text
 from rnnbench.report.plot import SVG
 from rnnbench.report.summary import Summary
 from rnnbench.report.tables import CALLS, Report
@@ -52,7 +53,7 @@ def _draw(panel: Any, rows: list[Summary | None]) -> None:
         if row:
             panel.plot(row.ratios, [place] * len(row.ratios), "o", color=_DOT, alpha=0.5)
             panel.plot([row.mean] * 2, [place - 0.33, place + 0.33], color=_BAR, linewidth=3.5)
-            text = f"{summary.short(row.mean)}×"
+            text = f"{ratio_text(row.mean)}×"
             panel.annotate(text, (row.mean, place - 0.3), (5, 3), textcoords="offset points", color=_BAR)
 
 

@@ -79,6 +79,7 @@ def figures(source: str = DEFAULT) -> Iterator[Figure]:
                 low=None,
                 high=None,
                 samples=1,
+                medians=(),
                 version="",
                 marks=None,
                 software=None,

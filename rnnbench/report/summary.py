@@ -7,14 +7,14 @@ these ratios, with the smallest and the largest. TF32 is left out: it is another
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import NotFound
-from rnnbench.report.formats import doubts
-from rnnbench.report.tables import BASELINE, CALLS, Report, contenders, make
+from rnnbench.report.formats import ratio_text
+from rnnbench.report.tables import BASELINE, CALLS, Report, contenders, is_tie, make
 from rnnbench.variants import VARIANTS
 
 PRECISION = "strict float32"
@@ -25,6 +25,8 @@ class Summary(NamedTuple):
 
     variant: str
     ratios: tuple[float, ...]  # one a shape; 1 where it is the fastest
+    wins: int  # the number of shapes at which it is faster than all others
+    ties: int  # the number of shapes at which no other one is faster, as far as the machine can tell
 
     @property
     def mean(self) -> float:
@@ -38,14 +40,19 @@ def summaries(report: Report, quantity: str) -> list[Summary]:
     Shapes where a single implementation was timed are left out.
     """
     ratios: dict[str, list[float]] = defaultdict(list)
+    wins: Counter[str] = Counter()
+    ties: Counter[str] = Counter()
     for (_, call, tf32), rows in contenders(report.rows).items():
         if call == quantity and not tf32 and len(rows) > 1:
             times = {variant: row.figure.value or 0 for variant, row in rows.items()}
-            fastest = min(times.values())
+            fastest = min(times, key=lambda variant: times[variant])
             for variant, time in times.items():
-                ratios[variant].append(time / fastest)
+                ratios[variant].append(time / times[fastest])
+            leaders = [name for name in rows if is_tie(rows[fastest], rows[name], report.detectable)]
+            (ties if len(leaders) > 1 else wins).update(leaders)
     return sorted(
-        (Summary(variant, tuple(found)) for variant, found in ratios.items()), key=lambda summary: summary.mean
+        (Summary(variant, tuple(found), wins[variant], ties[variant]) for variant, found in ratios.items()),
+        key=lambda summary: summary.mean,
     )
 
 
@@ -69,34 +76,19 @@ def answer(report: Report) -> str:
     best, *others = ranked
     if len(others) == 1:
         ratios = [other / own for own, other in zip(best.ratios, others[0].ratios, strict=True)]
-        low, mean, high = min(ratios), statistics.geometric_mean(ratios), max(ratios)
-        other = f"{short(mean)} times as fast as {_named(others[0].variant)}"
+        low, mean, high = map(ratio_text, (min(ratios), statistics.geometric_mean(ratios), max(ratios)))
+        tied = f", a tie at {best.ties}" if best.ties else ""
         return (
-            f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} trains {other} "
-            f"({short(low)} to {short(high)} over {len(best.ratios)} shapes)."
+            f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} trains {mean} times as fast as "
+            f"{_named(others[0].variant)} ({low} to {high} over {counted(len(best.ratios), 'shape')}{tied})."
         )
     named = dict.fromkeys([others[0], *(one for one in others if one.variant == BASELINE), others[-1]])
-    first, *rest = (f"{_named(one.variant)}{{}} {short(one.mean)} times" for one in named)
+    first, *rest = (f"{_named(one.variant)}{{}} {ratio_text(one.mean)} times" for one in named)
     times = ", ".join([f"{first.format(' takes')} as long as the fastest", *(one.format("") for one in rest)])
     return (
-        f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} trains fastest in {_wins(best)} shapes; "
+        f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} {_fastest(best)}; "
         f"by the geometric mean over the shapes, {times}."
     )
-
-
-def text(report: Report, results: Path) -> str:
-    """Return the answer and the table for a terminal; needs tabulate.
-
-    Below a CPU's stands the table of the GPU machine with the newest results, if `results` has one. The last lines
-    say which of the machine's figures are doubtful.
-    """
-    if not summaries(report, "train"):
-        return "One implementation was timed, so there is nothing to compare it with.\n"
-    parts = [answer(report).replace("`", ""), _drawn(report)]
-    if "gpu" not in report.facts and (with_gpu := _newest_with_gpu(results)):
-        parts += [f"On a GPU, as recorded ({hardware(with_gpu)}, {with_gpu.commit[:8]}):", _drawn(with_gpu)]
-    parts += doubts(report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS]))
-    return "\n\n".join(parts) + "\n"
 
 
 def hardware(report: Report) -> str:
@@ -104,20 +96,19 @@ def hardware(report: Report) -> str:
     return report.facts.get("gpu") or report.facts.get("cpu") or report.facts["machine"]
 
 
-def short(ratio: float) -> str:
-    """Return a ratio as text: two decimals below 2, so that 1.03 isn't 1.0."""
-    return f"{ratio:.2f}" if ratio < 1.995 else f"{ratio:.1f}"
+def spread_text(summary: Summary) -> str:
+    """Return the geometric mean of the ratios, with the smallest and the largest in brackets."""
+    low, mean, high = map(ratio_text, (min(summary.ratios), summary.mean, max(summary.ratios)))
+    return f"{mean} ({low}–{high})"
 
 
-def _drawn(report: Report) -> str:
-    from tabulate import tabulate
-
-    headings, rows = table(report)
-    plain = [[cell.replace("`", "") for cell in (row[0], *row[2:])] for row in rows]
-    return tabulate(plain, [headings[0], *headings[2:]], "simple", disable_numparse=True)
+def counted(count: int, noun: str) -> str:
+    """Return a number of things: "1 shape", "3 shapes"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _newest_with_gpu(results: Path) -> Report | None:
+def newest_with_gpu(results: Path) -> Report | None:
+    """Return the report of the GPU machine with the newest results; None if there is none."""
     machines = history.machines(results)
     newest = next((run.machine for run in history.runs(results) if "gpu" in machines[run.machine]), None)
     return make(results, newest) if newest else None
@@ -126,12 +117,21 @@ def _newest_with_gpu(results: Path) -> Report | None:
 def _cells(summary: Summary | None) -> tuple[str, str]:
     if summary is None:
         return "n/a", "n/a"
-    low, high = min(summary.ratios), max(summary.ratios)
-    return f"{short(summary.mean)} ({short(low)}–{short(high)})", _wins(summary)
+    return spread_text(summary), _wins(summary)
 
 
 def _wins(summary: Summary) -> str:
-    return f"{summary.ratios.count(1)} of {len(summary.ratios)}"
+    ties = f", {counted(summary.ties, 'tie')}" if summary.ties else ""
+    return f"{summary.wins} of {len(summary.ratios)}{ties}"
+
+
+def _fastest(best: Summary) -> str:
+    shapes = counted(len(best.ratios), "shape")
+    if not best.ties:
+        return f"trains fastest in {best.wins} of {shapes}"
+    if not best.wins:
+        return f"shares the lead in the train step with others, in {best.ties} of {shapes}"
+    return f"trains fastest in {best.wins} of {shapes} and shares the lead in {best.ties}"
 
 
 def _described(variant: str) -> str:

@@ -7,7 +7,7 @@ import itertools
 import math
 import platform
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,23 +16,35 @@ from rnnbench.history import Figure, NotFound, Run, selftest
 from rnnbench.history.benchmark_names import QUANTITIES
 from rnnbench.measure.floor import floor
 from rnnbench.network.shapes import Shape
-from rnnbench.report import published
+from rnnbench.report import published, uncertainty
+from rnnbench.report.uncertainty import Interval, Ratio, Spread
 from rnnbench.variants import VARIANTS, is_ours
 
 BASELINE = "scan"
 CALLS = ("train", "forward")
+CHECKED = "error_outputs"  # the quantity that each check of the accuracy measures
 # A ratio of two errors means nothing.
 _COMPARED = tuple(name for name in QUANTITIES if not name.startswith("error"))
 
 
+class Against(NamedTuple):
+    """The figure of `Report.other` that a figure is compared with."""
+
+    value: float  # in the unit of the figure
+    interval: Interval | None
+    ratio: Ratio  # the other figure / this one; above 1, this one is better
+
+
 class Row(NamedTuple):
-    """A figure and its ratios to other figures; a ratio is None if there is no other figure."""
+    """A figure, its interval, and its ratios to other figures; a ratio is None if there is no other figure."""
 
     figure: Figure
     implementation: str  # the variant; with its environment if several environments have timed it
+    interval: Interval | None
+    is_checked: bool  # whether this run measured the implementation's accuracy at this shape
     speedup: float | None  # the baseline's time / this time
     of_floor: float | None  # the floor / this time; 1 is as fast as the hardware allows
-    against: float | None  # the figure of `Report.other` / this figure; above 1, this one is better
+    against: Against | None
 
 
 class Versus(NamedTuple):
@@ -40,9 +52,7 @@ class Versus(NamedTuple):
 
     one: Row
     other: Row
-    times: float  # the other's median / this median
-    low: float | None  # the other's lower quartile / this upper quartile
-    high: float | None  # the other's upper quartile / this lower quartile
+    ratio: Ratio  # the other's time / this time
 
 
 class Standing(NamedTuple):
@@ -66,6 +76,7 @@ class Report(NamedTuple):
     other_commit: str  # empty for the published figures
     differences: Sequence[str]  # sentences: how the measurement of the other figures differs from ours
     precision: str | None  # a sentence: the smallest change the machine can detect; None if unknown
+    detectable: float  # that change: 0.1 for 10%, 0 if unknown
     rows: list[Row]
 
 
@@ -91,12 +102,14 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         raise NotFound(f"{results} has no figures of {machine}. To measure some: rnnbench run --machine {machine}")
 
     others: list[Figure] = []
+    folder = other_folder = runs_here[0].path.parent
     if against == published.TITAN_X:
         others = list(published.figures())
     elif against is not None and against in facts:
         runs_there = [run for run in runs if run.machine == against]
         same_commit = [run for run in runs_there if run.commit == figures[0].commit]
         others = _newest_figures(same_commit) or _newest_figures(runs_there)
+        other_folder = runs_there[0].path.parent if runs_there else folder
     elif against is not None:
         try:
             others = _newest_figures(_runs_at(runs_here, against))
@@ -109,7 +122,8 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
     if others:
         other = others[0].machine if others[0].machine != machine else others[0].commit[:8]
 
-    verdicts = selftest.read(runs_here[0].path.parent)
+    verdicts = selftest.read(folder)
+    detectable, other_detectable = (selftest.detectable(each) for each in (verdicts, selftest.read(other_folder)))
     return Report(
         facts[machine],
         figures[0].commit,
@@ -118,8 +132,26 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         others[0].commit if others else "",
         published.SOURCES[published.DEFAULT].differences if against == published.TITAN_X else (),
         selftest.sentence(verdicts) if verdicts else None,
-        compare(figures, others, facts[machine]),
+        detectable,
+        compare(figures, others, facts[machine], max(detectable, other_detectable)),
     )
+
+
+def choose(report: Report, variants: Collection[str] | None, call: str | None) -> Report:
+    """Return the report with the figures of these variants only, and with the times of one call only.
+
+    None keeps all. Raises NotFound if nothing is left.
+    """
+    rows = [
+        row
+        for row in report.rows
+        if (variants is None or row.figure.variant in variants)
+        and (call is None or row.figure.quantity == call or row.figure.quantity not in CALLS)
+    ]
+    if not rows:
+        timed = _listed(dict.fromkeys(row.figure.variant for row in report.rows))
+        raise NotFound(f"{report.facts['machine']} at {report.commit[:8]} has no such figures; it has: {timed}")
+    return report._replace(rows=rows)
 
 
 def contenders(rows: Sequence[Row]) -> dict[tuple[Shape, str, bool], dict[str, Row]]:
@@ -138,8 +170,11 @@ def contenders(rows: Sequence[Row]) -> dict[tuple[Shape, str, bool], dict[str, R
     return competing
 
 
-def standings(rows: Sequence[Row]) -> list[Standing]:
-    """Return a standing for each shape, call and precision with two or more contenders, in the order of the rows."""
+def standings(rows: Sequence[Row], detectable: float = 0) -> list[Standing]:
+    """Return a standing for each shape, call and precision with two or more contenders, in the order of the rows.
+
+    `detectable` is the smallest change that the machine detects; a smaller lead is a tie.
+    """
     ranked = []
     for (shape, quantity, tf32), fastest in contenders(rows).items():
         best, *others = sorted(fastest.values(), key=_seconds)
@@ -148,11 +183,18 @@ def standings(rows: Sequence[Row]) -> list[Standing]:
                 next((row for row in (best, *others) if is_ours(row.figure.variant) == wanted), None)
                 for wanted in (True, False)
             )
-            ours_against_peer = _versus(ours, peer) if ours and peer else None
-            ranked.append(Standing(shape, quantity, tf32, best, _versus(best, others[0]), ours_against_peer))
+            ours_against_peer = _versus(ours, peer, detectable) if ours and peer else None
+            ranked.append(
+                Standing(shape, quantity, tf32, best, _versus(best, others[0], detectable), ours_against_peer)
+            )
     # The shapes keep the order of the rows. Each has strict float32 before TF32, and train before forward.
     places = {shape: place for place, shape in enumerate(dict.fromkeys(standing.shape for standing in ranked))}
     return sorted(ranked, key=lambda standing: (places[standing.shape], standing.tf32, CALLS.index(standing.quantity)))
+
+
+def is_tie(one: Row, other: Row, detectable: float) -> bool:
+    """Return whether the machine can't tell two times apart; a row ties with itself."""
+    return one is other or _versus(one, other, detectable).ratio.is_tie
 
 
 def day(milliseconds: int) -> datetime.date:
@@ -179,28 +221,45 @@ def _newest_figures(runs: Iterable[Run]) -> list[Figure]:
     return []
 
 
-def compare(figures: Sequence[Figure], others: Iterable[Figure], facts: Mapping[str, str]) -> list[Row]:
-    """Return a row for each figure, compared with the other figures and the floors, in the order of the tables."""
+def compare(
+    figures: Sequence[Figure],
+    others: Sequence[Figure],
+    facts: Mapping[str, str],
+    detectable: float = 0,
+) -> list[Row]:
+    """Return a row for each figure, compared with the other figures and the floors, in the order of the tables.
+
+    `detectable` is the smallest change that both machines detect, 0.1 for 10%.
+    """
     environments: dict[str, set[str]] = defaultdict(set)
     for figure in figures:
         environments[figure.variant].add(figure.environment)
     baselines = _by_key(figure for figure in figures if figure.variant == BASELINE)
     counterparts = _by_key(others)
+    checked = {(figure.variant, figure.shape) for figure in figures if figure.quantity == CHECKED}
+    spread, other_spread = (uncertainty.spread(filter(_is_time, each)) for each in (figures, others))
 
     rows = []
     for figure in sorted(figures, key=_order):
         several = len(environments[figure.variant]) > 1
         implementation = f"{figure.variant} ({figure.environment})" if several else figure.variant
         speedup = of_floor = against = None
+        interval = _interval(figure, spread)
         if figure.value:
             if figure.quantity in CALLS:
                 least = floor(figure.shape, figure.quantity, figure.variant, facts)
                 of_floor = least and least.seconds / figure.value
                 if figure.variant != BASELINE:
-                    speedup = _ratio(figure, baselines.get((BASELINE, figure.quantity, figure.shape), ()))
+                    baseline = _counterpart(figure, baselines.get((BASELINE, figure.quantity, figure.shape), ()))
+                    speedup = baseline and baseline.value and baseline.value / figure.value
             if counterparts and figure.quantity in _COMPARED:
-                against = _ratio(figure, counterparts.get((figure.variant, figure.quantity, figure.shape), ()))
-        rows.append(Row(figure, implementation, speedup, of_floor, against))
+                found = _counterpart(figure, counterparts.get((figure.variant, figure.quantity, figure.shape), ()))
+                if found and found.value:
+                    there = _interval(found, other_spread)
+                    ratio = uncertainty.ratio(figure.value, interval, found.value, there, detectable)
+                    against = Against(found.value, there, ratio)
+        is_checked = (figure.variant, figure.shape) in checked
+        rows.append(Row(figure, implementation, interval, is_checked, speedup, of_floor, against))
     return rows
 
 
@@ -216,15 +275,9 @@ def _seconds(row: Row) -> float:
     return row.figure.value or math.inf
 
 
-def _versus(one: Row, other: Row) -> Versus:
-    figure, other_figure = one.figure, other.figure
-    return Versus(
-        one,
-        other,
-        _seconds(other) / _seconds(one),
-        other_figure.low / figure.high if other_figure.low and figure.high else None,
-        other_figure.high / figure.low if other_figure.high and figure.low else None,
-    )
+def _versus(one: Row, other: Row, detectable: float) -> Versus:
+    ratio = uncertainty.ratio(_seconds(one), one.interval, _seconds(other), other.interval, detectable)
+    return Versus(one, other, ratio)
 
 
 def _order(figure: Figure) -> tuple:
@@ -241,12 +294,19 @@ def _by_key(figures: Iterable[Figure]) -> dict[tuple, list[Figure]]:
     return figures_by_key
 
 
-def _ratio(figure: Figure, others: Sequence[Figure]) -> float | None:
-    """Return the value of another figure divided by this one's; one of the same environment is preferred."""
+def _counterpart(figure: Figure, others: Sequence[Figure]) -> Figure | None:
+    """Return the figure to compare a figure with; one of the same environment is preferred."""
     # Figures of one variant are comparable if its benchmark has the same version. Published figures have none.
-    comparable = [other for other in others if other.version in (figure.version, "") or other.variant != figure.variant]
-    nearest = sorted(comparable, key=lambda other: other.environment != figure.environment)
-    return nearest[0].value / figure.value if nearest and nearest[0].value and figure.value else None
+    comparable = (other for other in others if other.version in (figure.version, "") or other.variant != figure.variant)
+    return min(comparable, key=lambda other: other.environment != figure.environment, default=None)
+
+
+def _interval(figure: Figure, spread: Spread | None) -> Interval | None:
+    return uncertainty.interval(figure, spread if _is_time(figure) else None)
+
+
+def _is_time(figure: Figure) -> bool:
+    return figure.quantity in CALLS and bool(figure.value)
 
 
 def _listed(names: Iterable[str]) -> str:

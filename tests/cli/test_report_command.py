@@ -10,7 +10,7 @@ from helpers import synthetic
 from helpers.recorded import RESULTS
 
 from rnnbench.cli import results as result_commands
-from rnnbench.report import formats
+from rnnbench.report import formats, tables, terminal
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,9 @@ def test_wrong_arguments(arguments, run):
 
 
 def test_the_command_offers_every_format():
-    assert tuple(formats.FORMATS) == result_commands._FORMATS
+    assert ("text", *formats.FORMATS) == result_commands._FORMATS
+    assert tuple(terminal.SECTIONS) == result_commands._TABLES
+    assert tables.CALLS == result_commands._CALLS
 
 
 def test_a_broken_file_is_named_once_and_the_rest_is_shown(tmp_path, run):
@@ -64,7 +66,8 @@ def test_a_broken_file_is_named_once_and_the_rest_is_shown(tmp_path, run):
     ("name", "arguments"),
     [
         ("jiter", ["report", "--format", "json"]),
-        ("tabulate", ["report"]),
+        ("rich", ["report"]),
+        ("tabulate", ["report", "--format", "markdown"]),
         ("matplotlib", ["report", "--plot", "x.png"]),
     ],
 )
@@ -76,7 +79,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(name, argu
 
 
 def test_the_command_line_imports_tables_and_plots_only_when_needed(python):
-    names = "{'tabulate', 'matplotlib', 'asv', 'rnnbench.report'}"
+    names = "{'tabulate', 'rich', 'matplotlib', 'asv', 'rnnbench.report'}"
     done = python("-c", f"import sys, rnnbench.cli; print({names} & set(sys.modules))")
     assert (done.stdout, done.stderr) == ("set()\n", "")
 

@@ -21,6 +21,11 @@ def stored_median(machine, benchmark, shape):
     return values[index]
 
 
+def unwrapped(text):
+    """Return a text with single spaces for all white space, because a terminal's lines are short."""
+    return " ".join(text.split())
+
+
 def find_row(report, variant, quantity, shape=SHAPE):
     (row,) = (
         row

@@ -2,11 +2,11 @@
 
 from helpers import synthetic
 from helpers.recorded import RESULTS
-from helpers.reports import NAN, at_first_shape, markdown_rows, train_times
+from helpers.reports import NAN, at_first_shape, markdown_rows, train_times, unwrapped
 
 from rnnbench.network.shapes import Shape
 from rnnbench.network.workload import Workload
-from rnnbench.report import absence, formats, tables
+from rnnbench.report import absence, formats, tables, terminal
 from rnnbench.variants import VARIANTS
 
 
@@ -26,14 +26,14 @@ def test_the_notes_explain_failures_and_what_a_machine_cannot_run(two_machines):
     content = {"lstm.ScanLSTM.time_train": synthetic.sampled([None, *[1.0] * 35])}
     for machine in ("north", "south"):
         synthetic.write_run(two_machines, machine, synthetic.commit_hash(0), content)
-    north, south = (formats.text(tables.make(two_machines, machine)) for machine in ("north", "south"))
+    north, south = (unwrapped(terminal.text(tables.make(two_machines, machine))) for machine in ("north", "south"))
     on_cuda = ", ".join(name for name, row in VARIANTS.items() if row.devices == ("cuda",))
     reason = "made for NVIDIA GPUs, but this machine was timed on its CPU"
     assert f"n/a on this machine: {on_cuda} ({reason})." in north
     assert "made for NVIDIA GPUs" not in south  # which has a GPU
     assert f"failed: {absence.FAILED}." in north
     assert "it should have run, but it failed; asv doesn't store the error" in north
-    assert "failed:" not in formats.text(tables.make(RESULTS, "h100"))
+    assert "failed:" not in terminal.text(tables.make(RESULTS, "h100"))
 
 
 def test_a_shape_too_large_for_the_memory_is_recognized_by_the_benchmarks_rule():

@@ -8,11 +8,11 @@ import re
 import pytest
 from helpers import synthetic
 from helpers.recorded import RESULTS
-from helpers.reports import NAN, SHAPE, markdown_rows, stored_median, train_times
+from helpers.reports import NAN, SHAPE, markdown_rows, stored_median, train_times, unwrapped
 
 from rnnbench.measure.state import MARKS
 from rnnbench.network.shapes import GRIDS
-from rnnbench.report import formats, tables
+from rnnbench.report import formats, tables, terminal
 
 
 def test_csv_and_json_have_the_same_figures(full_history):
@@ -22,14 +22,15 @@ def test_csv_and_json_have_the_same_figures(full_history):
     assert len(records) == len(read) == len(report.rows) == 36 * 9 * 5
     for row, record, line in zip(report.rows, records, read, strict=True):
         assert {key: "" if value is None else str(value) for key, value in record.items()} == line
-        assert (record["version"], record["quantity"]) == (row.figure.variant, row.figure.quantity)
+        assert (record["implementation"], record["quantity"]) == (row.figure.variant, row.figure.quantity)
         per_example = 1e6 / record["batch"] if record["unit"] == "µs per example" else 1
         assert record["value"] == row.figure.value * per_example
         assert record["against"] == (None if record["unit"] == "relative error" else 1)
+        assert record["verdict"] == ("no change" if record["quantity"] in tables.CALLS else None)
 
 
 def test_builds_memory_and_errors_are_shown():
-    text = formats.text(tables.make(RESULTS, "epyc-2core"))
+    text = terminal.text(tables.make(RESULTS, "epyc-2core"))
     built = stored_median("epyc-2core", "compile.ScanWarmBuild.timeraw_train", SHAPE)
     memory = stored_median("epyc-2core", "memory.ScanMemory.track_train", SHAPE)
     error = stored_median("epyc-2core", "accuracy.ScanAccuracy.track_outputs", SHAPE)
@@ -45,6 +46,9 @@ def test_builds_memory_and_errors_are_shown():
         (91.68, "91.7"),
         (664.1, "664"),
         (2077.3, "2077"),
+        (99.96, "100"),
+        (9.996, "10.0"),
+        (999.6, "1000"),
         (2e-7, "2.0e-07"),
         (0, "0"),
     ],
@@ -66,19 +70,22 @@ def busy_results(two_machines):
 def test_doubtful_figures_are_marked_and_explained(busy_results):
     report = tables.make(busy_results, "north")
     sentence = f"doubtful (busy), 1 of 3 figures: {MARKS['busy']}."
-    for document, star in ((formats.text(report), "*"), (formats.markdown(report), r"\*")):
+    for document, star in ((unwrapped(terminal.text(report)), "*"), (formats.markdown(report), r"\*")):
         assert len(re.findall(rf"\){re.escape(star)}", document)) == 1
         assert f"{star}: {sentence}" in document
         assert f" scan{star} " in document  # in the ranking: cudnn is the best, and scan the next
+    for section in ("summary", "ranking", "times"):
+        shown = unwrapped(terminal.text(report, [section]))
+        assert re.search(r"\*: doubtful \(busy\), 1 of \d figures: other programs used", shown), section
     assert markdown_rows(formats.markdown_times(report), ["1", "32 × 30", "128", "scan"])[0][4].endswith(r")\*")
-    assert formats.markdown_times(report).endswith(sentence)
-    marks = {record["version"]: record["marks"] for record in json.loads(formats.as_json(report))["figures"]}
+    assert f"\n- \\*: {sentence}" in formats.markdown_times(report)
+    marks = {record["implementation"]: record["marks"] for record in json.loads(formats.as_json(report))["figures"]}
     assert marks == {"scan": "busy", "cudnn": "none", "torch": None}
 
 
 def test_without_doubtful_figures_there_is_no_mark(two_machines):
     synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(Scan=2e-3))
-    assert "*" not in formats.text(tables.make(two_machines, "north"))
+    assert "*" not in terminal.text(tables.make(two_machines, "north"))
 
 
 def test_strict_refuses_doubtful_figures(busy_results, run):

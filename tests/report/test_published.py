@@ -6,10 +6,10 @@ import json
 import pytest
 from helpers import ROOT
 from helpers.recorded import RESULTS
-from helpers.reports import SHAPE, find_row, stored_median
+from helpers.reports import SHAPE, find_row, stored_median, unwrapped
 
 from rnnbench.network.shapes import GRIDS, Shape
-from rnnbench.report import formats, published, tables
+from rnnbench.report import formats, published, tables, terminal
 
 
 def test_all_published_figures_are_read():
@@ -27,16 +27,19 @@ def test_all_published_figures_are_read():
 def test_comparison_with_the_published_titan_x():
     report = tables.make(RESULTS, "h100", against="titan-x")
     ours = stored_median("h100", "lstm.CudnnLSTM.time_train", SHAPE) / 32 * 1e6
-    assert find_row(report, "cudnn", "train").against == pytest.approx(136.3 / ours)
+    assert find_row(report, "cudnn", "train").against.ratio.times == pytest.approx(136.3 / ours)
     ours = stored_median("h100", "lstm.ScanLSTM.time_forward", Shape(128, 200, 1024, 3)) / 128 * 1e6
-    assert find_row(report, "scan", "forward", Shape(128, 200, 1024, 3)).against == pytest.approx(3161.8 / ours)
+    assert find_row(report, "scan", "forward", Shape(128, 200, 1024, 3)).against.ratio.times == pytest.approx(
+        3161.8 / ours
+    )
     assert all(row.against for row in report.rows)
     differences = published.SOURCES["cudnn-rnn-benchmarks"].differences
-    for text in (formats.text(report), formats.markdown(report)):
+    for text in (unwrapped(terminal.text(report)), formats.markdown(report)):
         assert all(sentence in text for sentence in differences)
     assert json.loads(formats.as_json(report))["differences"] == list(differences)
-    assert "vs titan-x" in formats.text(report)
-    assert "titan-x" not in formats.text(tables.make(RESULTS, "h100"))
+    assert "Against titan-x" in terminal.text(report)
+    assert "no change" not in terminal.text(report)  # there are no samples to judge by
+    assert "titan-x" not in terminal.text(tables.make(RESULTS, "h100"))
 
 
 def test_only_variants_with_a_published_counterpart_are_compared(full_history):

@@ -1,6 +1,7 @@
 """Tests of the ranking at each shape: the best, its lead, and Theano's best against the best peer."""
 
 import json
+import re
 
 import pytest
 from helpers import synthetic
@@ -16,12 +17,12 @@ def test_standings(two_machines):
     (standing,) = tables.standings(tables.make(two_machines, "north").rows)  # a single TF32 variant isn't ranked
     assert (standing.shape, standing.quantity, standing.tf32) == (SHAPE, "train", False)
     assert (standing.best.figure.variant, standing.lead.other.figure.variant) == ("torch", "cudnn")
-    assert standing.lead.times == pytest.approx(2 / 1.6)
+    assert standing.lead.ratio.times == pytest.approx(2 / 1.6)
     assert standing.best.of_floor == pytest.approx(Workload(*SHAPE).train_flops / 6.7e13 / 1.6e-3)
     assert (standing.ours.one.figure.variant, standing.ours.other.figure.variant) == ("cudnn", "torch")
     # synthetic's quartiles are 0.9 and 1.1 times a value.
     expected = (0.8, 0.8 * 0.9 / 1.1, 0.8 * 1.1 / 0.9)
-    assert (standing.ours.times, standing.ours.low, standing.ours.high) == pytest.approx(expected)
+    assert standing.ours.ratio[:3] == pytest.approx(expected)
 
 
 def test_a_variant_timed_in_two_environments_is_ranked_once_by_the_faster(two_machines):
@@ -30,7 +31,7 @@ def test_a_variant_timed_in_two_environments_is_ranked_once_by_the_faster(two_ma
         synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), content, environment=environment)
     (standing,) = tables.standings(tables.make(two_machines, "north").rows)
     assert (standing.best.implementation, standing.lead.other.implementation) == ("scan (fast)", "cudnn (fast)")
-    assert standing.lead.times == pytest.approx(4)
+    assert standing.lead.ratio.times == pytest.approx(4)
     assert standing.ours is None  # there is no peer
 
 
@@ -53,6 +54,8 @@ def test_the_standings_are_shown(two_machines, run):
     assert (standing["best"], standing["lead"]["other"], standing["ours"]["one"]) == ("torch", "scan", "scan")
     assert standing["of_floor"] is None  # this machine's peak rates aren't known
     status, output, _ = run(["report", "--machine", "south", "--results", str(two_machines)])
+    assert re.search(r"torch +31\.2 \(28\.1–34\.4\) +4\.0× \(3\.3–4\.9\) +scan", output)
+    status, output, _ = run(["report", "--machine", "south", "--results", str(two_machines), "--format", "markdown"])
     assert "4.0× (3.3–4.9) scan" in output
     assert "scan 0.25× (0.20–0.31) torch" in output
 
@@ -61,5 +64,5 @@ def test_a_single_variant_is_not_ranked(two_machines, run):
     synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(Scan=4e-3))
     status, output, _ = run(["report", "--machine", "north", "--results", str(two_machines)])
     assert status == 0
-    assert "against the best peer" not in output
-    assert "the range that the quartiles allow" not in output
+    assert "The fastest at each shape" not in output
+    assert "A lead is" not in output

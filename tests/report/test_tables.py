@@ -11,7 +11,7 @@ from helpers.reports import NAN, SHAPE, find_row, markdown_rows, stored_median, 
 from rnnbench.history import NotFound
 from rnnbench.network.shapes import GRIDS
 from rnnbench.network.workload import Workload
-from rnnbench.report import formats, tables
+from rnnbench.report import formats, tables, terminal
 
 
 def test_times_are_shown_per_example_with_quartiles():
@@ -25,7 +25,7 @@ def test_times_are_shown_per_example_with_quartiles():
                 expected = stored_median("h100", f"lstm.{prefix}LSTM.time_{method}", shape) / shape.batch * 1e6
                 assert value == pytest.approx(expected, rel=5e-3)
                 assert low <= value <= high
-    assert "284 (279–320)" in formats.text(report)  # as in the first README of this project
+    assert "284 (279–320)" in terminal.text(report)  # as in the first README of this project
 
 
 def test_the_published_order(full_history):
@@ -45,8 +45,8 @@ def test_the_speedup_is_scans_median_divided_by_the_variants_median():
             )
             assert find_row(report, "cudnn", quantity, shape).speedup == pytest.approx(scan / cudnn)
             assert find_row(report, "scan", quantity, shape).speedup is None
-    assert "6.5×" in formats.text(report)
-    assert "vs scan" not in formats.text(tables.make(RESULTS, "epyc-2core"))
+    assert "6.5×" in terminal.text(report)
+    assert "vs scan" not in terminal.text(tables.make(RESULTS, "epyc-2core"))
 
 
 def test_the_share_of_the_floor_is_shown_if_the_peak_rates_are_known(two_machines):
@@ -59,10 +59,10 @@ def test_the_share_of_the_floor_is_shown_if_the_peak_rates_are_known(two_machine
     assert find_row(report, "scan", "train").of_floor == pytest.approx(0.25)
     in_tf32 = max(Workload(*SHAPE).train_flops / 4.9e14, Workload(*SHAPE).train_bytes / 3.35e12)
     assert find_row(report, "cudnn_tf32", "train").of_floor == pytest.approx(in_tf32 / least)
-    assert "25%" in formats.text(report)
+    assert "25%" in terminal.text(report)
     synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(Scan=least))
-    assert "100%" in formats.text(tables.make(two_machines, "north"))
-    assert "of floor" not in formats.text(tables.make(two_machines, "south"))
+    assert "100%" in terminal.text(tables.make(two_machines, "north"))
+    assert "of floor" not in terminal.text(tables.make(two_machines, "south"))
 
 
 def test_against_another_machine_and_another_commit(two_machines):
@@ -74,7 +74,7 @@ def test_against_another_machine_and_another_commit(two_machines):
     def against(machine, commit, other):
         report = tables.make(two_machines, machine, commit, other)
         assert report.other == (other if len(other) == 5 else other[:8])
-        return report.other_commit, find_row(report, "scan", "train").against
+        return report.other_commit, find_row(report, "scan", "train").against.ratio.times
 
     assert against("north", new, old[:9]) == (old, pytest.approx(1.5))
     assert against("north", old, new[:9]) == (new, pytest.approx(2 / 3))

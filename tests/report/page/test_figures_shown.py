@@ -1,5 +1,7 @@
 """Tests that the figures in the tab are those in the results files."""
 
+import re
+
 import pytest
 from helpers.dashboard import (
     BANDWIDTH,
@@ -74,6 +76,7 @@ def test_the_best_of_each_shape(open_page, history):
     assert {shape for shape, call in shown if call == "train"} == set(times["Torch"])
     for shape, torch in times["Torch"].items():
         best, time, lead, of_floor, theano = shown[shape, "train"]
+        lead, theano = re.sub(r"^tie with (\S+), (.*)$", r"\2 \1", lead), theano.removeprefix("tie, ")
         name, other = ("scan", times["Scan"]) if shape == FAILED else ("cudnn", times["Cudnn"])
         ratios = [other[shape][0] / torch[0], other[shape][1] / torch[2], other[shape][2] / torch[1]]
         torch_named = "torch*" if DOUBTFUL.get(shape) else "torch"
