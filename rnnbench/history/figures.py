@@ -277,8 +277,8 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 samples,
                 _medians(taken, stored) if stored else (),
                 version,
-                _marks(stored),
-                _software(stored),
+                _marks(stored) if stored is not None else None,
+                _software(stored) if stored else None,
             )
         )
     return measured
@@ -302,10 +302,8 @@ def _medians(samples: Any, states: Sequence[Any]) -> tuple[float, ...]:
     return tuple(map(statistics.median, parts))
 
 
-def _marks(states: Any) -> tuple[str, ...] | None:
+def _marks(states: Any) -> tuple[str, ...]:
     """Return the marks that at least one of a figure's processes stored."""
-    if states is None:
-        return None
     marks = {mark for process in states for mark in process["marks"]}
     if unknown := marks - state.MARKS.keys():
         raise ValueError(f"{sorted(map(str, unknown))}: the machine's state has no such marks")
@@ -314,7 +312,7 @@ def _marks(states: Any) -> tuple[str, ...] | None:
 
 def _software(states: Any) -> Software | None:
     """Return the software that a figure's processes used, or None if none of them stored it, as in old results."""
-    processes = [process for process in states or () if "libraries" in process]
+    processes = [process for process in states if "libraries" in process]
     if not processes:
         return None
     software = set()

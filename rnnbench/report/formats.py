@@ -29,6 +29,7 @@ UNITS = {
 # A number is written with these decimals if it is below the limit: three digits at most, and two decimals near 1.
 RATIO_DIGITS = ((1.995, 2), (99.95, 1), (math.inf, 0))
 PERCENT_DIGITS = ((0.995, 2), (9.95, 1), (math.inf, 0))
+_THREE_DIGITS = ((9.995, 2), (99.95, 1), (math.inf, 0))
 
 SIZE_HEADINGS = ["depth", "batch × seq", "hidden"]
 # These are also all columns of other tables that hold text. They are aligned left, columns of numbers right.
@@ -336,8 +337,9 @@ def number(value: float) -> str:
     if not 1e-3 <= value < 1e7:
         return f"{value:.1e}"
     # Rounding can carry: 99.96 has no decimal.
-    magnitude = math.floor(math.log10(float(f"{value:.3g}")))
-    return f"{value:.{max(0, 2 - magnitude)}f}"
+    if value >= 0.9995:
+        return _rounded(value, _THREE_DIGITS)
+    return f"{value:.{2 - math.floor(math.log10(float(f'{value:.3g}')))}f}"
 
 
 def ratio_text(value: float) -> str:
@@ -483,7 +485,11 @@ def _ours_text(standing: Standing) -> str:
 
 
 def _rounded(value: float, digits: Sequence[tuple[float, int]]) -> str:
-    return f"{value:.{next(decimals for below, decimals in digits if value < below)}f}"
+    # A loop, because a dashboard has ten thousands of these.
+    for below, decimals in digits:
+        if value < below:
+            return f"{value:.{decimals}f}"
+    return f"{value:.0f}"
 
 
 def _figures_table(title: str, quantities: dict[str, str], report: Report) -> Table:
