@@ -6,18 +6,21 @@ import argparse
 import random
 
 from rnnbench import theano_runtime, variants
-from rnnbench.cli.arguments import Commands, add_device, add_grid, add_variants, complain, integer
+from rnnbench.cli.arguments import Commands, add_device, add_grid, add_variants, complain, examples, integer
 from rnnbench.measure import failures
 from rnnbench.network.shapes import GRIDS
+
+_DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU"}
 
 
 def register(commands: Commands) -> None:
     """Add these commands to the parser."""
     listing = commands.add_parser(
         "variants",
-        help="list the implementations, and say which can run on this machine",
-        description="List all implementations (these commands call them variants). For each, say whether it can run on "
-        "this machine, and if not, why.",
+        help="list the implementations: what each is, and whether it can run on this machine",
+        description="List all implementations (these commands call them variants). For each, say what it is, whether "
+        "it can run on this machine, and if not, why.",
+        **examples("rnnbench variants", "rnnbench variants --device cuda"),
     )
     add_device(listing, default="cpu", help="the device to run on (default: %(default)s)")
     listing.set_defaults(run=_list_variants)
@@ -26,7 +29,8 @@ def register(commands: Commands) -> None:
         "doctor",
         help="show the software that Theano needs, and how to install what is missing",
         description="List the software that Theano needs on this machine. For each piece, show its version and path, "
-        "or how to install it.",
+        "or how to install it. The last lines say which devices are ready.",
+        **examples("rnnbench doctor", "rnnbench doctor --device cuda"),
     )
     add_device(doctor, help="list what Theano needs on this device only, and fail if it can't use the device")
     doctor.set_defaults(run=_examine)
@@ -37,6 +41,7 @@ def register(commands: Commands) -> None:
         description="Compute the outputs and gradients of every implementation that can run here, and compare them "
         "with a float64 reference. Print a table of the errors. Stop and fail at the first error that exceeds the "
         "implementation's tolerance.",
+        **examples("rnnbench verify scan fused", "rnnbench verify --grid seed --shapes 0 --device cuda"),
     )
     add_variants(verify, help="check only these implementations (default: all)")
     add_device(verify, default="cpu", help="the device to run on (default: %(default)s)")
@@ -51,15 +56,14 @@ def register(commands: Commands) -> None:
 
 
 def _list_variants(options: argparse.Namespace) -> int:
-    reasons = variants.available(options.device)
-    width = max(map(len, reasons))
-    for name, reason in reasons.items():
-        print(f"{name:{width}}  {reason or f'runs on {options.device}'}")
+    for name, reason in variants.available(options.device).items():
+        print(f"{name}: {variants.VARIANTS[name].description}")
+        print(f"    {f'cannot run: {reason}' if reason else f'runs on {options.device}'}")
     return 0
 
 
 def _examine(options: argparse.Namespace) -> int:
-    """Print each piece that Theano needs; return 1 if Theano can't use the device that the user named."""
+    """Print each piece that Theano needs, and a verdict; return 1 if the user named a device that isn't ready."""
     device = options.device
     pieces = theano_runtime.find(device or "cuda")
     width = max(len(piece.name) for piece in pieces)
@@ -69,10 +73,11 @@ def _examine(options: argparse.Namespace) -> int:
         print(f"{piece.name:{width}}  {'missing' if piece.reason else 'ok':7}  {state}")
         if piece.install:
             print(f"{'':{width}}           to install: {piece.install}")
-    reason = device and theano_runtime.unavailable(device)
-    if reason:
-        print(f"{device} can't be used: {reason}")
-    return 1 if reason else 0
+    reasons = {name: theano_runtime.unavailable(name) for name in ([device] if device else variants.DEVICES)}
+    print()
+    for name, reason in reasons.items():
+        print(f"{_DEVICE_NAMES[name]}: {f'not ready. {reason}' if reason else 'ready.'}")
+    return 1 if device and reasons[device] else 0
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from rnnbench import variants
-from rnnbench.cli.arguments import Commands, add_device, add_grid, add_results, add_variants, complain
+from rnnbench.cli.arguments import Commands, add_device, add_grid, add_results, add_variants, complain, examples
 from rnnbench.cli.arguments import machine as machine_name
 from rnnbench.history import benchmark_names, interleave, machine
 from rnnbench.measure import state
@@ -29,6 +29,8 @@ safety:
 - The old dashboard stays until the new one is complete.
 - Only one publish at a time works in a checkout. A second one waits.
 - It skips broken results files and names them.
+Example:
+  rnnbench publish
 
 The help of asv publish:
 """,
@@ -42,6 +44,7 @@ def register(commands: Commands) -> None:
         help="print the pattern that selects a grid's benchmarks for rnnbench run --bench",
         description="Print a regular expression that selects the benchmarks of a grid. Give it to the option --bench "
         "of rnnbench run.",
+        **examples("rnnbench filter seed", "rnnbench filter quick scan torch", "rnnbench filter full --theano"),
     )
     add_grid(pattern, "grid", help="the shapes to time")
     add_variants(pattern, help="time only these implementations (default: all)")
@@ -59,6 +62,7 @@ def register(commands: Commands) -> None:
         description="Describe this machine in ~/.asv-machine.json, where rnnbench run looks for it. Call this before "
         "the first run. On a CPU it measures the peak rates, unless results/NAME has them already. It also warns "
         "about all that makes timings doubtful now.",
+        **examples("rnnbench machine my-machine", "rnnbench machine my-gpu --device cuda --strict"),
     )
     describe.add_argument("name", type=machine_name, help="a name for this machine; its results go to results/NAME")
     add_device(
@@ -87,6 +91,10 @@ def register(commands: Commands) -> None:
         description="Time a grid at the commit HEAD in several environments, for example Theano's and the other "
         "frameworks'. The environments take turns at each shape. So a machine that slows down over time slows them "
         "all alike. Call rnnbench machine first.",
+        **examples(
+            "rnnbench interleave seed --machine my-machine --environment virtualenv:3.11 \\",
+            "    --environment peers:3.11",
+        ),
     )
     add_grid(turns, "grid", help="the shapes to time")
     turns.add_argument(
@@ -110,6 +118,7 @@ def register(commands: Commands) -> None:
         description="Time the same code several times, and copies that are slowed on purpose. Print how often asv "
         "calls each of them changed, and the smallest slowdown that it detects reliably. Store the figures in "
         "results/NAME/selftest.csv, for rnnbench report. The environment variable RNNBENCH_DEVICE=cuda tests the GPU.",
+        **examples("rnnbench selftest --machine my-machine scan fused"),
     )
     add_variants(selftest, help="time only these implementations (default: all that can run here)")
     selftest.add_argument(

@@ -15,7 +15,7 @@ from rnnbench.history import Figure, Software
 from rnnbench.measure.state import MARKS
 from rnnbench.network.shapes import Shape
 from rnnbench.report import absence, plot
-from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, standings
+from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, heading, standings
 from rnnbench.report.uncertainty import Ratio
 
 UNITS = {
@@ -78,12 +78,6 @@ def markdown_times(report: Report) -> str:
 def markdown_ranking(report: Report) -> str:
     """Return the ranking and the notes on its figures as Markdown; needs tabulate."""
     return _markdown_calls(report, ranking(standings(report.rows, report.detectable)), ranking_notes(report))
-
-
-def heading(report: Report) -> str:
-    """Return the report's machine, hardware, commit and day."""
-    hardware = report.facts.get("gpu") or report.facts.get("cpu") or "unknown hardware"
-    return f"{report.facts['machine']} ({hardware}) at {report.commit[:8]} of {report.date}"
 
 
 def ranking(ranked: Sequence[Standing]) -> Table:
@@ -499,17 +493,17 @@ def _figures_table(title: str, quantities: dict[str, str], report: Report) -> Ta
             lines[row.figure.shape, row.implementation][row.figure.quantity] = row
     present = [name for name in quantities if any(name in line for line in lines.values())]
     columns = [(quantities[name], name, "value") for name in present]
-    for heading, field in (
+    for words, field in (
         (f"vs {BASELINE}", "speedup"),
         ("of floor", "of_floor"),
         (f"vs {report.other}", "against"),
     ):
         for name in present:
             if any(getattr(line[name], field) for line in lines.values() if name in line):
-                columns.append((f"{quantities[name].rpartition(',')[0]}, {heading}", name, field))
+                columns.append((f"{quantities[name].rpartition(',')[0]}, {words}", name, field))
     return Table(
         title,
-        [*SIZE_HEADINGS, "implementation", *(heading for heading, _, _ in columns)],
+        [*SIZE_HEADINGS, "implementation", *(words for words, _, _ in columns)],
         [
             [
                 *sizes(shape),

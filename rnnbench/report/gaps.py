@@ -1,23 +1,26 @@
-"""Find the figures of a grid that are missing from the results, and the command that measures them."""
+"""Find the figures of a grid that are missing from the results, and the command that times the grid."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
+import textwrap
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import history
-from rnnbench.history import NotFound, ResultsWarning, Run
+from rnnbench.history import NotFound, ResultsWarning, Run, figures
 from rnnbench.history.benchmark_names import asv_filter, describe
 from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.report import absence
 from rnnbench.report.tables import day
-from rnnbench.variants import THEANO, is_ours
+from rnnbench.variants import is_ours
+
+_WIDTH = 80
 
 
 class Gap(NamedTuple):
@@ -27,7 +30,8 @@ class Gap(NamedTuple):
     commit: str
     missing: dict[str, list[Shape]]  # by benchmark
     failed: dict[str, list[Shape]]  # by benchmark: the shapes that were tried and failed
-    command: str  # measures the missing figures; empty if there are none
+    expected: int  # the number of figures that the machine can have in the grid
+    command: str  # times the grid; empty if no figure is missing
 
 
 def listing(results: Path, machine: str | None, commit: str | None, grid: str | None) -> str:
@@ -62,14 +66,13 @@ def find(results: Path, runs: Iterable[Run], grid: str) -> list[Gap]:
 
     Raises ValueError for an unknown grid.
     """
-    wanted = re.compile(asv_filter(grid))
     benchmarks = _benchmarks(results)
     facts = history.machines(results)
     runs_by_commit: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         runs_by_commit[run.machine, run.commit].append(run)
     return [
-        _gap(machine, commit, same_commit, benchmarks, wanted, facts[machine])
+        _gap(machine, commit, same_commit, grid, benchmarks, facts[machine])
         for (machine, commit), same_commit in runs_by_commit.items()
     ]
 
@@ -77,22 +80,31 @@ def find(results: Path, runs: Iterable[Run], grid: str) -> list[Gap]:
 def _gap_text(gap: Gap, grid: str) -> str:
     count = sum(map(len, gap.missing.values()))
     where = f"{gap.machine} at {gap.commit[:8]}"
-    figures = f"of the {grid} grid's figures"
-    lines = [f"{where} lacks {count} {figures}:" if count else f"{where} has all {figures}."]
+    if not gap.expected:
+        return f"{where} can't run any shape of the {grid} grid."
+    whole = f"{gap.expected} figures of the {grid} grid"
+    lines = [f"{where} lacks {count} of {whole}:" if count else f"{where} has all {whole}."]
     lines += _by_shapes(gap.missing)
     if gap.failed:
         lines.append("These failed; the output of the run shows the errors:")
         lines += _by_shapes(gap.failed)
     if gap.command:
-        lines += ["To measure the missing figures (those that can't run there stay n/a):", f"  {gap.command}"]
+        lines += ["To time the whole grid there (what can't run stays n/a):", f"  {gap.command}"]
     return "\n".join(lines)
 
 
 def _by_shapes(benchmarks: Mapping[str, list[Shape]]) -> list[str]:
+    """Return a line for each group of shapes, and below it one for each quantity with its variants."""
     lines = []
     for shapes, names in _grouped_by_shapes(benchmarks).items():
-        sizes = ", ".join(f"({', '.join(map(str, shape))})" for shape in shapes)
-        lines += [f"  {sizes}:", *(f"    {name}" for name in names)]
+        sizes = ", ".join("×".join(map(str, shape)) for shape in shapes)
+        lines += textwrap.wrap(f"{sizes}:", _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        variants = defaultdict(list)
+        for variant, quantity in map(describe, names):
+            variants[quantity].append(variant)
+        for quantity, lacking in variants.items():
+            text = f"{quantity.replace('_', ' ')}: {', '.join(lacking)}"
+            lines += textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="      ")
     return lines
 
 
@@ -106,11 +118,12 @@ def _grouped_by_shapes(benchmarks: Mapping[str, list[Shape]]) -> dict[tuple[Shap
 def _gap(
     machine: str,
     commit: str,
-    runs: Iterable[Run],
+    runs: Sequence[Run],
+    grid: str,
     benchmarks: Iterable[str],
-    wanted: re.Pattern[str],
     facts: Mapping[str, str],
 ) -> Gap:
+    wanted = re.compile(asv_filter(grid))
     states: dict[str, dict[Shape, str]] = {name: {} for name in benchmarks}
     for run in runs:
         for figure in history.read(run, unavailable=True):
@@ -120,33 +133,45 @@ def _gap(
     variant_states: dict[str, set[str]] = defaultdict(set)
     for name, shapes in states.items():
         variant_states[describe(name)[0]].update(shapes.values())
-    missing, failed = {}, {}
+    missing, failed, count = {}, {}, 0
     for name, shapes in states.items():
         variant = describe(name)[0]
         if {"n/a"} in (set(shapes.values()), variant_states[variant]):
             continue
         possible = [shape for shape in GRIDS["full"] if not absence.reason(variant, shape, facts)]
         expected = [shape for shape in possible if wanted.search(_parametrized(name, shape))]
+        count += len(expected)
         if lacking := [shape for shape in expected if shapes.get(shape, "n/a") == "n/a"]:
             missing[name] = lacking
         if broken := [shape for shape in expected if shapes.get(shape) == "failed"]:
             failed[name] = broken
-    return Gap(machine, commit, missing, failed, _command(machine, commit, missing, facts) if missing else "")
+    command = _command(machine, commit, grid, missing, runs, facts) if missing else ""
+    return Gap(machine, commit, missing, failed, count, command)
 
 
-def _command(machine: str, commit: str, missing: Mapping[str, list[Shape]], facts: Mapping[str, str]) -> str:
-    patterns = []
-    for shapes, names in _grouped_by_shapes(missing).items():
-        sizes = "|".join(", ".join(map(str, shape)) for shape in shapes)
-        patterns.append(rf"^({'|'.join(map(re.escape, names))})\(({sizes})\)")
-    # Without this, rnnbench run would time the CPU.
+def _command(
+    machine: str,
+    commit: str,
+    grid: str,
+    missing: Iterable[str],
+    runs: Iterable[Run],
+    facts: Mapping[str, str],
+) -> str:
+    """Return the make command that times a grid on a machine, in the environments that it has used."""
+    pythons = [_python(run) for run in runs if run.environment.startswith("existing")]
+    ours = all(is_ours(describe(name)[0]) for name in missing)
+    words = ["make", "bench" if ours and not pythons else "bench-peers", f"GRID={grid}", f"MACHINE={machine}"]
+    if pythons:
+        words.append(f"ENVIRONMENTS={' '.join(f'existing:{python}' for python in pythons)}")
+    # Without this, make would time the CPU.
     device = "RNNBENCH_DEVICE=cuda " if "gpu" in facts else ""
-    words = ["rnnbench", "run", "--machine", machine, "--record-samples", "--bench", "|".join(patterns)]
-    ours = {is_ours(describe(name)[0]) for name in missing}
-    if ours != {True}:  # asv.conf.json's own environment can only run Theano's variants
-        words += ["--environment", "peers:3.11", *(["--environment", f"{THEANO}:3.11"] if True in ours else [])]
-    words.append(f"{commit}^!")
-    return device + shlex.join(words)
+    # make times HEAD.
+    return f"git checkout {commit[:8]} && {device}{shlex.join(words)}"
+
+
+def _python(run: Run) -> str:
+    """Return the interpreter that an existing environment named."""
+    return history.printable(str(figures.parse(run.path).get("python")))
 
 
 def _benchmarks(results: Path) -> list[str]:

@@ -154,6 +154,12 @@ def choose(report: Report, variants: Collection[str] | None, call: str | None) -
     return report._replace(rows=rows)
 
 
+def heading(report: Report) -> str:
+    """Return the report's machine, hardware, commit and day."""
+    hardware = report.facts.get("gpu") or report.facts.get("cpu") or "unknown hardware"
+    return f"{report.facts['machine']} ({hardware}) at {report.commit[:8]} of {report.date}"
+
+
 def contenders(rows: Sequence[Row]) -> dict[tuple[Shape, str, bool], dict[str, Row]]:
     """Return the rows that compete: by shape, call and whether it is in TF32, and then by variant.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rnnbench.report import formats, summary
 from rnnbench.report.formats import Table, number, ratio_text
 from rnnbench.report.summary import Summary
-from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, contenders, standings
+from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, contenders, heading, standings
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -28,13 +28,13 @@ def show(report: Report, console: Console, sections: Sequence[str] = (), on_gpu:
 
     Below the summary stands that of `on_gpu`, if given.
     """
-    console.print(_text(formats.heading(report), _TITLE))
+    console.print(_text(heading(report), _TITLE))
     for name, section in SECTIONS.items():
         if not sections or name in sections:
             _print(section(report), console)
         if name == "summary" and on_gpu:
             console.print()
-            console.print(_text(f"On a GPU, as recorded: {formats.heading(on_gpu)}", _TITLE))
+            console.print(_text(f"On a GPU, as recorded: {heading(on_gpu)}", _TITLE))
             _print(_summary(on_gpu), console)
 
 

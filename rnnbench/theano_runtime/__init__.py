@@ -153,7 +153,7 @@ def _find_python() -> Piece:
 def _find_package(package: str, module: str) -> Piece:
     spec = importlib.util.find_spec(module)
     if spec is None:
-        reason, command = f"the package {package} is missing", "python -m pip install 'rnnbench[theano]'"
+        reason, command = f"the package {package} is missing", f"{sys.executable} -m pip install 'rnnbench[theano]'"
         return Piece(package, reason=reason, install=command)
     path = Path(spec.origin).parent if spec.origin else None
     try:

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -268,7 +269,7 @@ def _unavailable(name: str, device: str) -> str | None:
         return reason
     row = VARIANTS[name]
     if absent := [module for module in row.modules if importlib.util.find_spec(module) is None]:
-        return f"the package {absent[0]} is missing: python -m pip install 'rnnbench[{row.extra}]'"
+        return f"the package {absent[0]} is missing: {sys.executable} -m pip install 'rnnbench[{row.extra}]'"
     check = getattr(importlib.import_module(row.module), "unavailable", None)
     if check and (reason := check(device)):
         return reason

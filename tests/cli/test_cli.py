@@ -1,21 +1,28 @@
 """Tests of the command line, as a user calls it."""
 
 import re
+import shlex
+import socket
 
 import pytest
 
-from rnnbench import __version__, theano_runtime, variants
+from rnnbench import __version__, cli, theano_runtime, variants
 from rnnbench.history.benchmark_names import asv_filter
 from rnnbench.network.shapes import GRIDS
 from rnnbench.theano_runtime.pieces import Piece
 
 
 @pytest.mark.parametrize("device", variants.DEVICES)
-def test_variants_says_whether_each_can_run(device, run):
+def test_variants_says_what_each_is_and_whether_it_can_run(device, run):
     status, output, errors = run(["variants", "--device", device])
-    lines = dict(line.split(maxsplit=1) for line in output.splitlines())
     assert (status, errors) == (0, "")
-    assert lines == {name: reason or f"runs on {device}" for name, reason in variants.available(device).items()}
+    lines = output.splitlines()
+    described = dict(line.split(": ", 1) for line in lines[::2])
+    assert described == {name: row.description for name, row in variants.VARIANTS.items()}
+    reasons = [
+        f"cannot run: {reason}" if reason else f"runs on {device}" for reason in variants.available(device).values()
+    ]
+    assert [line.strip() for line in lines[1::2]] == reasons
 
 
 def test_the_default_device_is_the_cpu(run):
@@ -32,6 +39,12 @@ def test_doctor_shows_every_piece_and_fails_for_an_unusable_device(device, run):
         assert (piece.reason or str(piece.path)) in line
         assert piece.install is None or f"to install: {piece.install}\n" in output
     assert status == (1 if device and any(piece.reason for piece in pieces) else 0)
+    *_, last = output.split("\n\n")
+    verdicts = {"cpu": "CPU", "cuda": "GPU"}
+    for name in [device] if device else variants.DEVICES:
+        reason = theano_runtime.unavailable(name)
+        assert f"{verdicts.pop(name)}: {f'not ready. {reason}' if reason else 'ready.'}\n" in last
+    assert not any(f"{name}: " in last for name in verdicts.values())
 
 
 def test_doctor_says_how_to_install_a_missing_piece(run, monkeypatch):
@@ -40,7 +53,7 @@ def test_doctor_says_how_to_install_a_missing_piece(run, monkeypatch):
     status, output, _ = run(["doctor", "--device", "cuda"])
     assert status == 1
     assert re.search("^libthing +missing  libthing was not found\n +to install: get libthing$", output, re.MULTILINE)
-    assert "cuda can't be used: libthing was not found: get libthing" in output
+    assert output.endswith("\n\nGPU: not ready. libthing was not found: get libthing\n")
     assert run(["doctor"])[0] == 0
 
 
@@ -107,3 +120,32 @@ def test_an_interpreter_without_rnnbench_is_named(python, run):
     status, output, errors = run(arguments)
     assert (status, output) == (1, "")
     assert errors.startswith(f"rnnbench: {python} isn't a Python with rnnbench")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("variants", "doctor", "verify", "filter", "machine", "run", "publish", "interleave", "selftest"),
+        *("report", "history", "readme", "preview"),
+    ],
+)
+def test_the_help_of_each_command_has_examples_that_it_accepts(command, run):
+    status, output, _ = run([command, "--help"])
+    assert status == 0
+    examples = re.findall(rf"^  rnnbench ({command}\b(?:[^\\\n]|\\\n)*)$", output, re.MULTILINE)
+    assert examples
+    for example in examples:
+        options, others = cli._parser().parse_known_args(shlex.split(example.replace("\\\n", " ")))
+        assert options.command == command
+        assert options.takes_asvs_arguments or not others
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(run, tmp_path):
+    (tmp_path / "index.html").write_text("")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, output, errors = run(["preview", "--html", str(tmp_path), "--port", str(port)])
+    assert (status, output) == (1, "")
+    assert errors == f"rnnbench: port {port} is taken: name another one with --port\n"

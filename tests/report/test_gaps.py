@@ -1,13 +1,10 @@
 """Tests of rnnbench history: the list of runs, the missing figures, and the command that measures them."""
 
-import itertools
 import json
 import re
 import shlex
-from types import SimpleNamespace
 
 import pytest
-from asv.benchmarks import Benchmarks
 from helpers import synthetic
 from helpers.recorded import RESULTS
 from helpers.reports import NAN, SHAPE, train_times
@@ -28,67 +25,50 @@ def find_gap(results, machine, grid):
     return gap
 
 
-def parse_command(command):
-    """Return the machine, the pattern and the commits of a run command."""
-    words = shlex.split(command)
-    start = words.index("rnnbench")
-    assert words[start : start + 2] == ["rnnbench", "run"]
-    assert "--record-samples" in words
-    return words[words.index("--machine") + 1], words[words.index("--bench") + 1], words[-1]
-
-
 @pytest.mark.parametrize("grid", GRIDS)
-def test_the_command_selects_the_missing_figures_only(grid):
+def test_what_is_missing_is_what_the_grid_has_and_the_results_lack(grid):
     gap = find_gap(RESULTS, "epyc-2core", grid)
     measured = {
-        f"{figure.benchmark}({', '.join(map(str, figure.shape))})"
+        named(figure.benchmark, figure.shape)
         for run in history.runs(RESULTS, "epyc-2core")
         for figure in history.read(run)
     }
     # Only scan can run on this machine.
-    possible = [
-        f"{name}({', '.join(map(str, shape))})"
-        for name in benchmark_names(RESULTS)
-        if ".Scan" in name
-        for shape in GRIDS["full"]
-    ]
+    possible = {named(name, shape) for name in benchmark_names(RESULTS) if ".Scan" in name for shape in GRIDS["full"]}
     wanted = {name for name in possible if re.search(asv_filter(grid), name)}
-    if grid == "quick":
-        assert (gap.missing, gap.command) == ({}, "")
-        return
-    machine, pattern, commits = parse_command(gap.command)
-    assert (machine, commits) == ("epyc-2core", "fcae1cdc1bfe53ad49d2f36acf112118f4954898^!")
-    described = json.loads((RESULTS / "benchmarks.json").read_text())
-    described.pop("version")
-    selected = Benchmarks(SimpleNamespace(benchmark_dir=None), described.values(), pattern).benchmark_selection
-    names = {
-        f"{name}({', '.join(map(str, synthetic.SHAPES[index]))})"
-        for name, indices in selected.items()
-        for index in indices
-    }
-    assert names == wanted - measured
+    missing = {named(name, shape) for name, shapes in gap.missing.items() for shape in shapes}
+    assert missing == wanted - measured
+    assert gap.expected == len(wanted)
+    assert bool(gap.command) == bool(missing) == (grid != "quick")
+
+
+def named(benchmark, shape):
+    return f"{benchmark}({', '.join(map(str, shape))})"
 
 
 @pytest.mark.parametrize(
-    ("measured", "environments"),
-    [
-        (("Scan", "Cudnn"), ["virtualenv:3.11"]),
-        (("Scan", "Torch"), ["peers:3.11", "virtualenv:3.11"]),
-        (("Torch",), ["peers:3.11"]),
-    ],
+    ("measured", "target"),
+    [(("Scan", "Cudnn"), "bench"), (("Scan", "Torch"), "bench-peers"), (("Torch",), "bench-peers")],
 )
-def test_the_command_names_the_environments_of_the_missing_figures(measured, environments, two_machines):
+def test_the_command_times_the_peers_if_they_lack_figures(measured, target, two_machines):
     synthetic.write_machine(two_machines, "north", gpu="A GPU")
     (two_machines / "benchmarks.json").write_text("{}")
-    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(**dict.fromkeys(measured, 1e-3)))
-    words = shlex.split(find_gap(two_machines, "north", "quick").command)
-    named = [after for word, after in itertools.pairwise(words) if word == "--environment"]
-    assert (named or ["virtualenv:3.11"]) == environments  # without the option, asv uses Theano's environment
+    commit = synthetic.commit_hash(0)
+    synthetic.write_run(two_machines, "north", commit, train_times(**dict.fromkeys(measured, 1e-3)))
+    assert find_gap(two_machines, "north", "quick").command == (
+        f"git checkout {commit[:8]} && RNNBENCH_DEVICE=cuda make {target} GRID=quick MACHINE=north"
+    )
 
 
-def test_a_gpus_command_names_its_device():
-    assert find_gap(RESULTS, "h100", "seed").command.startswith("RNNBENCH_DEVICE=cuda rnnbench run")
-    assert find_gap(RESULTS, "epyc-2core", "seed").command.startswith("rnnbench run")
+def test_the_command_names_the_interpreters_that_the_machine_used(two_machines):
+    commit = synthetic.commit_hash(0)
+    for environment, python in (("existing-a", "/opt/a/python"), ("existing-b", "/opt/b c/python")):
+        path = synthetic.write_run(two_machines, "south", commit, train_times(Scan=1.0), environment=environment)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"python": python}))
+    (two_machines / "benchmarks.json").write_text("{}")
+    words = shlex.split(find_gap(two_machines, "south", "quick").command)
+    assert words[-1] == "ENVIRONMENTS=existing:/opt/a/python existing:/opt/b c/python"
+    assert "bench-peers" in words
 
 
 def test_figures_that_failed_or_were_measured_in_any_environment_are_not_missing(two_machines):
@@ -121,7 +101,7 @@ def test_history_lists_machines_and_commits_with_results(full_history, run):
     for machine in synthetic.MACHINES:
         for commit in commits:
             assert re.search(rf"^{commit[:8]} +2023-11-1\d +{machine} +virtualenv-py3.11$", output, re.MULTILINE)
-        assert f"{machine} at {commits[-1][:8]} has all of the full grid's figures." in output
+        assert f"{machine} at {commits[-1][:8]} can't run any shape of the full grid." in output  # with 1 byte
     _, output, _ = run(["history", "--results", str(folder), "--machine", "west", "--commit", commits[0]])
     assert len(output.splitlines()) == 3
 
@@ -129,4 +109,8 @@ def test_history_lists_machines_and_commits_with_results(full_history, run):
 def test_history_shows_the_command_for_missing_figures(run):
     _, output, _ = run(["history", "--results", str(RESULTS), "--grid", "seed"])
     assert find_gap(RESULTS, "h100", "seed").command in output
-    assert "lacks 34 of the seed grid's figures:" in output
+    assert f"lacks 34 of {find_gap(RESULTS, 'epyc-2core', 'seed').expected} figures of the seed grid:" in output
+    _, output, _ = run(["history", "--results", str(RESULTS), "--grid", "quick", "--machine", "epyc-2core"])
+    assert f"epyc-2core at fcae1cdc has all {3 * 5 + 2} figures of the quick grid." in output
+    listed = [line for line in output.splitlines() if "git checkout" not in line]
+    assert max(map(len, listed)) <= 80

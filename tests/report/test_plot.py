@@ -37,10 +37,35 @@ def test_each_variant_has_its_own_look_which_is_the_same_in_each_panel(two_machi
     looks = []
     for panel, axis in zip(figure.subplots(1, 2), ("seq", "hidden"), strict=True):
         plot._draw(panel, report, "train", axis)
-        lines = {line.get_label().split(":")[0]: line for line in panel.get_lines() if ":" in line.get_label()}
-        looks.append({name: (line.get_color(), line.get_marker()) for name, line in lines.items()})
+        lines = {line.get_label(): line for line in panel.get_lines() if line.get_label() in VARIANTS}
+        looks.append(
+            {name: (line.get_color(), line.get_marker(), line.get_linestyle()) for name, line in lines.items()}
+        )
+        assert panel.get_legend() is None  # it would lie on the data
         assert len(set(looks[-1].values())) == len(lines) == len(VARIANTS) - 1
     assert looks[0] == looks[1]
+    # A report of fewer implementations gives them the same look.
+    plot._draw(figure.subplots(), tables.choose(report, ["torch"], "train"), "train", "seq")
+    (line,) = (line for line in figure.axes[-1].get_lines() if line.get_label() == "torch")
+    assert (line.get_color(), line.get_marker(), line.get_linestyle()) == looks[0]["torch"]
+
+
+def test_the_legend_lists_each_line_with_its_exponents(two_machines):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    times = synthetic.full_grid()
+    synthetic.write_run(
+        two_machines,
+        "north",
+        synthetic.commit_hash(0),
+        {name: times[name] for name in ("lstm.ScanLSTM.time_train", "lstm.TorchTF32LSTM.time_train")},
+    )
+    report = tables.make(two_machines, "north")
+    panel, legend = figure.subplots(1, 2)
+    plot._list(legend, {axis: plot._draw(panel, report, "train", axis) for axis in plot.AXES})
+    words = [text.get_text() for text in legend.texts]
+    assert words[1:5] == list(plot.AXES)
+    assert words[5:] == ["scan", "1.00", "1.00", "0.50", "1.00", "torch_tf32", "1.00", "1.00", "0.50", "1.00"]
+    assert [line.get_linestyle() for line in legend.get_lines()] == ["-", "--"]
 
 
 def test_slopes_are_exponents(full_history):
