@@ -1,0 +1,793 @@
+/* An LSTM layer on a GPU: chooses, compiles and starts the kernels of lstm_cuda.cu.
+ *
+ * forward() and backward() are the interface. They only put work on the caller's stream. cuBLAS, through the caller's
+ * `multiply`, computes the products that need no recurrence; one kernel takes all steps.
+ *
+ * 1. Functions of CUDA's driver and of NVRTC, loaded when the first call needs them: no CUDA header is needed.
+ * 2. Plans: how a kernel divides the work, and a model of the time that this takes. The cheapest plan is taken.
+ * 3. Kernels: compiled for a plan and the GPU that is there, kept in memory and as files.
+ * 4. The two calls.
+ *
+ * The text of lstm_cuda.cu comes before this file, as `static const char rnnbench_lstm_cuda_source[]`.
+ */
+#ifndef RNNBENCH_FUSED_LSTM_CUDA_H
+#define RNNBENCH_FUSED_LSTM_CUDA_H
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace rnnbench_fused_cuda {
+
+enum class Products { float32, tf32x3, tf32 };  // strict FMA, three TF32 products, one TF32 product
+
+struct Sizes { long seq, batch, inputs, hidden; };
+
+/* All arrays are contiguous float32 in device memory, C order. A pointer may be null where it says "or null". */
+struct ForwardCall {
+    Sizes sizes;
+    Products products;
+    const float *inputs;      // (seq, batch, inputs)
+    const float *W, *U, *b;   // (inputs, 4 hidden), (hidden, 4 hidden), (4 hidden); gates in the order i, f, g, o
+    const float *h0, *c0;     // (batch, hidden), or null: zeros
+    float *states;            // (seq, batch, hidden), written
+    float *gates, *cells;     // (seq, batch, 4 hidden), (seq, batch, hidden), or null: not kept
+};
+
+struct BackwardCall {
+    Sizes sizes;
+    Products products;
+    float *gates;             // as forward wrote it; overwritten with the gates' gradients
+    const float *cells, *states, *d_states;
+    const float *inputs, *W, *U;
+    const float *h0, *c0;     // or null
+    float *d_inputs, *dW, *dU, *db, *dh0, *dc0;  // each or null: not wanted
+};
+
+/* What the caller provides. One Device stands for one place of use: the kernels' state is kept by its address. */
+struct Device {
+    void *stream;             // CUstream that all work goes to
+    void *context_of_caller;  // handed to the two functions below
+    /* C = alpha op(A) op(B) + beta C, row-major, leading dimensions in elements, on `stream`, in this precision. Returns
+     * false and sets `error`. */
+    bool (*multiply)(void *context_of_caller, Products products, bool transpose_a, bool transpose_b, long m, long n,
+                     long k, float alpha, const float *a, long lda, const float *b, long ldb, float beta, float *c,
+                     long ldc, std::string &error);
+    /* Device memory for the kernels' workspace: at least `bytes`, kept until a call with a larger number. Null at failure. */
+    void *(*workspace)(void *context_of_caller, size_t bytes);
+    std::string nvrtc_path;    // library to dlopen for NVRTC, or "" for the usual names
+    std::string cache_folder;  // compiled kernels are kept here, or "" for nowhere
+};
+
+/* ---- 1. CUDA's driver and NVRTC --------------------------------------------------------------------------------- */
+
+struct LaunchAttribute {
+    int id;
+    char pad[4];
+    union { int cooperative; struct { unsigned x, y, z; } cluster; char size[64]; } value;
+};
+
+struct LaunchConfig {
+    unsigned grid[3], block[3], shared_bytes;
+    void *stream;
+    LaunchAttribute *attributes;
+    unsigned attribute_count;
+};
+
+struct Driver {
+    enum { multiprocessors = 16, major = 75, minor = 76, cooperative = 95, shared_bytes = 97, clusters = 120 };
+    enum { function_shared_bytes = 8, function_any_cluster_size = 14 };
+    enum { launch_cooperative = 2, launch_cluster = 4 };
+    int (*cuCtxGetDevice)(int *);
+    int (*cuDeviceGetAttribute)(int *, int, int);
+    int (*cuGetErrorString)(int, const char **);
+    int (*cuModuleLoadData)(void **, const void *);
+    int (*cuModuleGetFunction)(void **, void *, const char *);
+    int (*cuFuncSetAttribute)(void *, int, int);
+    int (*cuOccupancyMaxActiveBlocksPerMultiprocessor)(int *, void *, int, size_t);
+    int (*cuOccupancyMaxActiveClusters)(int *, void *, const LaunchConfig *);
+    int (*cuLaunchKernelEx)(const LaunchConfig *, void *, void **, void **);
+    int (*cuMemsetD32Async)(unsigned long long, unsigned, size_t, void *);
+    int (*cuMemcpyDtoDAsync_v2)(unsigned long long, unsigned long long, size_t, void *);
+    int (*cuMemHostAlloc)(void **, size_t, unsigned);
+    int (*cuMemHostGetDevicePointer_v2)(unsigned long long *, void *, unsigned);
+    std::string error;
+
+    /* The one table of functions. `error` says why it can't be used. */
+    static Driver &get() {
+        static Driver driver;
+        return driver;
+    }
+
+    /* "" or the sentence for a failed call. */
+    std::string check(int status, const char *call) const {
+        if (status == 0)
+            return "";
+        const char *text = nullptr;
+        cuGetErrorString(status, &text);
+        return std::string("CUDA's ") + call + " failed: " + (text ? text : "unknown error");
+    }
+
+  private:
+    Driver() {
+        void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+        if (!library) {
+            error = "CUDA's driver library libcuda.so.1 can't be loaded; install NVIDIA's driver";
+            return;
+        }
+#define RNNBENCH_LOAD(name)                                                                                            \
+    if (!(*reinterpret_cast<void **>(&name) = dlsym(library, #name)))                                                  \
+        error = "CUDA's driver has no " #name "; install a driver for CUDA 12 or later";
+        RNNBENCH_LOAD(cuCtxGetDevice)
+        RNNBENCH_LOAD(cuDeviceGetAttribute)
+        RNNBENCH_LOAD(cuGetErrorString)
+        RNNBENCH_LOAD(cuModuleLoadData)
+        RNNBENCH_LOAD(cuModuleGetFunction)
+        RNNBENCH_LOAD(cuFuncSetAttribute)
+        RNNBENCH_LOAD(cuOccupancyMaxActiveBlocksPerMultiprocessor)
+        RNNBENCH_LOAD(cuOccupancyMaxActiveClusters)
+        RNNBENCH_LOAD(cuLaunchKernelEx)
+        RNNBENCH_LOAD(cuMemsetD32Async)
+        RNNBENCH_LOAD(cuMemcpyDtoDAsync_v2)
+        RNNBENCH_LOAD(cuMemHostAlloc)
+        RNNBENCH_LOAD(cuMemHostGetDevicePointer_v2)
+#undef RNNBENCH_LOAD
+    }
+};
+
+/* Compile the kernels' text to machine code. Returns "" or what is wrong. */
+struct Compiler {
+    int (*nvrtcVersion)(int *, int *);
+    int (*nvrtcCreateProgram)(void **, const char *, const char *, int, const char *const *, const char *const *);
+    int (*nvrtcCompileProgram)(void *, int, const char *const *);
+    int (*nvrtcGetProgramLogSize)(void *, size_t *);
+    int (*nvrtcGetProgramLog)(void *, char *);
+    int (*nvrtcGetCUBINSize)(void *, size_t *);
+    int (*nvrtcGetCUBIN)(void *, char *);
+    int (*nvrtcDestroyProgram)(void **);
+    std::string error, version;
+
+    explicit Compiler(const std::string &path) {
+        void *library = nullptr;
+        std::vector<std::string> names = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
+        if (!path.empty())
+            names = {path};
+        for (size_t name = 0; name < names.size() && !library; ++name)
+            library = dlopen(names[name].c_str(), RTLD_NOW | RTLD_LOCAL);
+        if (!library) {
+            error = "NVRTC can't be loaded from " + names.back() + "; install the package nvidia-cuda-nvrtc";
+            return;
+        }
+#define RNNBENCH_LOAD(name)                                                                                            \
+    if (!(*reinterpret_cast<void **>(&name) = dlsym(library, #name)))                                                  \
+        error = "NVRTC has no " #name "; install NVRTC of CUDA 12 or later";
+        RNNBENCH_LOAD(nvrtcVersion)
+        RNNBENCH_LOAD(nvrtcCreateProgram)
+        RNNBENCH_LOAD(nvrtcCompileProgram)
+        RNNBENCH_LOAD(nvrtcGetProgramLogSize)
+        RNNBENCH_LOAD(nvrtcGetProgramLog)
+        RNNBENCH_LOAD(nvrtcGetCUBINSize)
+        RNNBENCH_LOAD(nvrtcGetCUBIN)
+        RNNBENCH_LOAD(nvrtcDestroyProgram)
+#undef RNNBENCH_LOAD
+        int major = 0, minor = 0;
+        if (error.empty() && nvrtcVersion(&major, &minor) == 0)
+            version = std::to_string(major) + "." + std::to_string(minor);
+        // NVRTC looks for its second library by name only, and so doesn't find it in a folder of its own.
+        Dl_info info;
+        if (dladdr(reinterpret_cast<void *>(nvrtcVersion), &info) && info.dli_fname) {
+            const std::string whole = info.dli_fname, folder = whole.substr(0, whole.rfind('/') + 1);
+            dlopen((folder + "libnvrtc-builtins.so." + version).c_str(), RTLD_NOW | RTLD_LOCAL);
+        }
+    }
+
+    std::string compile(const std::vector<std::string> &options, std::string &code) const {
+        void *program = nullptr;
+        if (nvrtcCreateProgram(&program, rnnbench_lstm_cuda_source, "lstm_cuda.cu", 0, nullptr, nullptr) != 0)
+            return "NVRTC can't begin to compile lstm_cuda.cu";
+        std::vector<const char *> texts;
+        for (const std::string &option : options)
+            texts.push_back(option.c_str());
+        std::string problem;
+        size_t size = 0;
+        if (nvrtcCompileProgram(program, int(texts.size()), texts.data()) != 0) {
+            std::string log;
+            if (nvrtcGetProgramLogSize(program, &size) == 0 && size > 1) {
+                log.resize(size);
+                nvrtcGetProgramLog(program, &log[0]);
+            }
+            problem = "NVRTC can't compile lstm_cuda.cu: " + log;
+        } else if (nvrtcGetCUBINSize(program, &size) != 0 || size == 0) {
+            problem = "NVRTC has no machine code for lstm_cuda.cu";
+        } else {
+            code.resize(size);
+            if (nvrtcGetCUBIN(program, &code[0]) != 0)
+                problem = "NVRTC doesn't hand out its machine code for lstm_cuda.cu";
+        }
+        nvrtcDestroyProgram(&program);
+        return problem;
+    }
+};
+
+/* ---- 2. Plans --------------------------------------------------------------------------------------------------- */
+
+constexpr int warps = 8, threads = 32 * warps, counter_stride = 32;
+
+inline long ceiling(long number, long divisor) { return (number + divisor - 1) / divisor; }
+
+/* The GPU, as far as a plan must know it. */
+struct Gpu {
+    int multiprocessors, major, minor, shared_bytes;  // shared_bytes: the most that a block can have
+    bool clusters;
+    std::map<int, int> resident;  // how many clusters of so many blocks fit at once: an estimate, later the driver's word
+
+    std::string architecture() const { return "sm_" + std::to_string(major * 10 + minor); }
+};
+
+/* How a kernel divides the work. The names are those of the macros in lstm_cuda.cu. */
+struct Plan {
+    bool backward, keep, cluster;
+    int hidden, blocks, units, k_lanes, register_chunks, pass_rows, stages, lookahead;
+    int vector, tiles, copies;  // backward only
+    int rows, groups, launches; // of the batch for a group; groups in a launch
+    double cost;                // estimated clock ticks for a step
+
+    int padded() const { return blocks * units; }
+    int passes() const { return rows / pass_rows; }
+    int slots() const { return backward ? tiles * vector * (k_lanes / copies) : 8; }
+    int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes)); }
+    int register_count() const { return 4 * slots() * register_chunks; }
+
+    /* Bytes of shared memory, in the order in which the kernel lays them out. */
+    size_t shared_bytes() const {
+        const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes;
+        const long head = (2 * buffers * 8 + passes() * 4 + 127) / 128 * 128 + rows * units * 4;
+        const long weights = long(chunks() - register_chunks) * slots() * threads * 16;
+        if (backward)
+            return head + 2 * pass_rows * 4 * units * 4 + weights +
+                   std::max(buffers * blocks * (pass_rows * units + 8) * 4, long(threads) * 4);
+        return head + weights + std::max(buffers * pass_rows * row_floats * 4, (16L * k_lanes * units + k_lanes) * 4);
+    }
+
+    /* Bytes of memory through which the blocks exchange, and the counters' number. */
+    size_t exchange_bytes() const {
+        return cluster ? 0 : size_t(2) * groups * rows * padded() * (backward ? blocks : 1) * sizeof(float);
+    }
+    size_t counter_count() const { return cluster ? 0 : size_t(groups) * passes() * counter_stride; }
+
+    std::vector<std::string> options() const {
+        auto define = [](const char *name, long value) { return std::string("-D") + name + "=" + std::to_string(value); };
+        std::vector<std::string> all = {
+            define("FORWARD", !backward), define("BACKWARD", backward), define("CLUSTER", cluster),
+            define("HIDDEN", hidden), define("BLOCKS", blocks), define("UNITS", units), define("K_LANES", k_lanes),
+            define("REGISTER_CHUNKS", register_chunks), define("PASS_ROWS", pass_rows), define("STAGES", stages),
+            define("LOOKAHEAD", lookahead), "-DLIMIT_NANOSECONDS=2000000000ull"};
+        if (backward)
+            for (const std::string &option : {define("VECTOR", vector), define("TILES", tiles), define("COPIES", copies)})
+                all.push_back(option);
+        else
+            all.push_back(define("KEEP", keep));
+        return all;
+    }
+
+    std::string text() const {
+        std::ostringstream out;
+        out << (backward ? "backward" : keep ? "forward+" : "forward") << (cluster ? " cluster" : " grid") << " of " << blocks << "x" << units
+            << ", k " << k_lanes << "x" << chunks() << " (" << register_chunks << " in registers), groups " << groups << "x" << rows << " rows by "
+            << pass_rows;
+        if (!cluster)
+            out << ", stages " << stages << " ahead " << lookahead;
+        if (launches > 1)
+            out << ", launches " << launches;
+        return out.str();
+    }
+};
+
+/* Estimate the clock ticks that a plan needs for one step of the whole batch. */
+inline double estimate(const Plan &plan, const Gpu &gpu) {
+    const double rows = plan.pass_rows, slots = plan.slots(), chunks = plan.chunks();
+    // Ticks of a multiprocessor: 4 warps' products a tick; a read of 16 bytes a thread takes 4 ticks, a shuffle 1.
+    const double products = rows * slots * chunks * 4 * warps / 4;
+    const double reads = (rows * chunks + slots * (chunks - plan.register_chunks)) * 4 * warps;
+    const double shuffles = rows * slots * warps;
+    const double busy = std::max(products * 1.1, reads + shuffles) + (plan.backward ? 350 : 100);
+    const double alone = 500, travel = plan.cluster ? 900 : 1900;
+    const double passes = plan.passes();
+    double step = std::max(passes * busy + (passes == 1 ? alone : 100), busy + alone + travel);
+    if (passes == 1)
+        step = busy + alone + travel;
+    double waves = plan.launches;
+    if (plan.cluster)
+        waves = ceiling(plan.groups, std::max(1, gpu.resident.at(plan.blocks)));
+    return step * waves;
+}
+
+/* All plans for this size that fit the GPU. */
+inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hidden, long batch) {
+    std::vector<Plan> all;
+    for (int cluster = 0; cluster <= int(gpu.clusters); ++cluster)
+        for (int units = 16; units <= 64; units *= 2)
+            for (int pass_rows = 1; pass_rows <= 6; ++pass_rows) {
+                Plan plan = {};
+                plan.backward = backward, plan.keep = keep, plan.cluster = cluster;
+                plan.hidden = int(hidden), plan.units = units, plan.blocks = int(ceiling(hidden, units));
+                plan.pass_rows = pass_rows, plan.stages = 2, plan.lookahead = 1;
+                if (cluster && (plan.blocks > 16 || !gpu.resident.count(plan.blocks)))
+                    continue;
+                if (!cluster && plan.blocks > gpu.multiprocessors)
+                    continue;
+                if (backward) {
+                    const int m = int(ceiling(plan.padded(), threads));
+                    plan.copies = plan.padded() <= threads / 2 ? 2 : 1;
+                    plan.vector = !cluster && m % 4 == 0 ? 4 : m % 2 == 0 ? 2 : 1;
+                    plan.tiles = m / plan.vector;
+                    plan.k_lanes = plan.copies == 2 ? 16 : m == 1 ? 8 : m == 2 ? 4 : m <= 5 ? 2 : 1;
+                } else {
+                    plan.k_lanes = 512 / units;
+                }
+                // So many registers can hold weights, beside the sums and what else a thread needs.
+                const int most = backward ? 160 : 192;
+                plan.register_chunks = std::min(plan.chunks(), most / (4 * plan.slots()));
+                if (plan.register_chunks < 1)
+                    continue;
+                const long resident = cluster ? std::max(1, gpu.resident.at(plan.blocks)) : gpu.multiprocessors / plan.blocks;
+                long groups = std::min(resident, ceiling(batch, pass_rows));
+                plan.rows = int(ceiling(ceiling(batch, groups), pass_rows) * pass_rows);
+                while (plan.rows > pass_rows && plan.shared_bytes() > size_t(gpu.shared_bytes))
+                    plan.rows -= pass_rows;
+                if (plan.shared_bytes() > size_t(gpu.shared_bytes))
+                    continue;
+                groups = ceiling(batch, plan.rows);
+                plan.groups = int(cluster ? groups : std::min(groups, resident));
+                plan.launches = int(ceiling(groups, plan.groups));
+                if (!cluster)  // as many stages as fit, up to what helps
+                    while (plan.stages < 4) {
+                        ++plan.stages;
+                        if (plan.shared_bytes() > size_t(gpu.shared_bytes)) {
+                            --plan.stages;
+                            break;
+                        }
+                    }
+                plan.cost = estimate(plan, gpu);
+                all.push_back(plan);
+            }
+    std::stable_sort(all.begin(), all.end(), [](const Plan &one, const Plan &other) { return one.cost < other.cost; });
+    return all;
+}
+
+/* ---- 3. Kernels ------------------------------------------------------------------------------------------------- */
+
+/* What the kernels get: the same as in lstm_cuda.cu. */
+struct Arguments {
+    const float *U;
+    float *gates, *cells, *states;
+    const float *bias, *first_state, *first_cell;
+    float *end_state, *end_cell, *bias_sums, *exchange;
+    unsigned *counters, *failure;
+    int seq, batch, rows, begin, end;
+};
+
+struct Kernel {
+    Plan plan;
+    void *function, *add_up;  // add_up: only with backward
+};
+
+/* What is kept for a Device. */
+struct State {
+    std::mutex mutex;
+    std::string error;  // why this GPU can't be used
+    Gpu gpu = {};
+    std::unique_ptr<Compiler> compiler;
+    std::map<std::vector<std::string>, Kernel> kernels;                     // by the options
+    std::map<std::tuple<bool, bool, long, long>, Kernel> chosen;            // by direction, keep, hidden, batch
+    volatile unsigned *failures = nullptr;  // [0] forward, [1] backward; memory of the host that the GPU sees
+    unsigned *failures_on_gpu = nullptr;
+};
+
+inline State &state_of(Device &device) {
+    static std::mutex mutex;
+    static std::map<Device *, std::unique_ptr<State>> states;
+    std::lock_guard<std::mutex> lock(mutex);
+    std::unique_ptr<State> &state = states[&device];
+    if (state)
+        return *state;
+    state.reset(new State());
+    Driver &driver = Driver::get();
+    state->error = driver.error;
+    if (!state->error.empty())
+        return *state;
+    int number = 0, clusters = 0, cooperative = 0;
+    Gpu &gpu = state->gpu;
+    auto read = [&](int attribute, int &to) {
+        if (state->error.empty())
+            state->error = driver.check(driver.cuDeviceGetAttribute(&to, attribute, number), "cuDeviceGetAttribute");
+    };
+    state->error = driver.check(driver.cuCtxGetDevice(&number), "cuCtxGetDevice");
+    read(Driver::multiprocessors, gpu.multiprocessors);
+    read(Driver::major, gpu.major);
+    read(Driver::minor, gpu.minor);
+    read(Driver::shared_bytes, gpu.shared_bytes);
+    read(Driver::cooperative, cooperative);
+    read(Driver::clusters, clusters);
+    gpu.clusters = clusters && gpu.major >= 9;
+    if (state->error.empty() && (gpu.major < 8 || !cooperative))
+        state->error = "the fused LSTM needs a GPU of compute capability 8.0 or later; this one has " +
+                       std::to_string(gpu.major) + "." + std::to_string(gpu.minor);
+    for (int size = 1; gpu.clusters && size <= 16; ++size)  // blocks of a cluster share a part of the chip
+        gpu.resident[size] = std::max(1, int(gpu.multiprocessors / size * (size > 8 ? 0.9 : size > 2 ? 0.95 : 1)));
+    void *memory = nullptr;
+    unsigned long long address = 0;
+    if (state->error.empty())
+        state->error = driver.check(driver.cuMemHostAlloc(&memory, 64, 3), "cuMemHostAlloc");
+    if (state->error.empty())
+        state->error = driver.check(driver.cuMemHostGetDevicePointer_v2(&address, memory, 0), "cuMemHostGetDevicePointer");
+    if (state->error.empty()) {
+        std::memset(memory, 0, 64);
+        state->failures = static_cast<unsigned *>(memory);
+        state->failures_on_gpu = reinterpret_cast<unsigned *>(address);
+    }
+    return *state;
+}
+
+inline uint64_t hash(const std::string &text, uint64_t value = 14695981039346656037ull) {
+    for (unsigned char letter : text)
+        value = (value ^ letter) * 1099511628211ull;
+    return value;
+}
+
+/* Set `code` to the machine code for these options, from the cache's file or from NVRTC. */
+inline std::string machine_code(Device &device, State &state, const std::vector<std::string> &options, std::string &code) {
+    if (!state.compiler)
+        state.compiler.reset(new Compiler(device.nvrtc_path));
+    if (!state.compiler->error.empty())
+        return state.compiler->error;
+    std::vector<std::string> all = options;
+    all.push_back("--gpu-architecture=" + state.gpu.architecture());
+    all.push_back("--std=c++17");
+    std::string path;
+    if (!device.cache_folder.empty()) {
+        std::string key = std::string(rnnbench_lstm_cuda_source) + state.compiler->version;
+        for (const std::string &option : all)
+            key += "\n" + option;
+        char name[64];
+        std::snprintf(name, sizeof name, "/lstm_cuda_%016llx.cubin", (unsigned long long)hash(key));
+        path = device.cache_folder + name;
+        std::ifstream file(path, std::ios::binary);
+        std::stringstream text;
+        if (file && text << file.rdbuf()) {
+            const std::string whole = text.str();
+            uint64_t expected = 0;
+            if (whole.size() > sizeof expected) {
+                std::memcpy(&expected, whole.data(), sizeof expected);
+                code = whole.substr(sizeof expected);
+                if (hash(code) == expected)
+                    return "";
+            }
+        }
+    }
+    const std::string problem = state.compiler->compile(all, code);
+    if (problem.empty() && !path.empty()) {  // written aside and renamed, so that nobody reads half a file
+        const uint64_t sum = hash(code);
+        std::ostringstream name;
+        name << path << "." << static_cast<const void *>(&code) << "." << sum << ".new";
+        std::ofstream file(name.str(), std::ios::binary);
+        file.write(reinterpret_cast<const char *>(&sum), sizeof sum);
+        file.write(code.data(), std::streamsize(code.size()));
+        file.close();
+        if (!file || std::rename(name.str().c_str(), path.c_str()) != 0)
+            std::remove(name.str().c_str());
+    }
+    return problem;
+}
+
+inline LaunchConfig launch_config(const Plan &plan, int groups, void *stream, LaunchAttribute &attribute) {
+    LaunchConfig config = {};
+    config.grid[0] = unsigned(groups * plan.blocks), config.grid[1] = config.grid[2] = 1;
+    config.block[0] = threads, config.block[1] = config.block[2] = 1;
+    config.shared_bytes = unsigned(plan.shared_bytes());
+    config.stream = stream;
+    attribute = LaunchAttribute();
+    if (plan.cluster) {
+        attribute.id = Driver::launch_cluster;
+        attribute.value.cluster.x = unsigned(plan.blocks), attribute.value.cluster.y = attribute.value.cluster.z = 1;
+    } else {
+        attribute.id = Driver::launch_cooperative;  // starts only when all blocks can run at once
+        attribute.value.cooperative = 1;
+    }
+    config.attributes = &attribute;
+    config.attribute_count = 1;
+    return config;
+}
+
+/* Compile and load the kernel of a plan. `resident` becomes how many groups can run at once. */
+inline std::string load_kernel(Device &device, State &state, const Plan &plan, Kernel &kernel, int &resident) {
+    const Driver &driver = Driver::get();
+    const std::vector<std::string> options = plan.options();
+    std::string problem;
+    auto found = state.kernels.find(options);
+    if (found == state.kernels.end()) {
+        std::string code;
+        problem = machine_code(device, state, options, code);
+        void *module = nullptr;
+        Kernel loaded = {};
+        if (problem.empty())
+            problem = driver.check(driver.cuModuleLoadData(&module, code.data()), "cuModuleLoadData");
+        if (problem.empty())
+            problem = driver.check(driver.cuModuleGetFunction(&loaded.function, module, plan.backward ? "lstm_backward" : "lstm_forward"),
+                                   "cuModuleGetFunction");
+        if (problem.empty() && plan.backward)
+            problem = driver.check(driver.cuModuleGetFunction(&loaded.add_up, module, "lstm_add_up"), "cuModuleGetFunction");
+        if (problem.empty())
+            problem = driver.check(driver.cuFuncSetAttribute(loaded.function, Driver::function_shared_bytes, state.gpu.shared_bytes),
+                                   "cuFuncSetAttribute");
+        if (problem.empty() && plan.cluster && plan.blocks > 8)
+            problem = driver.check(driver.cuFuncSetAttribute(loaded.function, Driver::function_any_cluster_size, 1), "cuFuncSetAttribute");
+        if (!problem.empty())
+            return problem;
+        found = state.kernels.emplace(options, loaded).first;
+    }
+    kernel = found->second;
+    kernel.plan = plan;
+    LaunchAttribute attribute;
+    const LaunchConfig config = launch_config(plan, plan.groups, nullptr, attribute);
+    if (plan.cluster)
+        return driver.check(driver.cuOccupancyMaxActiveClusters(&resident, kernel.function, &config), "cuOccupancyMaxActiveClusters");
+    problem = driver.check(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel.function, threads, plan.shared_bytes()),
+                           "cuOccupancyMaxActiveBlocksPerMultiprocessor");
+    resident = resident * state.gpu.multiprocessors / plan.blocks;
+    return problem;
+}
+
+/* Find the kernel for this size, by the model of its time. `unsupported` is set if there is none. */
+inline std::string choose(Device &device, State &state, bool backward, bool keep, const Sizes &sizes, Kernel &kernel, bool &unsupported) {
+    const auto key = std::make_tuple(backward, keep, sizes.hidden, sizes.batch);
+    const auto found = state.chosen.find(key);
+    if (found != state.chosen.end()) {
+        kernel = found->second;
+        return "";
+    }
+    // The driver may know better how many clusters fit: then the model is asked again.
+    for (int attempt = 0; attempt < 32; ++attempt) {
+        const std::vector<Plan> all = plans(state.gpu, backward, keep, sizes.hidden, sizes.batch);
+        if (all.empty())
+            break;
+        int resident = 0;
+        const std::string problem = load_kernel(device, state, all[0], kernel, resident);
+        if (!problem.empty())
+            return problem;
+        if (all[0].cluster) {
+            int &assumed = state.gpu.resident[all[0].blocks];
+            if (resident == assumed || (resident > assumed && all[0].groups <= assumed)) {
+                state.chosen[key] = kernel;
+                return "";
+            }
+            assumed = resident;
+            if (resident == 0)
+                state.gpu.resident.erase(all[0].blocks);
+        } else if (resident >= all[0].groups) {
+            state.chosen[key] = kernel;
+            return "";
+        } else {
+            unsupported = true;
+            return "lstm: the GPU has room for " + std::to_string(resident) + " groups of " + std::to_string(all[0].blocks) +
+                   " thread blocks, " + std::to_string(all[0].groups) + " are needed for hidden size " + std::to_string(sizes.hidden) +
+                   "; use the implementation cudnn, or a whole GPU";
+        }
+    }
+    unsupported = true;
+    return "lstm: no kernel holds the weights of hidden size " + std::to_string(sizes.hidden) +
+           " on this GPU's chip; use the implementation cudnn, or a hidden size of 1024 or less";
+}
+
+inline unsigned long long address(const void *pointer) { return reinterpret_cast<unsigned long long>(pointer); }
+
+/* Start a kernel for all groups of the batch. */
+inline std::string launch(Device &device, const Kernel &kernel, Arguments arguments) {
+    const Driver &driver = Driver::get();
+    const Plan &plan = kernel.plan;
+    arguments.rows = plan.rows;
+    for (int number = 0; number < plan.launches; ++number) {
+        arguments.begin = number * plan.groups * plan.rows;
+        arguments.end = std::min(arguments.batch, arguments.begin + plan.groups * plan.rows);
+        if (!plan.cluster) {
+            const std::string problem = driver.check(
+                driver.cuMemsetD32Async(address(arguments.counters), 0, plan.counter_count(), device.stream), "cuMemsetD32Async");
+            if (!problem.empty())
+                return problem;
+        }
+        LaunchAttribute attribute;
+        const LaunchConfig config = launch_config(plan, int(ceiling(arguments.end - arguments.begin, plan.rows)), device.stream, attribute);
+        void *parameters[] = {&arguments};
+        const std::string problem = driver.check(driver.cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
+                                                 plan.backward ? "cuLaunchKernelEx of lstm_backward" : "cuLaunchKernelEx of lstm_forward");
+        if (!problem.empty())
+            return problem;
+        if (arguments.bias_sums)
+            arguments.bias_sums += size_t(plan.groups) * 4 * plan.hidden;
+    }
+    return "";
+}
+
+/* ---- 4. The calls ----------------------------------------------------------------------------------------------- */
+
+/* Takes parts of the workspace, 256 bytes aligned. */
+class Workspace {
+  public:
+    size_t size = 0;
+    size_t add(size_t bytes) {
+        const size_t place = size;
+        size += (bytes + 255) / 256 * 256;
+        return place;
+    }
+};
+
+/* x·W of a forward pass that keeps no gates takes at most so much of the workspace. */
+constexpr size_t most_product_bytes = size_t(256) << 20;
+
+/* Put the forward pass on the stream. Returns "" or one sentence: what is wrong, where, what to do. `unsupported` is set
+ * if no kernel can do this size on this GPU. */
+inline std::string forward(Device &device, const ForwardCall &call, bool &unsupported) {
+    State &state = state_of(device);
+    std::lock_guard<std::mutex> lock(state.mutex);
+    unsupported = !state.error.empty();
+    if (unsupported)
+        return state.error;
+    const Driver &driver = Driver::get();
+    const Sizes &sizes = call.sizes;
+    const size_t cells = size_t(sizes.batch) * sizes.hidden, step_gates = 4 * cells;
+    if (sizes.seq == 0 || cells == 0)
+        return "";
+    const bool keep = call.gates != nullptr;
+    Kernel kernel;
+    std::string problem = choose(device, state, false, keep, sizes, kernel, unsupported);
+    if (!problem.empty())
+        return problem;
+
+    const long steps = keep ? sizes.seq : std::max(1L, std::min(sizes.seq, long(most_product_bytes / (step_gates * sizeof(float)))));
+    Workspace parts;
+    const size_t products_at = parts.add(keep ? 0 : steps * step_gates * sizeof(float));
+    const size_t cells_at = parts.add(steps < sizes.seq ? cells * sizeof(float) : 0);
+    const size_t exchange_at = parts.add(kernel.plan.exchange_bytes());
+    const size_t counters_at = parts.add(kernel.plan.counter_count() * sizeof(unsigned));
+    char *workspace = nullptr;
+    if (parts.size && !(workspace = static_cast<char *>(device.workspace(device.context_of_caller, parts.size))))
+        return "lstm: the GPU has no " + std::to_string(parts.size) + " bytes left for the forward pass; use a smaller batch";
+
+    Arguments arguments = {};
+    arguments.U = call.U;
+    arguments.bias = call.b;
+    arguments.cells = call.cells;
+    arguments.exchange = reinterpret_cast<float *>(workspace + exchange_at);
+    arguments.counters = reinterpret_cast<unsigned *>(workspace + counters_at);
+    arguments.failure = state.failures_on_gpu;
+    arguments.batch = int(sizes.batch);
+    arguments.end_cell = steps < sizes.seq ? reinterpret_cast<float *>(workspace + cells_at) : nullptr;
+    for (long step = 0; step < sizes.seq; step += steps) {
+        const long count = std::min(steps, sizes.seq - step);
+        arguments.gates = keep ? call.gates : reinterpret_cast<float *>(workspace + products_at);
+        arguments.states = call.states + step * cells;
+        arguments.first_state = step ? arguments.states - cells : call.h0;
+        arguments.first_cell = step ? arguments.end_cell : call.c0;
+        arguments.seq = int(count);
+        if (sizes.inputs == 0)
+            problem = driver.check(driver.cuMemsetD32Async(address(arguments.gates), 0, count * step_gates, device.stream), "cuMemsetD32Async");
+        else if (!device.multiply(device.context_of_caller, call.products, false, false, count * sizes.batch, 4 * sizes.hidden,
+                                  sizes.inputs, 1, call.inputs + step * sizes.batch * sizes.inputs, sizes.inputs, call.W,
+                                  4 * sizes.hidden, 0, arguments.gates, 4 * sizes.hidden, problem) && problem.empty())
+            problem = "lstm: the product of the inputs and W failed";
+        if (problem.empty())
+            problem = launch(device, kernel, arguments);
+        if (!problem.empty())
+            return problem;
+    }
+    return "";
+}
+
+/* Put the backward pass on the stream. Returns as forward does. */
+inline std::string backward(Device &device, const BackwardCall &call, bool &unsupported) {
+    State &state = state_of(device);
+    std::lock_guard<std::mutex> lock(state.mutex);
+    unsupported = !state.error.empty();
+    if (unsupported)
+        return state.error;
+    const Driver &driver = Driver::get();
+    const Sizes &sizes = call.sizes;
+    const long width = 4 * sizes.hidden, all_rows = sizes.seq * sizes.batch;
+    const size_t cells = size_t(sizes.batch) * sizes.hidden;
+    if (sizes.seq == 0 || cells == 0)
+        return "";
+    Kernel kernel;
+    std::string problem = choose(device, state, true, false, sizes, kernel, unsupported);
+    if (!problem.empty())
+        return problem;
+    const int groups = int(ceiling(sizes.batch, kernel.plan.rows));
+    Workspace parts;
+    const size_t exchange_at = parts.add(kernel.plan.exchange_bytes());
+    const size_t counters_at = parts.add(kernel.plan.counter_count() * sizeof(unsigned));
+    const size_t bias_sums_at = parts.add(size_t(groups) * width * sizeof(float));
+    char *const workspace = static_cast<char *>(device.workspace(device.context_of_caller, parts.size));
+    if (!workspace)
+        return "lstm: the GPU has no " + std::to_string(parts.size) + " bytes left for the backward pass; use a smaller batch";
+
+    Arguments arguments = {};
+    arguments.U = call.U;
+    arguments.gates = call.gates;
+    arguments.cells = const_cast<float *>(call.cells);      // only read
+    arguments.states = const_cast<float *>(call.d_states);  // only read
+    arguments.first_cell = call.c0;
+    arguments.end_state = call.dh0;
+    arguments.end_cell = call.dc0;
+    arguments.bias_sums = groups == 1 && call.db ? call.db : reinterpret_cast<float *>(workspace + bias_sums_at);
+    arguments.exchange = reinterpret_cast<float *>(workspace + exchange_at);
+    arguments.counters = reinterpret_cast<unsigned *>(workspace + counters_at);
+    arguments.failure = state.failures_on_gpu + 1;
+    arguments.seq = int(sizes.seq);
+    arguments.batch = int(sizes.batch);
+    problem = launch(device, kernel, arguments);
+    if (!problem.empty())
+        return problem;
+    if (call.db && groups > 1) {
+        LaunchConfig config = {};
+        config.grid[0] = unsigned(ceiling(width, 128)), config.grid[1] = config.grid[2] = 1;
+        config.block[0] = 128, config.block[1] = config.block[2] = 1;
+        config.stream = device.stream;
+        float *to = call.db;
+        int count = groups;
+        void *parameters[] = {&arguments.bias_sums, &count, &to};
+        problem = driver.check(driver.cuLaunchKernelEx(&config, kernel.add_up, parameters, nullptr), "cuLaunchKernelEx of lstm_add_up");
+        if (!problem.empty())
+            return problem;
+    }
+    auto multiply = [&](bool transpose_a, bool transpose_b, long m, long n, long k, const float *a, long lda, const float *b,
+                        long ldb, float beta, float *c, long ldc) {
+        if (problem.empty() && m > 0 && n > 0 &&
+            !device.multiply(device.context_of_caller, call.products, transpose_a, transpose_b, m, n, k, 1, a, lda, b, ldb, beta, c, ldc, problem) &&
+            problem.empty())
+            problem = "lstm: a product of the weights' gradients failed";
+    };
+    if (call.dW)
+        multiply(true, false, sizes.inputs, width, all_rows, call.inputs, sizes.inputs, call.gates, width, 0, call.dW, width);
+    if (call.dU) {
+        const bool more_steps = sizes.seq > 1;
+        if (more_steps)
+            multiply(true, false, sizes.hidden, width, all_rows - sizes.batch, call.states, sizes.hidden, call.gates + 4 * cells, width, 0,
+                     call.dU, width);
+        else if (!call.h0)
+            problem = driver.check(driver.cuMemsetD32Async(address(call.dU), 0, size_t(sizes.hidden) * width, device.stream), "cuMemsetD32Async");
+        if (call.h0)
+            multiply(true, false, sizes.hidden, width, sizes.batch, call.h0, sizes.hidden, call.gates, width, more_steps ? 1.f : 0.f, call.dU, width);
+    }
+    if (call.d_inputs)
+        multiply(false, true, all_rows, sizes.inputs, width, call.gates, width, call.W, width, 0, call.d_inputs, sizes.inputs);
+    return problem;
+}
+
+/* After a synchronisation: "" or the sentence of a kernel that gave up. It forgets the failure. */
+inline std::string failure(Device &device) {
+    State &state = state_of(device);
+    if (!state.failures)
+        return "";
+    for (int kernel = 0; kernel < 2; ++kernel)
+        if (state.failures[kernel]) {
+            state.failures[kernel] = 0;
+            return std::string("lstm: the GPU kernel ") + (kernel ? "lstm_backward" : "lstm_forward") +
+                   " gave up: its thread blocks waited 2 s for each other; its results are NaN. Leave the GPU to this program, or use the implementation cudnn";
+        }
+    return "";
+}
+
+}  // namespace rnnbench_fused_cuda
+
+#endif
