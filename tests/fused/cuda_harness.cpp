@@ -5,6 +5,7 @@
  *     cuda_harness time            time the shapes of the seed grid
  *     cuda_harness sweep           time every plan of these shapes, beside what the model says
  *     cuda_harness compile PROCESSES PLANS   compile the kernels of these sizes into the folder CUBINS, for an H100, without a GPU
+ *     cuda_harness plan SEQ BATCH HIDDEN KIND TEXT   time the plan whose name has this text; KIND: 0 forward, 1 kept, 2 backward
  *     cuda_harness one SEQ BATCH INPUTS HIDDEN    check one size
  *
  * tests/fused/cuda_harness.sh builds and runs it. CUBLAS names the library of cuBLAS if the usual names don't load.
@@ -47,10 +48,13 @@ struct Array {
         cuda("cuMemAlloc_v2", &place, count * 4 + 256);
         poison();
     }
-    ~Array() { cuda("cuMemFree_v2", place); }
+    ~Array() { reinterpret_cast<int (*)(unsigned long long)>(dlsym(cuda_library, "cuMemFree_v2"))(place); }  // at exit, CUDA may be gone
     Array(const Array &) = delete;
     float *data() const { return reinterpret_cast<float *>(place); }
-    void poison() { cuda("cuMemsetD32_v2", place, 0xffffffffu, count + 64); }  // NaN
+    void poison() {  // with NaN
+        cuda("cuMemsetD32_v2", place, 0xffffffffu, count + 64);
+        cuda("cuCtxSynchronize");
+    }
     void write(const std::vector<float> &values) { cuda("cuMemcpyHtoD_v2", place, (const void *)values.data(), values.size() * 4); }
     std::vector<float> read() const {
         std::vector<float> values(count);
@@ -469,6 +473,17 @@ int main(int count, char **words) {
         for (const auto &entry : state.gpu.resident)
             std::printf("clusters of %d: %d; ", entry.first, entry.second);
         std::printf("\n");
+        return 0;
+    }
+    if (what == "plan" && count > 6) {
+        Layer layer({std::atol(words[2]), std::atol(words[3]), std::atol(words[4]), std::atol(words[4])}, false);
+        layer.gates.write(normal(layer.gates.count, 0.1)), layer.kept_cells.write(normal(layer.kept_cells.count, 0.5));
+        for (const Plan &plan : plans(state.gpu, std::atoi(words[5]) == 2, std::atoi(words[5]) == 1, std::atol(words[4]), std::atol(words[3])))
+            if (plan.text().find(words[6]) != std::string::npos) {
+                const double time = time_plan(layer, plan, 5);
+                std::printf("%6.2f us a step: %s\n", time / std::atol(words[2]), plan.text().c_str());
+                break;
+            }
         return 0;
     }
     bool good = true;

@@ -100,10 +100,7 @@ __device__ __forceinline__ void barrier_arrive(Word barrier) {
 
 __device__ __forceinline__ bool barrier_passed(Word barrier, Word parity) {
     Word passed;
-#if CLUSTER
-    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-                 : "=r"(passed) : "r"(barrier), "r"(parity) : "memory");
-#elif __CUDA_ARCH__ >= 900
+#if __CUDA_ARCH__ >= 900
     asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
                  : "=r"(passed) : "r"(barrier), "r"(parity) : "memory");
 #else
@@ -113,13 +110,18 @@ __device__ __forceinline__ bool barrier_passed(Word barrier, Word parity) {
     return passed;
 }
 
-#if CLUSTER
-
-__device__ __forceinline__ Word cluster_rank() {
-    Word rank;
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return rank;
+/* Copy a number from memory to shared memory while this thread goes on. Without `is_there`, it becomes zero. */
+__device__ __forceinline__ void prefetch(float *to, const float *from, bool is_there) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(to)), "l"(from), "r"(is_there ? 4 : 0) : "memory");
 }
+
+/* A pass's prefetches end here. */
+__device__ __forceinline__ void prefetch_end() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+/* Wait for this thread's prefetches, but for those of the last pass. */
+__device__ __forceinline__ void prefetch_wait() { asm volatile("cp.async.wait_group 1;" ::: "memory"); }
+
+#if CLUSTER
 
 __device__ __forceinline__ void cluster_barrier() {
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
@@ -161,9 +163,11 @@ template <> struct Send<4> {
 
 #else
 
+/* Relaxed: what is read afterwards comes from the L2 cache, where the counter is too. An acquiring read would throw
+ * away the L1 cache. */
 __device__ __forceinline__ Word read_counter(const Word *counter) {
     Word value;
-    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
+    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
     return value;
 }
 
@@ -344,7 +348,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_forward(const Argu
     Long *const barriers = (Long *)shared;  // CLUSTER: [parity][pass]. Otherwise: full [stage], then empty [stage]
     Word *const warps_done = (Word *)(barriers + 2 * buffers);
     float *const cells = (float *)(shared + (2 * buffers * 8 + most_passes * 4 + 127) / 128 * 128);
-    float4 *const shared_weights = (float4 *)(cells + most_passes * PASS_ROWS * UNITS) + thread;
+    float *const products = cells + most_passes * PASS_ROWS * UNITS + thread;  // [parity of n][lane row][thread]
+    float4 *const shared_weights = (float4 *)(products - thread + 2 * lane_rows * threads) + thread;
     float *const numbers = (float *)(shared_weights - thread + (chunks - REGISTER_CHUNKS) * slots * threads);
     Waiting waiting(a.failure);
 
@@ -367,11 +372,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_forward(const Argu
 #if CLUSTER
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     cluster_barrier();
-    Word remote[(BLOCKS + senders - 1) / senders];  // the destinations of this lane
     const int sender = K_LANES == 32 ? lane % 8 : K_LANES == 16 ? lane % 8 + lane / 16 * 8 : lane % 16;
-#pragma unroll
-    for (int d = 0; d < (BLOCKS + senders - 1) / senders; ++d)
-        remote[d] = remote_address(shared_address(shared), min(sender + d * senders, BLOCKS - 1));
 #else
     __syncthreads();
     Word *const counters = a.counters + group * most_passes * counter_stride;
@@ -404,12 +405,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_forward(const Argu
             return;
 #if CLUSTER
         const int buffer = (step & 1) * most_passes + pass;
-        const Word to = shared_address(numbers + (buffer * PASS_ROWS + row) * row_floats + member * UNITS + sent_unit) - shared_address(shared);
-        const Word barrier = shared_address(barriers + buffer) - shared_address(shared);
+        const Word to = shared_address(numbers + (buffer * PASS_ROWS + row) * row_floats + member * UNITS + sent_unit);
 #pragma unroll
         for (int d = 0; d < (BLOCKS + senders - 1) / senders; ++d)
             if (sender + d * senders < BLOCKS)
-                Send<vector>::numbers(remote[d] + to, remote[d] + barrier, part);
+                Send<vector>::numbers(remote_address(to, sender + d * senders),
+                                      remote_address(shared_address(barriers + buffer), sender + d * senders), part);
 #else
         if (K_LANES == 32 ? lane % 8 == 0 : K_LANES == 16 ? lane % 8 == 0 && lane < 16 : lane % 16 == 0)
             Send<vector>::numbers(exchange + (step & 1) * exchange_parity + (pass * PASS_ROWS + row) * padded + member * UNITS + sent_unit, part);
@@ -451,17 +452,18 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_forward(const Argu
 #endif
     }
 
-    // x·W of the pass that comes next is read while this one is computed.
-    float product[lane_rows], next_product[lane_rows];
-    auto read_products = [&](float (&to)[lane_rows], int step, int pass) {
+    // x·W of the next pass comes in while a pass is computed.
+    auto read_products = [&](int parity, int step, int pass) {
 #pragma unroll
         for (int i = 0; i < lane_rows; ++i) {
             const int pass_row = classes * i + row_class, row = pass * PASS_ROWS + pass_row;
-            to[i] = has_unit && pass_row < PASS_ROWS && row < rows && step < a.seq
-                        ? a.gates[((size_t)step * a.batch + first_row + row) * (4 * HIDDEN) + gate * HIDDEN + unit] : 0;
+            const bool is_there = has_unit && pass_row < PASS_ROWS && row < rows && step < a.seq;
+            const size_t place = ((size_t)step * a.batch + first_row + row) * (4 * HIDDEN) + gate * HIDDEN + unit;
+            prefetch(products + (parity * lane_rows + i) * threads, a.gates + (is_there ? place : 0), is_there);
         }
+        prefetch_end();
     };
-    read_products(next_product, 0, 0);
+    read_products(0, 0, 0);
 
     int n = 0;  // counts the passes of all steps
 #if !CLUSTER
@@ -472,12 +474,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_forward(const Argu
 #endif
     for (int step = 0; step < a.seq; ++step)
         for (int pass = 0; pass < passes; ++pass, ++n) {
-#pragma unroll
-            for (int i = 0; i < lane_rows; ++i)
-                product[i] = next_product[i];
             const bool last_pass = pass + 1 == passes;
-            read_products(next_product, last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
-
             // The states that this pass needs.
 #if CLUSTER
             const int buffer = ((step + 1) & 1) * most_passes + pass;
@@ -488,6 +485,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_forward(const Argu
             const int buffer = n % STAGES;
             if (warp == (n + ahead) % warps && n + ahead < a.seq * passes)
                 fetch(n + ahead);
+#endif
+            read_products((n + 1) & 1, last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
+#if !CLUSTER
             waiting.until([&] { return barrier_passed(shared_address(barriers + buffer), (n / STAGES) & 1); });
 #endif
             float sums[PASS_ROWS][slots] = {};
@@ -526,10 +526,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_forward(const Argu
                     }
 
             // The gates and the new state. Four lanes have the four gates of a unit.
+            prefetch_wait();
 #pragma unroll
             for (int i = 0; i < lane_rows; ++i) {
                 const int pass_row = classes * i + row_class, row = pass * PASS_ROWS + pass_row;
-                const float x = total[i * classes] + product[i] + bias;
+                const float x = total[i * classes] + products[((n & 1) * lane_rows + i) * threads] + bias;
                 const float curve = tangent(gate == 2 ? x : 0.5f * x);
                 const float activation = gate == 2 ? curve : fmaf(0.5f, curve, 0.5f);
                 const float i_gate = __shfl_sync(0xffffffffu, activation, 0, 4);
@@ -598,7 +599,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arg
     Word *const warps_done = (Word *)(barriers + 2 * buffers);
     float *const d_cells = (float *)(shared + (2 * buffers * 8 + most_passes * 4 + 127) / 128 * 128);
     float *const d_gates = d_cells + most_passes * PASS_ROWS * UNITS;
-    float4 *const shared_weights = (float4 *)(d_gates + 2 * PASS_ROWS * 4 * UNITS) + thread;
+    float *const values = d_gates + 2 * PASS_ROWS * 4 * UNITS + thread;  // [parity of n][round][2][thread]
+    float4 *const shared_weights = (float4 *)(values - thread + 4 * rounds * threads) + thread;
     float *const numbers = (float *)(shared_weights - thread + (chunks - REGISTER_CHUNKS) * slots * threads);
     Waiting waiting(a.failure);
 
@@ -640,10 +642,6 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arg
 #if CLUSTER
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     cluster_barrier();
-    Word remote[TILES];  // the owners of this lane's columns
-#pragma unroll
-    for (int tile = 0; tile < TILES; ++tile)
-        remote[tile] = remote_address(shared_address(shared), min((tile * tile_columns + first_column + own_part * VECTOR) / UNITS, BLOCKS - 1));
 #else
     __syncthreads();
     // exchange: [parity][group][pass][owner][source][row][unit]
@@ -675,29 +673,31 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arg
     const bool has_unit = unit < HIDDEN;
     auto row_of_round = [&](int round) { return (warp + warps * round) / (UNITS / 8); };
 
-    // The gates and what else a pass needs are read while the pass before is computed: the lanes of the four gates of a
-    // unit read the gate, and the cell, the cell before or d_y.
-    float value[rounds], extra[rounds], next_value[rounds], next_extra[rounds];
-    auto read_values = [&](int step, int pass) {
+    // The gates and what else the next pass needs come in while a pass is computed: the lanes of the four gates of a unit
+    // read the gate, and the cell, the cell before or d_y.
+    auto read_values = [&](int parity, int step, int pass) {
 #pragma unroll
         for (int round = 0; round < rounds; ++round) {
             const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-            next_value[round] = next_extra[round] = 0;
-            if (has_unit && pass_row < PASS_ROWS && row < rows && step >= 0) {
-                const size_t first = first_row + row, place = (size_t)step * a.batch + first;
-                next_value[round] = a.gates[place * (4 * HIDDEN) + gate * HIDDEN + unit];
-                const float *const from = gate == 0   ? a.cells + place * HIDDEN
-                                          : gate == 2 ? a.states + place * HIDDEN
-                                          : gate == 3 ? nullptr
-                                          : step > 0  ? a.cells + (place - a.batch) * HIDDEN
-                                          : a.first_cell ? a.first_cell + first * HIDDEN
-                                                         : nullptr;
-                if (from)
-                    next_extra[round] = from[unit];
+            const bool is_there = has_unit && pass_row < PASS_ROWS && row < rows && step >= 0;
+            const size_t place = is_there ? (size_t)step * a.batch + first_row + row : 0;
+            float *const to = values + (parity * rounds + round) * 2 * threads;
+            prefetch(to, a.gates + place * (4 * HIDDEN) + (is_there ? gate * HIDDEN + unit : 0), is_there);
+            const float *from = gate == 0 ? a.cells + place * HIDDEN : a.states + place * HIDDEN;
+            bool has_extra = is_there && gate != 3;
+            if (gate == 1) {
+                if (step > 0)
+                    from = a.cells + (place - a.batch) * HIDDEN;
+                else if (a.first_cell)
+                    from = a.first_cell + (size_t)(first_row + row) * HIDDEN;
+                else
+                    has_extra = false;
             }
+            prefetch(to + threads, has_extra ? from + unit : a.cells, has_extra);
         }
+        prefetch_end();
     };
-    read_values(a.seq - 1, 0);
+    read_values(0, a.seq - 1, 0);
     float bias_sum = 0;
 
     // n counts the passes of all steps. The steps' last round, -1, only adds up the partial sums for d_h0.
@@ -705,14 +705,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arg
     int n = 0;
     for (int step = a.seq - 1; step >= last_step; --step)
         for (int pass = 0; pass < passes; ++pass, ++n) {
-#pragma unroll
-            for (int round = 0; round < rounds; ++round) {
-                value[round] = next_value[round];
-                extra[round] = next_extra[round];
-            }
             const bool last_pass = pass + 1 == passes;
-            read_values(last_pass ? step - 1 : step, last_pass ? 0 : pass + 1);
-
             const int back = a.seq - 1 - step;  // steps done before
 #if CLUSTER
             const int buffer = ((back + 1) & 1) * most_passes + pass;
@@ -725,9 +718,13 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arg
             const int buffer = (n - passes + STAGES * passes) % STAGES;
             if (warp == (n + ahead) % warps && n + ahead >= passes && n + ahead < end)
                 fetch(n + ahead);
+#endif
+            read_values((n + 1) & 1, last_pass ? step - 1 : step, last_pass ? 0 : pass + 1);
+#if !CLUSTER
             if (back > 0)
                 waiting.until([&] { return barrier_passed(shared_address(barriers + buffer), ((n - passes) / STAGES) & 1); });
 #endif
+            prefetch_wait();
             // Add up the partial sums of all blocks: 16 lanes take every sixteenth block, for 8 units together.
             float *const new_gates = d_gates + (n & 1) * PASS_ROWS * 4 * UNITS;
 #pragma unroll
@@ -758,16 +755,17 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arg
                         a.end_state[(size_t)(first_row + row) * HIDDEN + unit] = d_state;
                     continue;
                 }
-                const float i_gate = __shfl_sync(0xffffffffu, value[round], lane % 8);
-                const float f_gate = __shfl_sync(0xffffffffu, value[round], lane % 8 + 8);
-                const float g_gate = __shfl_sync(0xffffffffu, value[round], lane % 8 + 16);
-                const float o_gate = __shfl_sync(0xffffffffu, value[round], lane % 8 + 24);
-                const float curve = tangent(__shfl_sync(0xffffffffu, extra[round], lane % 8));
-                const float cell_before = __shfl_sync(0xffffffffu, extra[round], lane % 8 + 8);
-                d_state += __shfl_sync(0xffffffffu, extra[round], lane % 8 + 16);
+                const float *const from = values + ((n & 1) * rounds + round) * 2 * threads;
+                const float own = from[0], extra = from[threads];
+                const float i_gate = __shfl_sync(0xffffffffu, own, lane % 8);
+                const float f_gate = __shfl_sync(0xffffffffu, own, lane % 8 + 8);
+                const float g_gate = __shfl_sync(0xffffffffu, own, lane % 8 + 16);
+                const float o_gate = __shfl_sync(0xffffffffu, own, lane % 8 + 24);
+                const float curve = tangent(__shfl_sync(0xffffffffu, extra, lane % 8));
+                const float cell_before = __shfl_sync(0xffffffffu, extra, lane % 8 + 8);
+                d_state += __shfl_sync(0xffffffffu, extra, lane % 8 + 16);
                 float *const d_cell_place = d_cells + row * UNITS + own_unit;
                 const float d_cell = fmaf(d_state * o_gate, 1.f - curve * curve, *d_cell_place);
-                const float own = value[round];
                 const float slope = gate == 2 ? 1.f - own * own : own * (1.f - own);
                 const float factor = gate == 0 ? d_cell * g_gate : gate == 1 ? d_cell * cell_before
                                    : gate == 2 ? d_cell * i_gate : d_state * curve;
@@ -815,9 +813,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arg
                     if ((COPIES == 1 || k_lane < parts) && column < padded) {
 #if CLUSTER
                         const int to_buffer = (back & 1) * most_passes + pass;
-                        const Word to = shared_address(numbers + (to_buffer * BLOCKS + member) * source_floats + r * UNITS + column % UNITS) - shared_address(shared);
-                        const Word barrier = shared_address(barriers + to_buffer) - shared_address(shared);
-                        Send<VECTOR>::numbers(remote[tile] + to, remote[tile] + barrier, part);
+                        const Word to = shared_address(numbers + (to_buffer * BLOCKS + member) * source_floats + r * UNITS + column % UNITS);
+                        Send<VECTOR>::numbers(remote_address(to, owner), remote_address(shared_address(barriers + to_buffer), owner), part);
 #else
                         Send<VECTOR>::numbers(exchange + (back & 1) * exchange_parity +
                                                   ((((size_t)pass * BLOCKS + owner) * BLOCKS + member) * PASS_ROWS + r) * UNITS + column % UNITS, part);

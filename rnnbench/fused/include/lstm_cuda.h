@@ -256,9 +256,9 @@ struct Plan {
         const long head = (2 * buffers * 8 + passes() * 4 + 127) / 128 * 128 + rows * units * 4;
         const long weights = long(chunks() - register_chunks) * slots() * threads * 16;
         if (backward)
-            return head + 2 * pass_rows * 4 * units * 4 + weights +
+            return head + 2 * pass_rows * 4 * units * 4 + 4 * ceiling(pass_rows * units, 8 * warps) * threads * 4 + weights +
                    std::max(buffers * blocks * (pass_rows * units + 8) * 4, long(threads) * 4);
-        return head + weights + std::max(buffers * pass_rows * row_floats * 4, (16L * k_lanes * units + k_lanes) * 4);
+        return head + 2 * ceiling(pass_rows, k_lanes / 8) * threads * 4 + weights + std::max(buffers * pass_rows * row_floats * 4, (16L * k_lanes * units + k_lanes) * 4);
     }
 
     /* Bytes of memory through which the blocks exchange, and the counters' number. */
