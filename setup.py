@@ -39,7 +39,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["rnnbench", "rnnbench.*"]),
     package_data={
-        "rnnbench.fused": ["include/*.h"],
+        "rnnbench.fused": ["include/*.h", "include/*.cu"],
         "rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"],
         "rnnbench.report": ["libraries.json", "titan_x.csv", "page/*"],
     },

@@ -42,11 +42,12 @@ class Variant:
     trains: bool = True  # whether it can compute gradients
     has_tf32_twin: bool = False  # whether the same file, with the option tf32, is also the variant NAME_tf32
     options: Mapping[str, object] = field(default_factory=dict)
+    base: str | None = None  # the variant whose file it uses, if it has none of its own
 
     @property
     def module(self) -> str:
-        """The name of its module. A TF32 twin uses the module of its float32 variant."""
-        return f"rnnbench.variants.{self.name.removesuffix('_tf32')}"
+        """The name of its module."""
+        return f"rnnbench.variants.{self.base or self.name}"
 
     @property
     def tf32(self) -> bool:
@@ -58,6 +59,7 @@ class Variant:
         return replace(
             self,
             name=f"{self.name}_tf32",
+            base=self.base or self.name,
             label=f"{self.label}, TF32",
             description=f"{self.description}; products in TF32",
             devices=("cuda",),
@@ -95,12 +97,13 @@ _ROWS = (
     Variant(
         "fused",
         "Theano, fused",
-        "Our fused LSTM layer, a Theano operation in C++",
-        _CPU,
+        "Our fused LSTM layer, a Theano operation in C++ and CUDA",
+        _BOTH,
         extra="theano",
         libraries=("Theano",),
         environment=THEANO,
         caches=True,
+        has_tf32_twin=True,
     ),
     Variant(
         "torch",

@@ -12,6 +12,7 @@ import numpy as np
 from rnnbench import theano_runtime
 from rnnbench.fused import lstm
 from rnnbench.network.workload import FLOAT, Weights, Workload
+from rnnbench.theano_runtime import cuda
 
 _PARAMETERS = ("W", "U", "b")
 
@@ -24,10 +25,11 @@ def unavailable(device: str) -> str | None:
 class Network:
     """Layers of rnnbench.fused.lstm. It follows the contract of network.contract.Network."""
 
-    def __init__(self, work: Workload, device: str) -> None:
+    def __init__(self, work: Workload, device: str, tf32: bool = False, products: str = "float32") -> None:
         self._theano = theano_runtime.prepare(device)
         self._function = importlib.import_module("rnnbench.theano_runtime.function")  # imports Theano
         self._device = device
+        self._products = "tf32" if tf32 else products
         self._size = FLOAT(work.targets.size)
         self._inputs = self._theano.shared(work.inputs)
         self._targets = self._theano.shared(work.targets)
@@ -44,7 +46,10 @@ class Network:
         return self._function.compiled(self._theano.grad(loss, parameters), self._device)
 
     def synchronize(self) -> None:
-        """Theano's calls on the CPU return when their work is done."""
+        """Wait for all work on the GPU. On the CPU, Theano's calls return when their work is done."""
+        if self._device == "cuda":
+            cuda.synchronize()
+            importlib.import_module("rnnbench.fused.gpu").check()
 
     def outputs(self) -> np.ndarray:
         return np.array(self.forward())
@@ -57,5 +62,5 @@ class Network:
         """Return the graph of the last layer's hidden states: (seq, batch, hidden)."""
         states = self._inputs
         for weights in self._weights:
-            states = lstm(states, **weights)
+            states = lstm(states, **weights, products=self._products)
         return states

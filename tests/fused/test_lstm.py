@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.layers import NAMES, WRONG_SIZES, correct, draw, nodes, symbols
 
 from rnnbench import reference, theano_runtime
 from rnnbench.fused import lstm
 
-NAMES = ("inputs", "W", "U", "b", "h0", "c0")
 # seq, batch, input, hidden: ones, no size a multiple of anything, and more units than a block has.
 SHAPES = [(1, 1, 1, 1), (3, 7, 5, 11), (6, 2, 3, 37), (2, 19, 40, 16), (4, 1, 2, 130)]
 
@@ -17,45 +17,6 @@ SHAPES = [(1, 1, 1, 1), (3, 7, 5, 11), (6, 2, 3, 37), (2, 19, 40, 16), (4, 1, 2,
 @pytest.fixture(scope="module")
 def theano():
     return theano_runtime.prepare()
-
-
-def draw(seq, batch, width, hidden, dtype="float32", scale=1.0):
-    """Return the six arguments' values by name."""
-    random = np.random.RandomState(3)
-    shapes = {
-        "inputs": (seq, batch, width),
-        "W": (width, 4 * hidden),
-        "U": (hidden, 4 * hidden),
-        "b": (4 * hidden,),
-        "h0": (batch, hidden),
-        "c0": (batch, hidden),
-    }
-    bounds = {"W": (width + 1) ** -0.5, "U": (hidden + 1) ** -0.5}
-    return {
-        name: (scale * bounds.get(name, 1.0) * random.standard_normal(shape)).astype(dtype)
-        for name, shape in shapes.items()
-    }
-
-
-def correct(inputs, W, U, b, h0=None, c0=None):
-    """Return the states in NumPy's float64."""
-    inputs, W, U, b = (np.asarray(array, np.float64) for array in (inputs, W, U, b))
-    shape = inputs.shape[1], len(U)
-    state, cell = (np.zeros(shape) if array is None else np.asarray(array, np.float64) for array in (h0, c0))
-    states = np.empty((len(inputs), *shape))
-    for step, one in enumerate(inputs):
-        with np.errstate(over="ignore", invalid="ignore"):
-            i, f, g, o = np.split(one @ W + state @ U + b, 4, axis=1)
-            i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
-            cell = f * cell + i * np.tanh(g)
-            state = o * np.tanh(cell)
-        states[step] = state
-    return states
-
-
-def symbols(theano, names=NAMES, dtype="float32"):
-    dimensions = {"inputs": 3, "b": 1}
-    return {name: theano.tensor.TensorType(dtype, (False,) * dimensions.get(name, 2))(name) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +35,6 @@ def compiled(theano):
         return made[names, dtype]
 
     return compile
-
-
-def nodes(function):
-    return [node for node in function.maker.fgraph.toposort() if "Lstm" in type(node.op).__name__]
 
 
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
@@ -124,17 +81,7 @@ def test_empty_sizes_give_empty_results_and_zeros(compiled, sizes):
             assert not gradient.any()
 
 
-@pytest.mark.parametrize(
-    ("name", "shape", "said"),
-    [
-        ("W", (6, 20), "W has the shape (6, 20), and it must have (4, 20)"),
-        ("W", (4, 19), "W has the shape (4, 19), and it must have (4, 20)"),
-        ("U", (5, 21), "U has the shape (5, 21), and it must have (5, 20)"),
-        ("b", (5,), "b has the shape (5,), and it must have (20,)"),
-        ("h0", (2, 5), "h0 has the shape (2, 5), and it must have (3, 5)"),
-        ("c0", (3, 6), "c0 has the shape (3, 6), and it must have (3, 5)"),
-    ],
-)
+@pytest.mark.parametrize(("name", "shape", "said"), WRONG_SIZES)
 @pytest.mark.parametrize("which", [0, 1], ids=["forward", "gradients"])
 def test_a_wrong_size_gets_a_sentence(compiled, name, shape, said, which):
     values = draw(2, 3, 4, 5) | {name: np.zeros(shape, np.float32)}

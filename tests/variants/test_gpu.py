@@ -33,7 +33,7 @@ SLOW = (128, 30, 1024, 1)
 LONG = (128, 100, 1024, 1)
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 NAMES = [name for name, variant in variants.VARIANTS.items() if "cuda" in variant.devices]
-THEANO_VARIANTS = {"scan", "cudnn", "cudnn_tf32"}
+THEANO_VARIANTS = {name for name in NAMES if variants.is_ours(name)}
 
 every_variant = pytest.mark.parametrize("name", NAMES)
 
@@ -295,7 +295,7 @@ def test_peak_memory_includes_a_train_steps_results(name, python):
     assert 2 * states < int(run.stdout.split()[-1]) < 200 * states
 
 
-@pytest.mark.parametrize("name", ["scan", "cudnn"])
+@pytest.mark.parametrize("name", ["scan", "cudnn", "fused"])
 def test_a_second_process_compiles_nothing(network, name, second_build):
     first = network(name, 2, 3, 4, 1)
     first.forward, first.train  # noqa: B018
@@ -320,7 +320,7 @@ prepared(sys.argv[1], 128, 200, 1024, 3).warm("train")
 """
 
 
-@pytest.mark.parametrize("name", ["scan", "cudnn", "torch", "jax_cudnn"])
+@pytest.mark.parametrize("name", ["scan", "cudnn", "fused", "torch", "jax_cudnn"])
 def test_a_gpu_out_of_memory_is_reported_in_one_sentence(name, python):
     if reason := variants.available("cuda")[name]:
         pytest.skip(reason)

@@ -1,0 +1,46 @@
+"""The CUDA layer's kernels compile for GPUs that aren't there: without a warning, and with all numbers in registers."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rnnbench.theano_runtime import cuda
+
+HERE = Path(__file__).parent
+INCLUDE = HERE.parents[1] / "rnnbench" / "fused" / "include"
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    """What the compiler says, a line for each kernel."""
+    nvrtc = next(piece for piece in cuda.find() if piece.name == "nvrtc")
+    if nvrtc.path is None:
+        pytest.skip("libnvrtc was not found")
+    folder = tmp_path_factory.mktemp("compile")
+    text = (INCLUDE / "lstm_cuda.cu").read_text()
+    source = f'static const char rnnbench_lstm_cuda_source[] = R"RNNBENCH({text})RNNBENCH";\n'
+    (folder / "lstm_cuda_source.h").write_text(source)
+    program = folder / "program"
+    warnings = ["-std=c++14", "-Wall", "-Wextra", "-Werror"]
+    includes = [f"-I{folder}", f"-I{INCLUDE}"]
+    subprocess.run(["g++", *warnings, *includes, HERE / "compile_program.cpp", "-o", program, "-ldl"], check=True)
+    run = subprocess.run([program, nvrtc.path], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:]
+    return run.stdout.splitlines()
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_90"])
+def test_every_kernel_compiles_without_a_warning_and_spills_nothing(lines, architecture):
+    found = [line for line in lines if line.startswith(architecture)]
+    assert len(found) == 12
+    for line in found:
+        assert "warning" not in line.lower(), line
+        if "no plan" not in line:
+            assert re.search(r"Used \d+ registers", line), line
+        assert not re.search(r"[1-9]\d* bytes spill", line), line
+
+
+def test_no_size_up_to_1024_is_without_a_kernel_on_hopper(lines):
+    assert not [line for line in lines if line.startswith("sm_90") and "no plan" in line]
