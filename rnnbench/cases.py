@@ -13,7 +13,7 @@ from functools import cached_property
 
 from rnnbench import variants
 from rnnbench.history.benchmark_names import class_prefix
-from rnnbench.measure import cudnn_log, hardware, state
+from rnnbench.measure import cudnn_log, device_time, hardware, state
 from rnnbench.measure.clock import DeviceClock, SlowedClock
 from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.shapes import Shape
@@ -53,7 +53,7 @@ class Case:
     @cached_property
     def clock(self) -> DeviceClock:
         """The clock, in seconds: it waits for the network's device and refuses impossible times."""
-        limit = hardware.limit(DEVICE, tf32=variants.VARIANTS[self.variant].tf32)
+        limit = hardware.limit(DEVICE, tf32=self.variant.endswith("tf32"))
         return SlowedClock(self.network, limit, SLOWDOWN) if SLOWDOWN else DeviceClock(self.network, limit)
 
     def require(self) -> None:
@@ -66,17 +66,17 @@ class Case:
         if function in self._warm:
             return
         network = self.network
-        with _shown_as_not_available():
+        with _shown_as_not_available():  # a call may find that it can't run these sizes
             call = getattr(network, function)
-        try:
-            with cudnn_log.listening() as recorder:
+            try:
+                with cudnn_log.listening() as recorder:
+                    call()
+                    network.synchronize()
+            except Exception:
+                # A call may not say why it fails while its cuDNN log is read, so repeat it without the log.
                 call()
                 network.synchronize()
-        except Exception:
-            # A call may not say why it fails while its cuDNN log is read, so repeat it without the log.
-            call()
-            network.synchronize()
-            raise
+                raise
         # Observing the machine lets a GPU rest, so it comes before the calls that warm the GPU up.
         self.watch(cudnn=recorder.choice())
         start = time.perf_counter()
@@ -87,6 +87,14 @@ class Case:
             if seconds > _LEAST_SECONDS and (calls >= _LEAST_CALLS or seconds > _MOST_SECONDS):
                 break
         self._warm.add(function)
+
+    def device_seconds(self, function: str) -> float:
+        """Return the GPU's own time of "forward" or "train", in seconds. On a CPU it raises NotImplementedError."""
+        if DEVICE != "cuda":
+            raise NotImplementedError("only a GPU has a time of its own: on a CPU, a call's time is all there is")
+        self.warm(function)
+        with _shown_as_not_available():
+            return device_time.seconds(self.network, function)
 
     def watch(self, cudnn: cudnn_log.Choice | None = None) -> None:
         """Store with the figures: the libraries used, and the machine's state from now to the end of this process."""
@@ -141,4 +149,4 @@ def _shown_as_not_available() -> Iterator[None]:
     try:
         yield
     except Unavailable as reason:
-        raise NotImplementedError(str(reason)) from reason
+        raise NotImplementedError(str(reason).partition("\n")[0]) from reason  # Theano adds pages about the graph

@@ -142,7 +142,7 @@ def _environment(name: str) -> str:
 
 def _print_filter(options: argparse.Namespace) -> int:
     theanos = variants.installable(variants.THEANO, options.device) if options.theano else []
-    print(benchmark_names.asv_filter(options.grid, [*options.variants, *theanos]))
+    print(benchmark_names.asv_filter(options.grid, [*options.variants, *theanos], options.device))
     return 0
 
 

@@ -13,6 +13,8 @@ from rnnbench.network.shapes import GRIDS, Shape
 _QUANTITIES = {
     ("lstm", "LSTM", "time_forward"): "forward",
     ("lstm", "LSTM", "time_train"): "train",
+    ("device", "Device", "track_forward"): "device_forward",
+    ("device", "Device", "track_train"): "device_train",
     ("compile", "WarmBuild", "timeraw_forward"): "build_forward_warm",
     ("compile", "WarmBuild", "timeraw_train"): "build_train_warm",
     ("compile", "ColdBuild", "timeraw_forward"): "build_forward_cold",
@@ -24,11 +26,15 @@ _QUANTITIES = {
 QUANTITIES = tuple(_QUANTITIES.values())
 # The benchmarks' modules, the most asked for first.
 MODULES = tuple(dict.fromkeys(module for module, _, _ in _QUANTITIES))
+# The parts of variants' names that aren't written as words, and where a prefix is split into parts.
+_AS_WRITTEN = {"tf32": "TF32", "3xtf32": "3xTF32"}
+_WORDS = re.compile("(?<=[a-z0-9])(?=3xTF32)|(?<=[a-z0-9])(?<!3x)(?=[A-Z])")
+ON_GPUS = ("device_train", "device_forward")  # only GPUs have these
 
 
 def class_prefix(name: str) -> str:
     """Return the prefix of a variant's benchmark classes, e.g. CudnnTF32 for cudnn_tf32."""
-    return "".join("TF32" if part == "tf32" else part.capitalize() for part in name.split("_"))
+    return "".join(_AS_WRITTEN.get(part) or part.capitalize() for part in name.split("_"))
 
 
 @functools.cache
@@ -46,31 +52,32 @@ def describe(benchmark: str) -> tuple[str, str]:
             and class_name.endswith(suffix)
             and re.fullmatch("[A-Z][A-Za-z0-9]*", prefix)
         ):
-            return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", prefix).lower(), quantity
+            return _WORDS.sub("_", prefix).lower(), quantity
     raise ValueError("no benchmark has this name")
 
 
-def asv_filter(grid: str, variants: Iterable[str] = ()) -> str:
+def asv_filter(grid: str, variants: Iterable[str] = (), device: str = "cuda") -> str:
     """Return a regular expression that makes `asv run --bench` time exactly the shapes of a grid.
 
-    It selects the named variants, or all variants if none is named. Build times depend mainly on the depth, so it
+    It selects the named variants, or all variants if none is named. For the device "cpu" it selects no device times,
+    which only a GPU has. Build times depend mainly on the depth, so it
     selects one shape for each depth to time builds. Builds with an empty compile cache are slow, so the quick grid
     has none.
 
     Raises ValueError for an unknown grid.
     """
     shapes = _shapes(grid)
-    return _pattern(grid, shapes, _one_for_each_depth(shapes), variants)
+    return _pattern(grid, shapes, _one_for_each_depth(shapes), variants, device)
 
 
-def asv_filters(grid: str, variants: Iterable[str] = ()) -> list[str]:
+def asv_filters(grid: str, variants: Iterable[str] = (), device: str = "cuda") -> list[str]:
     """Return one regular expression for each shape, in the grid's order; together they select what asv_filter does.
 
     Raises ValueError for an unknown grid.
     """
     shapes = _shapes(grid)
     build_shapes = _one_for_each_depth(shapes)
-    return [_pattern(grid, [shape], [shape] if shape in build_shapes else [], variants) for shape in shapes]
+    return [_pattern(grid, [shape], [shape] if shape in build_shapes else [], variants, device) for shape in shapes]
 
 
 def _shapes(grid: str) -> tuple[Shape, ...]:
@@ -83,11 +90,14 @@ def _one_for_each_depth(shapes: Sequence[Shape]) -> list[Shape]:
     return list({shape.depth: shape for shape in reversed(shapes)}.values())
 
 
-def _pattern(grid: str, shapes: Iterable[Shape], build_shapes: Iterable[Shape], variants: Iterable[str]) -> str:
+def _pattern(
+    grid: str, shapes: Iterable[Shape], build_shapes: Iterable[Shape], variants: Iterable[str], device: str
+) -> str:
     # asv matches the expression against "module.Class.method(32, 30, 128, 1)".
     prefixes = "|".join(map(class_prefix, variants))
     # A class name is a variant's prefix and one of these suffixes. Without them "Torch" would select TorchLoopLSTM too.
-    classes = rf"^(?=[a-z]+\.({prefixes})(LSTM|[A-Z][a-z]+|[A-Z][a-z]+Build)\.)" if prefixes else "^"
+    start = "^" if device == "cuda" else r"^(?!device\.)"
+    classes = rf"{start}(?=[a-z]+\.({prefixes})(LSTM|[A-Z][a-z]+|[A-Z][a-z]+Build)\.)" if prefixes else start
     patterns = [rf"{classes}(?!.*Build).*{_any_of(shapes)}"]
     if build_shapes:
         builds = "WarmBuild" if grid == "quick" else "Build"

@@ -27,19 +27,21 @@ def run(grid: str, machine: str, environments: Sequence[str], device: str) -> in
     Raises Unavailable if a PYTHON can't be started or has no rnnbench.
     """
     status = 0
-    for command in commands(grid, machine, {name: _variants(name, device) for name in environments}):
+    for command in commands(grid, machine, {name: _variants(name, device) for name in environments}, device):
         status = subprocess.run(command, env={**os.environ, "RNNBENCH_DEVICE": device}).returncode or status
     return status
 
 
-def commands(grid: str, machine: str, environments: dict[str, Sequence[str]]) -> Iterator[list[str]]:
+def commands(
+    grid: str, machine: str, environments: dict[str, Sequence[str]], device: str = "cpu"
+) -> Iterator[list[str]]:
     """Yield the `rnnbench run` commands that time a grid shape by shape.
 
     `environments` gives the variants of each environment. For each shape the environments take half of their samples
     in this order, and the other half in reverse order. So a machine that slows down at a constant rate slows all of
     them equally. Only the lstm benchmarks run twice. Each of the others is measured once.
     """
-    patterns = {name: asv_filters(grid, names) for name, names in environments.items() if names}
+    patterns = {name: asv_filters(grid, names, device) for name, names in environments.items() if names}
     for shape_patterns in zip(*patterns.values(), strict=True):
         in_order = list(zip(patterns, shape_patterns, strict=True))
         for environment, pattern in in_order:

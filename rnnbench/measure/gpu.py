@@ -116,9 +116,35 @@ def used_memory() -> int:
     Raises Unavailable if the driver is missing or fails.
     """
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    with _primary_context():
+    with primary_context():
         _check(_driver().cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)))
     return total.value - free.value
+
+
+@contextlib.contextmanager
+def primary_context() -> Iterator[None]:
+    """Make the context that all frameworks share the current one of this thread."""
+    context, device = ctypes.c_void_p(), _device()
+    _check(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(context), device))
+    try:
+        _check(_driver().cuCtxPushCurrent_v2(context))
+        try:
+            yield
+        finally:
+            _check(_driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())))
+    finally:
+        _check(_driver().cuDevicePrimaryCtxRelease_v2(device))
+
+
+def call(function: str, *arguments: Any, also: int = 0) -> int:
+    """Call a function of the driver and return its status: 0, or the number `also`.
+
+    Raises Unavailable if the driver is missing or returns another status.
+    """
+    status: int = getattr(_driver(), function)(*arguments)
+    if status != also:
+        _check(status)
+    return status
 
 
 def state() -> State:
@@ -197,21 +223,6 @@ def _nvml_handle() -> tuple[ctypes.CDLL, ctypes.c_void_p] | None:
     except Unavailable:
         return None
     return (library, device) if library.nvmlDeviceGetHandleByPciBusId_v2(address, ctypes.byref(device)) == 0 else None
-
-
-@contextlib.contextmanager
-def _primary_context() -> Iterator[None]:
-    """Make the context that all frameworks share the current one of this thread."""
-    context, device = ctypes.c_void_p(), _device()
-    _check(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(context), device))
-    try:
-        _check(_driver().cuCtxPushCurrent_v2(context))
-        try:
-            yield
-        finally:
-            _check(_driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())))
-    finally:
-        _check(_driver().cuDevicePrimaryCtxRelease_v2(device))
 
 
 def _library(names: Sequence[str]) -> ctypes.CDLL | None:

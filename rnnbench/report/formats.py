@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rnnbench.history import Figure, Software
+from rnnbench.history.benchmark_names import ON_GPUS
 from rnnbench.measure.state import MARKS
 from rnnbench.network.shapes import Shape
 from rnnbench.report import absence, plot
@@ -21,6 +22,8 @@ from rnnbench.report.uncertainty import Ratio
 UNITS = {
     "train": "µs per example",
     "forward": "µs per example",
+    "device_train": "µs per example",
+    "device_forward": "µs per example",
     "memory": "bytes",
     "error_outputs": "relative error",
     "error_gradients": "relative error",
@@ -110,8 +113,14 @@ def ranking(ranked: Sequence[Standing]) -> Table:
 
 
 def times(report: Report) -> Table:
-    """Return the table of the calls' times."""
-    return _figures_table("Time per example", {"train": "Train, µs", "forward": "Forward, µs"}, report)
+    """Return the table of the calls' times, and of the GPU's own times."""
+    columns = {
+        "train": "Train, µs",
+        "forward": "Forward, µs",
+        "device_train": "Train on the GPU, µs",
+        "device_forward": "Forward on the GPU, µs",
+    }
+    return _figures_table("Time per example", columns, report)
 
 
 def builds(report: Report) -> Table:
@@ -257,6 +266,8 @@ def ranking_notes(report: Report) -> list[str]:
 def times_notes(report: Report) -> list[str]:
     """Return a sentence for each column and each word of the table of times that needs an explanation."""
     lines = [time_note(report)]
+    if any(row.figure.quantity in ON_GPUS for row in report.rows):
+        lines.append("on the GPU: the time that the GPU itself takes, without waiting for the host.")
     if any(row.speedup for row in report.rows):
         lines.append(f"vs {BASELINE}: {BASELINE}'s median time divided by this one; above 1×, faster than {BASELINE}.")
     if any(row.of_floor for row in report.rows):
@@ -321,7 +332,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 def in_unit(figure: Figure, value: float | None) -> float | None:
     """Return a value of a figure, such as its median, in the unit of its quantity (see UNITS)."""
-    return value and value * (1e6 / figure.shape.batch if figure.quantity in CALLS else 1)
+    return value and value * (1e6 / figure.shape.batch if figure.quantity in (*CALLS, *ON_GPUS) else 1)
 
 
 def number(value: float) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import NotFound, ResultsWarning, Run, figures
-from rnnbench.history.benchmark_names import asv_filter, describe
+from rnnbench.history.benchmark_names import ON_GPUS, asv_filter, describe
 from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.report import absence
 from rnnbench.report.tables import day
@@ -135,7 +135,9 @@ def _gap(
         variant_states[describe(name)[0]].update(shapes.values())
     missing, failed, count = {}, {}, 0
     for name, shapes in states.items():
-        variant = describe(name)[0]
+        variant, quantity = describe(name)
+        if quantity in ON_GPUS and "gpu" not in facts:
+            continue
         if {"n/a"} in (set(shapes.values()), variant_states[variant]):
             continue
         possible = [shape for shape in GRIDS["full"] if not absence.reason(variant, shape, facts)]

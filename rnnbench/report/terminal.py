@@ -155,12 +155,18 @@ def _times(report: Report) -> Iterator[RenderableType]:
     for call in CALLS:
         rows = [row for row in report.rows if row.figure.quantity == call]
         shown += rows
+        on_gpu = {
+            (row.figure.shape, row.implementation): formats.value_text(row)
+            for row in report.rows
+            if row.figure.quantity == f"device_{call}"
+        }
         speedups, floors = any(row.speedup for row in rows), any(row.of_floor for row in rows)
-        headings = ["shape", "implementation", "time, µs"]
+        headings = ["shape", "implementation", "time, µs", *(["on the GPU, µs"] if on_gpu else [])]
         headings += [heading for heading, has in ((f"vs {BASELINE}", speedups), ("of floor", floors)) if has]
         lines = []
         for row in rows:
             line = [_shape(row), row.implementation, formats.value_text(row)]
+            line += [on_gpu.get((row.figure.shape, row.implementation), "n/a")] if on_gpu else []
             line += [f"{ratio_text(row.speedup)}×" if row.speedup else ""] if speedups else []
             line += [formats.percent_text(row.of_floor) if row.of_floor else ""] if floors else []
             lines.append(line)

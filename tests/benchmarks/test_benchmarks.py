@@ -34,8 +34,10 @@ on_the_cpu = pytest.mark.skipif(cases.DEVICE != "cpu", reason=f"RNNBENCH_DEVICE 
 def test_each_kind_has_a_class_for_each_variant():
     for name, row in variants.VARIANTS.items():
         kinds = {cls.__name__.removeprefix(class_prefix(name)) for cls in CLASSES if cls.variant == name}
-        without_a_cache = {"LSTM", "WarmBuild", "Memory", "Accuracy"}
-        assert kinds == (without_a_cache | {"ColdBuild"} if row.caches else without_a_cache)
+        expected = {"LSTM", "WarmBuild", "Memory", "Accuracy"}
+        expected |= {"ColdBuild"} if row.caches else set()
+        expected |= {"Device"} if "cuda" in row.devices else set()
+        assert kinds == expected
 
 
 def test_every_benchmark_with_results_still_exists_in_the_same_version():

@@ -62,7 +62,17 @@ def test_a_filter_selects_only_the_named_variants(names, benchmarks):
     pattern = re.compile(asv_filter("quick", names))
     classes = {name.split(".")[1] for name, shape in benchmarks if pattern.search(f"{name}{tuple(shape)}")}
     kinds = ("LSTM", "WarmBuild", "Memory", "Accuracy")
-    assert classes == {class_prefix(name) + kind for name in names for kind in kinds}
+    expected = {class_prefix(name) + kind for name in names for kind in kinds}
+    assert classes == expected | {f"{class_prefix(name)}Device" for name in names if "cuda" in VARIANTS[name].devices}
+
+
+@grids
+def test_a_filter_for_the_cpu_selects_all_but_the_times_that_only_gpus_have(grid, benchmarks):
+    for names in ([], ["scan"]):
+        every, on_the_cpu = (re.compile(asv_filter(grid, names, device)) for device in ("cuda", "cpu"))
+        for name, shape in benchmarks:
+            one = f"{name}{tuple(shape)}"
+            assert bool(on_the_cpu.search(one)) == (bool(every.search(one)) and not name.startswith("device."))
 
 
 @grids
