@@ -24,11 +24,13 @@ from theano.gpuarray.type import get_context
 
 from rnnbench.fused.cpu import INCLUDE, Lstm, LstmGradient
 
-_KERNELS = (INCLUDE / "lstm_cuda.cu").read_text()
 _CODE = "\n".join(
     [
         # NVRTC compiles the kernels' text at run time.
-        f'static const char rnnbench_lstm_cuda_source[] = R"RNNBENCH({_KERNELS})RNNBENCH";',
+        *(
+            f'static const char rnnbench_{name}_source[] = R"RNNBENCH({(INCLUDE / f"{name}.cu").read_text()})RNNBENCH";'
+            for name in ("lstm_cuda", "split_cuda")
+        ),
         # Each operation is a library of its own. Only visible statics are the same ones in all of them.
         "#pragma GCC visibility push(default)",
         *((INCLUDE / name).read_text() for name in ("lstm_cuda.h", "lstm_arrays.h", "lstm_theano_cuda.h")),

@@ -106,6 +106,18 @@ _ROWS = (
         has_tf32_twin=True,
     ),
     Variant(
+        "fused_3xtf32",
+        "Theano, fused, 3xTF32",
+        "Our fused LSTM layer; products as three products in TF32, nearly as exact as float32",
+        _CUDA,
+        extra="theano",
+        libraries=("Theano",),
+        environment=THEANO,
+        caches=True,
+        options={"products": "3xtf32"},
+        base="fused",
+    ),
+    Variant(
         "torch",
         "PyTorch",
         "PyTorch's nn.LSTM, which calls cuDNN's fused LSTM on a GPU",

@@ -13,6 +13,7 @@ from helpers import ROOT
 import benchmarks
 from benchmarks import compile, lstm
 from benchmarks.accuracy import ScanAccuracy
+from benchmarks.device import ScanDevice
 from rnnbench import PARAM_NAMES, PARAMS, cases, variants
 from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.measure.clock import ImpossibleTime
@@ -106,6 +107,15 @@ def test_a_time_too_short_for_the_device_is_refused(function, monkeypatch):
     getattr(benchmark, f"time_{function}")(*SHAPE)
     with pytest.raises(ImpossibleTime):
         timer()
+
+
+@on_the_cpu
+def test_a_cpu_has_no_device_time():
+    benchmark = ScanDevice()
+    benchmark.setup(*SHAPE)
+    for track in (benchmark.track_forward, benchmark.track_train):
+        with pytest.raises(NotImplementedError, match="only a GPU has a time of its own"):
+            track(*SHAPE)
 
 
 def test_a_network_is_built_once():

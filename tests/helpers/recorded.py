@@ -12,7 +12,8 @@ HISTORY = ROOT / "results"
 COMMIT = "fcae1cdc"
 # machine.json and benchmarks.json are the newest commit's. These benchmarks and facts didn't exist at COMMIT.
 ADDED_LATER = re.compile(
-    r"\.(Torch|Jax|Flashrnn|Pytensor|Keras|Onnxruntime|Fused|CudnnTF32(Memory|WarmBuild|ColdBuild))|_flops$|_bandwidth$"
+    r"^device\.|\.(Torch|Jax|Flashrnn|Pytensor|Keras|Onnxruntime|Fused|CudnnTF32(Memory|WarmBuild|ColdBuild))"
+    r"|_flops$|_bandwidth$"
 )
 
 _folder = tempfile.TemporaryDirectory(prefix="rnnbench-")

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rnnbench import Workload, build, reference, variants
-from rnnbench.measure import cudnn_log, gpu, hardware, state
+from rnnbench import Unavailable, Workload, build, reference, variants
+from rnnbench.measure import cudnn_log, device_time, gpu, hardware, state
 from rnnbench.measure.clock import DeviceClock, ImpossibleTime
 from rnnbench.theano_runtime import cuda
 
@@ -273,6 +273,37 @@ def test_a_clock_that_waits_for_only_one_stream_raises(network):
     with pytest.raises(ImpossibleTime):
         early_clock()
     net.synchronize()
+
+
+@every_variant
+def test_a_calls_device_time_is_most_of_the_time_of_a_long_call(network, name):
+    net, work = network(name, *LONG), Workload(*LONG)
+    net.train()
+    if name.startswith("jax"):
+        with pytest.raises(Unavailable, match="doesn't wait for CUDA's default stream"):
+            device_time.seconds(net, "train")
+        return
+    try:
+        seconds = device_time.seconds(net, "train")
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    assert seconds > work.train_flops / hardware.limit("cuda", tf32=name.endswith("tf32"))
+    clock, times = DeviceClock(net), []
+    for _ in range(10):
+        before = clock()
+        net.train()
+        times.append(clock() - before)
+    assert seconds < 1.05 * statistics.median(times)
+    if name in ("cudnn", "fused", "torch"):  # the host keeps up with these
+        assert seconds > 0.9 * statistics.median(times)
+
+
+def test_a_call_that_waits_for_the_gpu_has_no_device_time(network):
+    net = network("fused", *SHAPES[-1])
+    waiting = SimpleNamespace(train=lambda: (net.train(), net.synchronize()), synchronize=net.synchronize)
+    waiting.train()
+    with pytest.raises(Unavailable, match="the call waits for the GPU"):
+        device_time.seconds(waiting, "train")
 
 
 PEAK = """

@@ -1,7 +1,7 @@
 /* Connects Theano's arrays on the GPU with lstm_cuda.h: it makes the results, and reports mistakes to Python.
  *
  * 1. Libraries. libgpuarray has opened the driver and cuBLAS, and lends its stream. No header of CUDA is needed.
- * 2. Products, by cuBLAS.
+ * 2. Products, by cuBLAS; on tensor cores also with float32's accuracy.
  * 3. Graphs. A call starts several kernels. A call that comes again with the same addresses is recorded as a CUDA
  *    graph, and from then on the host starts it as a whole.
  * 4. Contexts. A context of libgpuarray has a stream, cuBLAS, a workspace and graphs. All operations share it.
@@ -101,10 +101,9 @@ class Blas {
     }
 
     /* C = alpha·op(A)·op(B) + beta·C. cuBLAS stores columns, so it is given the transposed product. */
-    bool multiply(Products products, bool transpose_a, bool transpose_b, long m, long n, long k, float alpha,
-                  const float *a, long lda, const float *b, long ldb, float beta, float *c, long ldc,
-                  std::string &error) {
-        const int mode = products == Products::tf32 ? 3 : 0;  // CUBLAS_TF32_TENSOR_OP_MATH, CUBLAS_DEFAULT_MATH
+    bool multiply(bool tf32, bool transpose_a, bool transpose_b, long m, long n, long k, float alpha, const float *a,
+                  long lda, const float *b, long ldb, float beta, float *c, long ldc, std::string &error) {
+        const int mode = tf32 ? 3 : 0;  // CUBLAS_TF32_TENSOR_OP_MATH, CUBLAS_DEFAULT_MATH
         if (mode != mode_ && !succeeds(set_math_mode_(handle_, mode), "cublasSetMathMode", error))
             return false;
         mode_ = mode;
@@ -130,6 +129,57 @@ class Blas {
     int (*sgemm_)(void *, int, int, int, int, int, const float *, const float *, int, const float *, int,
                   const float *, float *, int);
     const char *(*status_string_)(int);
+};
+
+/* The kernel of split_cuda.cu, which a product of three parts needs. */
+class Splitter {
+  public:
+    /* Compile the kernel for the current context's GPU, at the first call. Returns "" or a sentence. */
+    std::string start(const std::string &nvrtc_path, const std::string &architecture) {
+        if (kernel_)
+            return "";
+        const Driver &driver = Driver::get();
+        const Compiler compiler(nvrtc_path);
+        if (!compiler.error.empty())
+            return compiler.error;
+        const std::string option = "--gpu-architecture=" + architecture;
+        const char *const options[] = {option.c_str()};
+        void *program = nullptr, *module = nullptr;
+        size_t size = 0;
+        std::string code;
+        if (compiler.nvrtcCreateProgram(&program, rnnbench_split_cuda_source, "split_cuda.cu", 0, nullptr, nullptr) == 0 &&
+            compiler.nvrtcCompileProgram(program, 1, options) == 0 && compiler.nvrtcGetCUBINSize(program, &size) == 0) {
+            code.resize(size);
+            compiler.nvrtcGetCUBIN(program, &code[0]);
+        }
+        compiler.nvrtcDestroyProgram(&program);
+        if (code.empty())
+            return "lstm: NVRTC can't compile split_cuda.cu";
+        const std::string problem = driver.check(driver.cuModuleLoadData(&module, code.data()), "cuModuleLoadData");
+        if (!problem.empty())
+            return problem;
+        return driver.check(driver.cuModuleGetFunction(&kernel_, module, "split"), "cuModuleGetFunction");
+    }
+
+    /* Make a copy in three parts of an array of rows × columns, on a stream. The parts lie side by side, or if `stacked`
+     * one under the other. Returns "" or a sentence. */
+    std::string split(void *stream, const float *from, long stride, long rows, long columns, float *to, bool stacked,
+                      int small_part) const {
+        const Driver &driver = Driver::get();
+        long long from_stride = stride, to_stride = stacked ? columns : 3 * columns;
+        long long part_stride = stacked ? rows * columns : columns;
+        int row_count = int(rows), column_count = int(columns);
+        void *parameters[] = {&from, &from_stride, &row_count, &column_count, &to, &to_stride, &part_stride, &small_part};
+        LaunchConfig config = {};
+        config.grid[0] = unsigned((columns + 255) / 256), config.grid[1] = unsigned(std::min(rows, 65535L));
+        config.grid[2] = 1;
+        config.block[0] = 256, config.block[1] = config.block[2] = 1;
+        config.stream = stream;
+        return driver.check(driver.cuLaunchKernelEx(&config, kernel_, parameters, nullptr), "cuLaunchKernelEx of split");
+    }
+
+  private:
+    void *kernel_ = nullptr;
 };
 
 /* ---- 3. Graphs -------------------------------------------------------------------------------------------------- */
@@ -221,9 +271,11 @@ class Graphs {
 /* Memory of the GPU that grows and isn't given back. It comes from libgpuarray, which keeps freed memory for others. */
 class Room {
   public:
-    /* Return at least this many bytes, aligned for every kernel; null if the GPU has no such memory left. */
-    void *at_least(size_t bytes, gpucontext *context) {
+    /* Return at least this many bytes, aligned for every kernel; null if the GPU has no such memory left. `has_moved` is
+     * set if they lie elsewhere than before. */
+    void *at_least(size_t bytes, gpucontext *context, bool &has_moved) {
         if (bytes + alignment > bytes_ || !buffer_) {
+            has_moved = true;
             if (buffer_)
                 gpudata_release(buffer_);  // work that still uses it comes before later work on the same stream
             bytes_ = bytes + alignment;
@@ -267,10 +319,10 @@ class Context {
         if (problem.empty())
             problem = graphs_.run(key, gpuarray_cuda().stream(context_), [&](void *stream) {
                 std::string error;
-                void *const room = blas_room_.at_least(blas_bytes, context_);
-                if (!room)
+                void *const memory = room(for_blas_, blas_bytes);
+                if (!memory)
                     return std::string("lstm: the GPU is out of memory: it has no room for cuBLAS");
-                if (!blas_.use(stream, room, blas_bytes, error))
+                if (!blas_.use(stream, memory, blas_bytes, error))
                     return error;
                 device_.stream = stream;
                 return call(device_, unsupported);
@@ -297,19 +349,51 @@ class Context {
         device_.multiply = [](void *self, Products products, bool transpose_a, bool transpose_b, long m, long n, long k,
                               float alpha, const float *a, long lda, const float *b, long ldb, float beta, float *c,
                               long ldc, std::string &problem) {
-            return static_cast<Context *>(self)->blas_.multiply(products, transpose_a, transpose_b, m, n, k, alpha, a,
-                                                                lda, b, ldb, beta, c, ldc, problem);
+            Context &one = *static_cast<Context *>(self);
+            if (products == Products::tf32x3 && double(m) * n * k > 5e8)  // below, three parts aren't faster
+                return one.multiply_in_parts(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc,
+                                             problem);
+            return one.blas_.multiply(products == Products::tf32, transpose_a, transpose_b, m, n, k, alpha, a, lda, b,
+                                      ldb, beta, c, ldc, problem);
         };
-        device_.workspace = [](void *self, size_t bytes) { return static_cast<Context *>(self)->workspace(bytes); };
+        device_.workspace = [](void *self, size_t bytes) {
+            Context &one = *static_cast<Context *>(self);
+            return one.room(one.workspace_, bytes);
+        };
         return meet_python();
     }
 
-    void *workspace(size_t bytes) {
-        void *const before = workspace_;
-        workspace_ = room_.at_least(bytes, context_);
-        if (workspace_ != before)
+    /* Return memory; graphs that name its former place are forgotten. */
+    void *room(Room &from, size_t bytes) {
+        bool has_moved = false;
+        void *const memory = from.at_least(bytes, context_, has_moved);
+        if (has_moved)
             graphs_.clear();
-        return workspace_;
+        return memory;
+    }
+
+    /* As Blas::multiply, with float32's accuracy on tensor cores; split_cuda.cu says how. A tensor core adds up with less
+     * than float32's accuracy. So K is cut into pieces, and their products are added up in float32. */
+    bool multiply_in_parts(bool transpose_a, bool transpose_b, long m, long n, long k, float alpha, const float *a,
+                           long lda, const float *b, long ldb, float beta, float *c, long ldc, std::string &error) {
+        const long most = 512;
+        float *const a_parts = static_cast<float *>(room(parts_, 3 * (m + n) * std::min(k, most) * sizeof(float)));
+        float *const b_parts = a_parts + 3 * m * std::min(k, most);
+        error = a_parts ? splitter_.start(device_.nvrtc_path, state_of(device_).gpu.architecture())
+                        : "lstm: the GPU is out of memory: it has no room for a product in three parts";
+        for (long begin = 0; begin < k && error.empty(); begin += most) {
+            const long size = std::min(most, k - begin);
+            error = transpose_a ? splitter_.split(device_.stream, a + begin * lda, lda, size, m, a_parts, true, 0)
+                                : splitter_.split(device_.stream, a + begin, lda, m, size, a_parts, false, 0);
+            if (error.empty())
+                error = transpose_b ? splitter_.split(device_.stream, b + begin, ldb, n, size, b_parts, false, 1)
+                                    : splitter_.split(device_.stream, b + begin * ldb, ldb, size, n, b_parts, true, 1);
+            if (error.empty() &&
+                !blas_.multiply(true, transpose_a, transpose_b, m, n, 3 * size, alpha, a_parts, transpose_a ? m : 3 * size,
+                                b_parts, transpose_b ? 3 * size : n, begin ? 1 : beta, c, ldc, error))
+                return false;
+        }
+        return error.empty();
     }
 
     /* Tell gpu.py how to ask for failures, and learn from it where compiled kernels are kept. */
@@ -345,8 +429,8 @@ class Context {
 
     gpucontext *context_;
     Blas blas_;
-    Room room_, blas_room_;
-    void *workspace_ = nullptr;
+    Splitter splitter_;
+    Room workspace_, for_blas_, parts_;
     Graphs graphs_;
     Device device_;
 };
