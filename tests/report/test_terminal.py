@@ -1,12 +1,13 @@
 """rnnbench report in a terminal: 80 columns, the answer first, colour, and what the options choose."""
 
 import io
+import json
 import re
 
 import pytest
 from helpers import recorded, synthetic
 from helpers.recorded import HISTORY
-from helpers.reports import SHAPE, at_first_shape, find_row, train_times, unwrapped
+from helpers.reports import NAN, SHAPE, at_first_shape, find_row, markdown_rows, train_times, unwrapped
 from rich.console import Console
 
 from rnnbench.network.shapes import GRIDS
@@ -50,6 +51,22 @@ def test_each_figure_stands_in_its_row(h100):
             ("×".join(map(str, row.figure.shape)), row.implementation): formats.value_text(row) for row in rows
         }
         assert len(found) == len(GRIDS["seed"]) * 8
+
+
+def test_the_gpus_own_time_stands_beside_the_time_of_a_call(tmp_path):
+    content = train_times(Scan=6.4e-3, Fused=3.2e-4)
+    content["device.FusedDevice.track_train"] = synthetic.tracked([2.56e-4, *[NAN] * 35])
+    synthetic.write_machine(tmp_path, "gpu", gpu="A GPU")
+    synthetic.write_run(tmp_path, "gpu", 40 * "c", content)
+    report = tables.make(tmp_path, "gpu")
+    text = terminal.text(report, ["times"])
+    assert "on the GPU: the time that the GPU itself takes" in unwrapped(text)
+    assert re.search(r"fused +10\.0 \(\S+\) +8\.00 ", text)
+    assert re.search(r"scan +200 \(\S+\) +n/a ", text)
+    (row,) = markdown_rows(formats.markdown_times(report), ["1", "32 × 30", "128", "fused"])
+    assert "8.00" in row
+    (record,) = (one for one in json.loads(formats.as_json(report))["figures"] if one["quantity"] == "device_train")
+    assert (record["value"], record["unit"]) == (pytest.approx(8), "µs per example")
 
 
 def test_a_terminal_has_colour_and_a_pipe_has_none(h100, monkeypatch):
