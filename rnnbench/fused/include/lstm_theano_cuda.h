@@ -369,6 +369,7 @@ class Context {
         void *const memory = from.at_least(bytes, context_, has_moved);
         if (has_moved)
             graphs_.clear();
+        out_of_memory_ = !memory;
         return memory;
     }
 
@@ -416,12 +417,12 @@ class Context {
         return PyUnicode_FromString(failure(context->device_).c_str());
     }
 
-    /* Set Python's error: Unavailable if no kernel can do it, else RuntimeError. */
-    static void raise(const std::string &problem, bool unsupported) {
+    /* Set Python's error: Unavailable if no kernel can do it, else MemoryError or RuntimeError. */
+    void raise(const std::string &problem, bool unsupported) const {
         PyObject *const module = unsupported ? PyImport_ImportModule("rnnbench.network.contract") : nullptr;
         PyObject *const kind = module ? PyObject_GetAttrString(module, "Unavailable") : nullptr;
         if (kind || !unsupported)
-            PyErr_SetString(kind ? kind : PyExc_RuntimeError, problem.c_str());
+            PyErr_SetString(kind ? kind : out_of_memory_ ? PyExc_MemoryError : PyExc_RuntimeError, problem.c_str());
         Py_XDECREF(kind), Py_XDECREF(module);
     }
 
@@ -429,6 +430,7 @@ class Context {
 
     gpucontext *context_;
     Blas blas_;
+    bool out_of_memory_ = false;  // at the last call of room()
     Splitter splitter_;
     Room workspace_, for_blas_, parts_;
     Graphs graphs_;
