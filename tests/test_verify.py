@@ -128,6 +128,12 @@ def test_checking_nothing_is_a_failure(monkeypatch, run):
     assert "cudnn can't run: it is made for cuda\n" in output
 
 
+def test_sizes_that_a_call_refuses_are_left_out_with_the_reason(register):
+    register("a size it can't run")
+    (check,) = verify.checks(["faulty"], [Shape(2, 3, 4, 1)], seed=0, device="cpu")
+    assert (check.reason, check.errors) == ("no kernel does that", {})
+
+
 def test_running_out_of_memory_is_reported_in_a_sentence(register, run):
     register("out of memory")
     status, _, errors = run(["verify"])
