@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from rnnbench.network.shapes import Shape
 from rnnbench.report.formats import in_unit, number
-from rnnbench.report.tables import Report, Row
+from rnnbench.report.tables import CALLS, Report, Row
 from rnnbench.variants import VARIANTS
 
 # All figures of that repository have this sequence length and depth. Its headings leave both out.
@@ -16,8 +17,10 @@ _METHOD = """\
 As in the tables above, times are per training example. The LSTM has no peepholes, and its input layer is as wide as its
 hidden layer. Four things differ from the tables above. The network returns the hidden states of all steps. The loss is
 the mean squared error over them. `Train` is forward and backward without an update. A time is the median of single
-calls on a batch, not a mean. `Compile` is the time from the start of Python to the first train step. It includes the
-imports, but compiled code is already on disk. It was measured once for each number of layers."""
+calls on a batch, not a mean."""
+_COMPILE = """\
+`Compile` is the time from the start of Python to the first train step. It includes the imports, but compiled code is
+already on disk. It was measured once for each number of layers."""
 
 
 def rnn_benchmarks(report: Report) -> str:
@@ -25,12 +28,14 @@ def rnn_benchmarks(report: Report) -> str:
     rows_by_shape: dict[Shape, dict[str, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     compiles: dict[tuple[str, int], Row] = {}
     for row in report.rows:
-        if row.figure.quantity in ("train", "forward"):
+        if row.figure.quantity in CALLS:
             rows_by_shape[row.figure.shape][row.implementation][row.figure.quantity] = row
         elif row.figure.quantity == "build_train_warm":
             compiles.setdefault((row.implementation, row.figure.shape.depth), row)
 
-    lines = ["## LSTM", "", *(f"   * {_escape(fact)}" for fact in _hardware(report.facts)), "", _METHOD]
+    columns = ["Library", *(["Compile (s)"] if compiles else []), "Train (µs)", "Forward only (µs)"]
+    lines = ["## LSTM", "", *(f"   * {_escape(fact)}" for fact in _setting(report)), "", _METHOD]
+    lines += [_COMPILE] if compiles else []
     section = None
     for shape, implementations in rows_by_shape.items():
         heading = f"Batch Size {shape.batch}"
@@ -39,25 +44,27 @@ def rnn_benchmarks(report: Report) -> str:
         if heading != section:
             lines += ["", f"### {heading}"]
             section = heading
-        lines += [
-            "",
-            f"#### Hidden Size {shape.hidden}",
-            "",
-            "| Library | Compile (s) | Train (µs) | Forward only (µs) |",
-            "| ------------- | ------------- | ------------- | ------------- |",
-        ]
+        lines += ["", f"#### Hidden Size {shape.hidden}", "", _line(columns), _line(["-------------"] * len(columns))]
         for implementation, rows in implementations.items():
             variant = next(iter(rows.values())).figure.variant
             label = VARIANTS[variant].label if variant in VARIANTS else variant
             library = _escape(implementation.replace(variant, label, 1))
-            figures = [compiles.get((implementation, shape.depth)), rows.get("train"), rows.get("forward")]
-            lines.append(f"| {library} | {' | '.join(map(_value_text, figures))} |")
+            compiled = [compiles.get((implementation, shape.depth))] if compiles else []
+            lines.append(_line([library, *map(_value_text, [*compiled, rows.get("train"), rows.get("forward")])]))
     return "\n".join(lines) + "\n"
 
 
-def _hardware(facts: dict[str, str]) -> list[str]:
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _setting(report: Report) -> list[str]:
+    """Return the hardware, CUDA and cuDNN, and the versions of the libraries."""
+    facts = report.facts
     software = ", ".join(f"{name} {facts[key]}" for key, name in (("cuda", "CUDA"), ("cudnn", "cuDNN")) if key in facts)
-    return [fact for fact in (facts.get("gpu"), facts.get("cpu"), software) if fact]
+    used = (row.figure.software for row in report.rows if row.figure.quantity in CALLS)
+    libraries = sorted({library for each in used if each for library in each.libraries.split(", ") if library})
+    return [fact for fact in (facts.get("gpu"), facts.get("cpu"), software, ", ".join(libraries)) if fact]
 
 
 def _value_text(row: Row | None) -> str:

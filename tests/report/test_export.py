@@ -2,6 +2,7 @@
 
 import pytest
 from helpers import synthetic
+from helpers.recorded import HISTORY
 from helpers.reports import markdown_rows
 
 from rnnbench.report import export, formats, tables
@@ -22,3 +23,15 @@ def test_export_has_a_heading_for_each_shape_and_a_row_for_each_library(full_his
     assert float(compile_s) == pytest.approx(compiled / 2, rel=0.1)
     assert (train, forward) == (formats.number(seconds / 2 / 128 * 1e6),) * 2
     assert "without an update" in text
+
+
+def test_without_builds_there_is_no_column_for_them():
+    text = export.rnn_benchmarks(tables.make(HISTORY, "h100", "fc372c93"))
+    assert "| Library | Train (µs) | Forward only (µs) |\n| ------------- | ------------- | ------------- |\n" in text
+    assert "Compile" not in text
+    assert "n/a" not in text
+
+
+def test_the_versions_of_the_libraries_are_named():
+    text = export.rnn_benchmarks(tables.make(HISTORY, "h100", "fc372c93"))
+    assert "   * Theano 1.0.5, flashrnn 1.0.8, jax 0.11.2, jaxlib 0.11.2, torch 2.11.0, triton 3.6.0\n" in text
