@@ -23,6 +23,8 @@ _WEIGHT_OF_ALL = 3
 _NEAREST = 8
 # With fewer processes than this beyond the first ones, the spread isn't known.
 _LEAST_FREEDOM = 3
+# The logarithm of the widest interval's end. Without a limit a made-up results file could overflow.
+_WIDEST = 10.0
 
 
 class Deviation(NamedTuple):
@@ -88,8 +90,9 @@ def interval(figure: Figure, known: Spread | None) -> Interval | None:
     freedom = _WEIGHT_OF_ALL + sum(deviation.freedom for deviation in nearest)
     squares = _WEIGHT_OF_ALL * known.variance + sum(deviation.squares for deviation in nearest)
     processes = max(1, len(figure.medians))
-    factor = math.exp(_student(freedom) * math.sqrt(squares / freedom / processes))
-    return Interval(math.exp(log_time) / factor, math.exp(log_time) * factor, True)
+    factor = math.exp(min(_WIDEST, _student(freedom) * math.sqrt(squares / freedom / processes)))
+    low, high = figure.value / factor, figure.value * factor  # type: ignore[operator]
+    return Interval(low, high, True) if 0 < low <= high < math.inf else None
 
 
 def ratio(
@@ -109,7 +112,7 @@ def ratio(
         else:
             low, high = other_known.low / known.high, other_known.high / known.low
     contains_1 = low is not None and high is not None and low <= 1 <= high
-    return Ratio(times, low, high, contains_1 or max(times, 1 / times) < 1 + detectable)
+    return Ratio(times, low, high, contains_1 or 1 / (1 + detectable) < times < 1 + detectable)
 
 
 def _variance(deviations: Iterable[Deviation]) -> float:

@@ -186,3 +186,13 @@ def a_figure(variant, seconds, medians):
         *("north", "c" * 40, 0, "environment", "benchmark", variant, "train", GRIDS["quick"][0], "ok", seconds),
         *(seconds * 0.99, seconds * 1.01, 40, medians, "1", (), None),
     )
+
+
+def test_impossible_times_have_no_interval_and_do_not_overflow():
+    figures = [a_figure("scan", value, (1e-300, 1e299)) for value in (1e299, 1e-323, 1.0)]
+    spread = uncertainty.spread(figures)
+    assert [uncertainty.interval(figure, spread) is None for figure in figures[:2]] == [False, True]
+    widest = uncertainty.interval(figures[2], spread)
+    assert widest.high == pytest.approx(math.exp(10))
+    assert not uncertainty.ratio(1e-300, None, 1e299, None).is_tie
+    assert not uncertainty.ratio(1e299, None, 1e-300, None).is_tie
