@@ -26,6 +26,9 @@ _RESULTS_VERSION = 2
 # Only these may be 0; a time can't.
 _QUANTITIES_OTHER_THAN_TIME = ("memory", "error_outputs", "error_gradients")
 
+# The ratio of two numbers beyond these could overflow, and couldn't be written as JSON.
+_SMALLEST, _LARGEST = 1e-150, 1e150
+
 # The first and the last bytes of a results file. They identify the run, so the whole file needn't be parsed.
 _HEAD = re.compile(rb'\{"commit_hash": "([^"\\]*)", "env_name": "([^"\\]*)", "date": (\d+),')
 _TAIL = re.compile(rb'\}, "version": (\d+)\}\s*\Z')
@@ -251,10 +254,10 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
         if outcome != "ok":
             value = low = high = None
         for number in (value, low, high):
-            # NaN fails these comparisons. Larger numbers would overflow in a ratio, or couldn't be written.
+            # NaN fails these comparisons.
             if number is not None and not (
                 (type(number) is float or (type(number) is int and number < 2**63))
-                and (0 < number < 1e300 or (number == 0 and quantity in _QUANTITIES_OTHER_THAN_TIME))
+                and (_SMALLEST < number < _LARGEST or (number == 0 and quantity in _QUANTITIES_OTHER_THAN_TIME))
             ):
                 raise ValueError(f"{value}, with the quartiles {low} and {high}, isn't a possible value of {quantity}")
         if type(samples) is not int or not 0 <= samples < 2**63:
@@ -297,7 +300,7 @@ def _medians(samples: Any, states: Sequence[Any]) -> tuple[float, ...]:
     else:
         ends = [round(len(samples) * number / len(states)) for number in range(1, len(states) + 1)]
     parts = [samples[start:end] for start, end in itertools.pairwise([0, *ends])]
-    if not all(type(sample) is float and 0 < sample < 1e300 for sample in samples) or not all(parts):
+    if not all(type(sample) is float and _SMALLEST < sample < _LARGEST for sample in samples) or not all(parts):
         raise ValueError("its samples aren't times")
     return tuple(map(statistics.median, parts))
 
