@@ -197,9 +197,14 @@ def software(rows: Sequence[Row]) -> Table:
 
 def doubts(rows: Sequence[Row]) -> list[str]:
     """Return a sentence for each mark that these figures have: how many have it, what it means and what to do."""
-    counts = Counter(mark for row in rows for mark in row.figure.marks or ())
+    return doubts_of([row.figure for row in rows])
+
+
+def doubts_of(figures: Sequence[Figure]) -> list[str]:
+    """Return the same sentences for figures."""
+    counts = Counter(mark for figure in figures for mark in figure.marks or ())
     return [
-        f"doubtful ({mark}), {counts[mark]} of {len(rows)} figures: {advice}."
+        f"doubtful ({mark}), {counts[mark]} of {len(figures)} figures: {advice}."
         for mark, advice in MARKS.items()
         if counts[mark]
     ]
@@ -411,7 +416,7 @@ def _records(report: Report) -> list[dict[str, object]]:
                 *quartiles,
                 low,
                 high,
-                against and against.value,
+                against and against.figure.value,
                 there and there.low,
                 there and there.high,
             )

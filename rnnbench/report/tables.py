@@ -30,7 +30,7 @@ _COMPARED = tuple(name for name in QUANTITIES if not name.startswith("error"))
 class Against(NamedTuple):
     """The figure of `Report.other` that a figure is compared with."""
 
-    value: float  # in the unit of the figure
+    figure: Figure
     interval: Interval | None
     ratio: Ratio  # the other figure / this one; above 1, this one is better
 
@@ -263,7 +263,7 @@ def compare(
                 if found and found.value:
                     there = _interval(found, other_spread)
                     ratio = uncertainty.ratio(figure.value, interval, found.value, there, detectable)
-                    against = Against(found.value, there, ratio)
+                    against = Against(found, there, ratio)
         is_checked = (figure.variant, figure.shape) in checked
         rows.append(Row(figure, implementation, interval, is_checked, speedup, of_floor, against))
     return rows

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rnnbench.history import Figure
 from rnnbench.report import formats, summary
 from rnnbench.report.formats import Table, number, ratio_text
 from rnnbench.report.summary import Summary
@@ -136,8 +137,8 @@ def _against(report: Report) -> Iterator[RenderableType]:
             [
                 _shape(row),
                 row.implementation,
-                f"{number(formats.in_unit(row.figure, row.figure.value) or 0)}{'*' if row.figure.marks else ''}",
-                number(formats.in_unit(row.figure, row.against.value) or 0),
+                _median(row.figure),
+                _median(row.against.figure),
                 formats.times_text(row.against.ratio),
                 formats.verdict(row) or "",
             ]
@@ -146,7 +147,13 @@ def _against(report: Report) -> Iterator[RenderableType]:
         ]
         headings = ["shape", "implementation", "here", "there", "ratio", ""]
         yield from _drawn(Table(f"Against {report.other}: {_CALLS[call]}, µs per example", headings, lines))
-    yield _notes([formats.against_note(report), *_doubts(rows), *report.differences])
+    figures = [figure for row in rows if row.against for figure in (row.figure, row.against.figure)]
+    doubts = [f"*: {doubt}" for doubt in formats.doubts_of(figures)]
+    yield _notes([formats.against_note(report), *doubts, *report.differences])
+
+
+def _median(figure: Figure) -> str:
+    return f"{number(formats.in_unit(figure, figure.value) or 0)}{'*' if figure.marks else ''}"
 
 
 def _times(report: Report) -> Iterator[RenderableType]:

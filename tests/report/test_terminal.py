@@ -135,17 +135,20 @@ def test_against_shows_both_figures_a_verdict_and_how_many(two_machines):
     old, new = synthetic.commit_hash(1), synthetic.commit_hash(2)
     before = {"Scan": 3e-3, "Cudnn": 1e-3, "Torch": 1e-3, "JaxScan": 1e-3}
     after = {"Scan": 2e-3, "Cudnn": 1.05e-3, "Torch": 2e-3, "Keras": 1e-3}
-    synthetic.write_run(two_machines, "north", old, train_times(**before), date=1)
+    busy = {"lstm.TorchLSTM.time_train": {"32, 30, 128, 1": [{"marks": ["busy"]}]}}
+    synthetic.write_run(two_machines, "north", old, train_times(**before), date=1, state=busy)
     synthetic.write_run(two_machines, "north", new, train_times(**after), date=2)
     report = tables.make(two_machines, "north", new, old)
     verdicts = {row.figure.variant: formats.verdict(row) for row in report.rows}
     assert verdicts == {"scan": "faster", "cudnn": "no change", "torch": "slower", "keras": None}
-    assert find_row(report, "scan", "train", SHAPE).against.value == 3e-3
+    assert find_row(report, "scan", "train", SHAPE).against.figure.value == 3e-3
     text = terminal.text(report, ["against"])
     counts = f"Against {old[:8]}: 1 faster here, 1 slower, 1 no change that this machine can tell."
     assert counts in unwrapped(text)
     assert re.search(r"scan +62\.5 +93\.8 +1\.50× \(1\.23–1\.83\) +faster", text)
     assert re.search(r"cudnn +32\.8 +31\.2 +0\.95× \(0\.78–1\.16\) +no change", text)
+    assert re.search(r"torch +62\.5 +31\.2\* ", text)
+    assert "*: doubtful (busy), 1 of 6 figures: other programs" in unwrapped(text)
     assert "keras" not in text
     (cudnn,) = [record for record in formats._records(report) if record["implementation"] == "cudnn"]
     assert (cudnn["other"], cudnn["verdict"]) == (pytest.approx(31.25), "no change")

@@ -130,6 +130,18 @@ def test_quartiles_give_the_widest_ratio():
     assert ratio[:3] == pytest.approx((2, 1.8 / 1.2, 2.1 / 0.9))
 
 
+def test_a_note_names_the_implementations_of_a_single_process():
+    note = formats.interval_note(tables.make(recorded.HISTORY, "h100", "fc372c93"))
+    assert note == (
+        "In brackets: the interval that covers 95% of the spread between processes. One process timed scan, "
+        "torch_compile, torch_loop; the others' spread widens the interval."
+    )
+    quartiles = (
+        "In brackets: the quartiles of the samples. The spread between processes isn't known: it is often larger."
+    )
+    assert formats.interval_note(tables.make(recorded.HISTORY, "h100", "2a02b160")) == quartiles
+
+
 def test_ties_are_shown_with_their_reason(two_machines):
     synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(Scan=1.2, Cudnn=1.0, Torch=2.0))
     row = formats.ranking(tables.standings(tables.make(two_machines, "north").rows)).rows[0]
