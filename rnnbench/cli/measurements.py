@@ -53,7 +53,7 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="time all of Theano's implementations that are made for the device",
     )
-    add_device(pattern, default="cpu", help="the device that --theano means (default: %(default)s)")
+    add_device(pattern, default="cpu", help="the device to time; only cuda has device times (default: %(default)s)")
     pattern.set_defaults(run=_print_filter)
 
     describe = commands.add_parser(
