@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+_CHECKOUT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -25,3 +30,15 @@ def problem(pieces: tuple[Piece, ...]) -> str | None:
         if piece.reason is not None:
             return f"{piece.reason}: {piece.install}" if piece.install else piece.reason
     return None
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra of setup.py for this Python, from the checkout if there is one.
+
+    It names Theano's extra too where Theano is installed. Without its pins pip would install a setuptools and a NumPy
+    that Theano can't use.
+    """
+    extras = ["theano", extra] if extra != "theano" and importlib.util.find_spec("theano") else [extra]
+    project = str(_CHECKOUT) if (_CHECKOUT / "setup.py").is_file() else "rnnbench"
+    command = [sys.executable, "-m", "pip", "install", f"{project}[{','.join(extras)}]"]
+    return shlex.join(command)

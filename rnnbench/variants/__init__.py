@@ -7,13 +7,13 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rnnbench.measure import gpu, threads
 from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.workload import Workload
+from rnnbench.theano_runtime import pieces
 
 DEVICES = ("cpu", "cuda")
 STRICT, TF32 = 1e-5, 2e-3  # tolerances for products in float32 and in TF32
@@ -284,7 +284,7 @@ def _unavailable(name: str, device: str) -> str | None:
         return reason
     row = VARIANTS[name]
     if absent := [module for module in row.modules if importlib.util.find_spec(module) is None]:
-        return f"the package {absent[0]} is missing: {sys.executable} -m pip install 'rnnbench[{row.extra}]'"
+        return f"the package {absent[0]} is missing: {pieces.install_command(row.extra or row.name)}"
     check = getattr(importlib.import_module(row.module), "unavailable", None)
     if check and (reason := check(device)):
         return reason
