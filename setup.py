@@ -1,14 +1,22 @@
 """The package rnnbench. `pip install .` installs only NumPy with it; each variant's extra installs its framework."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 THEANO = [
-    "Theano==1.0.5",
-    # NumPy 1.24 dropped names that Theano uses. 1.23.2 is the first release with a wheel for Python 3.11.
-    "numpy==1.23.5",
-    # Theano imports SciPy. This is the newest release that works with NumPy 1.23.
-    "scipy==1.15.3",
-    # Theano imports pkg_resources, which later releases of setuptools dropped.
+    # Theano's setup.py fails on Python 3.12. There rnnbench/theano_runtime/install.py installs Theano, with wheel.
+    "Theano==1.0.5; python_version < '3.12'",
+    "six==1.17.0; python_version >= '3.12'",
+    "wheel==0.45.1; python_version >= '3.12'",
+    # NumPy 1.24 dropped names that Theano uses. 1.23.2 is the first release with a wheel for Python 3.11. For Python
+    # 3.12 and later NumPy 2 has wheels, and rnnbench/theano_runtime/later_versions.py gives the names back.
+    "numpy==1.23.5; python_version < '3.12'",
+    "numpy==2.5.5; python_version >= '3.12'",
+    # Theano imports SciPy. These are the newest releases that work with these versions of NumPy.
+    "scipy==1.15.3; python_version < '3.12'",
+    "scipy==1.18.1; python_version >= '3.12'",
+    # Theano imports pkg_resources and distutils, which later releases of setuptools and Python dropped.
     "setuptools==69.5.1",
     # Theano uses pygpu on a GPU, and pygpu imports Mako. pygpu itself isn't on PyPI.
     "Mako==1.4.3",
@@ -17,7 +25,7 @@ THEANO = [
 ]
 
 # It reads asv's results files.
-JITER = "jiter==0.19.0"
+JITER = ["jiter==0.18.0; python_version < '3.11'", "jiter==0.19.0; python_version >= '3.11'"]
 
 # It draws the report in the terminal.
 RICH = "rich==15.0.0"
@@ -35,8 +43,10 @@ setup(
     name="rnnbench",
     version="0.1.0",
     description="Recurrent networks, timed and checked: a framework's loop against a fused network",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.11",
+    python_requires=">=3.10",
     packages=find_packages(include=["rnnbench", "rnnbench.*"]),
     package_data={
         "rnnbench.fused": ["include/*.h", "include/*.cu"],
@@ -51,9 +61,9 @@ setup(
         "flashrnn": ["flashrnn"],
         "peers": [requirement for peer in PEERS.values() for requirement in peer],
         # asv builds its environments with virtualenv. orjson writes the data of our tab in the dashboard.
-        "bench": ["asv==0.6.6", "fastjsonschema==2.22.3", JITER, "orjson==3.13.0", RICH, "virtualenv==21.15.8"],
+        "bench": ["asv==0.6.6", "fastjsonschema==2.22.3", *JITER, "orjson==3.13.0", RICH, "virtualenv==21.15.8"],
         # tabulate draws the Markdown tables (asv needs it too), matplotlib the plots.
-        "report": [JITER, "matplotlib==3.10.9", RICH, "tabulate==0.10.0"],
+        "report": [*JITER, "matplotlib==3.10.9", RICH, "tabulate==0.10.0"],
         "test": [
             "axe-playwright-python==0.1.8",
             "hypothesis==6.170.15",

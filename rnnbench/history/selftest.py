@@ -239,7 +239,7 @@ def _judge(results: Path, machine: str, commits: Sequence[str], commit: str) -> 
     from asv.commands.compare import _is_result_better
 
     runs = [_figures(results, machine, run_commit) for run_commit in commits]
-    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
     def faster(first: tuple, second: tuple, factor: float) -> bool:
         return _is_result_better(first[0], second[0], first[1:], second[1:], factor)

@@ -205,7 +205,7 @@ def is_tie(one: Row, other: Row, detectable: float) -> bool:
 
 def day(milliseconds: int) -> datetime.date:
     """Return the UTC day of a time in milliseconds since 1970."""
-    return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC).date()
+    return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.timezone.utc).date()
 
 
 def _runs_at(runs: Sequence[Run], commit: str) -> list[Run]:

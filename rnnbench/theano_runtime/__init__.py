@@ -1,4 +1,4 @@
-"""Make Theano 1.0.5 import, compile and run at full speed on Python 3.11.
+"""Make Theano 1.0.5 import, compile and run at full speed on Python 3.10 to 3.13.
 
 `prepare()` returns the module `theano`, or raises Unavailable if a requirement isn't met. This
 module finds the requirements and sets Theano's options, cuda.py does the same for a GPU, and
@@ -29,11 +29,13 @@ from pathlib import Path
 from types import ModuleType
 
 from rnnbench.network.contract import Unavailable
-from rnnbench.theano_runtime import cuda, cut_off, pieces
+from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces
 from rnnbench.theano_runtime.pieces import Piece
 
 _INCLUDE = Path(__file__).parent / "include"
 _HEADER = "rnnbench_theano.h"
+
+PYTHONS = (3, 10), (3, 13)  # the first and the last Python that Theano runs on here
 
 # Theano reads these settings when it is imported. They are defaults: a user's .theanorc and
 # THEANO_FLAGS override them.
@@ -118,10 +120,12 @@ def _prepare(device: str) -> ModuleType:
     with _settings(defaults, [f"-I{folder}", "-include", str(folder / _HEADER), *flags]), warnings.catch_warnings():
         # Theano warns that it doesn't know this cuDNN. Our cudnn.h adapts it.
         warnings.filterwarnings("ignore", "Your cuDNN version is more recent than")
+        later_versions.restore_names()
         try:
             theano = importlib.import_module("theano")
         except ValueError as problem:
             raise Unavailable(f"Theano rejects its settings: {_first_line(problem)}") from problem
+        later_versions.change_theano(theano)
         importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
         if device == "cuda":
             _use_gpu(theano)
@@ -144,16 +148,22 @@ def _use_gpu(theano: ModuleType) -> None:
 
 def _find_python() -> Piece:
     piece = Piece("Python", Path(sys.executable), sys.version.split()[0])
-    if sys.version_info[:2] == (3, 11):
+    if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[-1]:
         return piece
-    reason = f"Theano needs Python 3.11 here, but this is Python {piece.version}: use a Python 3.11 environment"
+    first, last = (".".join(map(str, version)) for version in PYTHONS)
+    reason = f"Theano runs on Python {first} to {last} here, and this is Python {piece.version}: use another Python"
     return replace(piece, reason=reason)
 
 
 def _find_package(package: str, module: str) -> Piece:
     spec = importlib.util.find_spec(module)
     if spec is None:
-        reason, command = f"the package {package} is missing", f"{sys.executable} -m pip install 'rnnbench[theano]'"
+        command = pieces.install_command("theano")
+        if package == "Theano" and sys.version_info >= (3, 12):  # the extra theano can't install it there
+            command += f" && {sys.executable} -m rnnbench.theano_runtime.install"
+        reason = f"the package {package} is missing"
+        if package == "setuptools" and importlib.util.find_spec(package):  # later releases dropped pkg_resources
+            reason = f"setuptools {importlib.metadata.version(package)} has no {module}, which Theano imports"
         return Piece(package, reason=reason, install=command)
     path = Path(spec.origin).parent if spec.origin else None
     try:
@@ -316,6 +326,9 @@ def _check_speed_settings(theano: ModuleType) -> None:
         if getattr(config, name) not in allowed:
             raise Unavailable(f"Theano's flag {name} is {getattr(config, name)!r}: it must be {' or '.join(allowed)}")
     try:
-        importlib.import_module("theano.scan_module.scan_perform_ext")
+        with warnings.catch_warnings():
+            # NumPy 2 made this structure longer. The scan loop reads none of its members.
+            warnings.filterwarnings("ignore", "numpy.broadcast size changed")
+            importlib.import_module("theano.scan_module.scan_perform_ext")
     except Exception as problem:
         raise Unavailable(f"the C code of Theano's scan loop doesn't compile: {_first_line(problem)}") from problem

@@ -5,7 +5,9 @@ import runpy
 import pytest
 import setuptools
 from helpers import ROOT
+from packaging.requirements import Requirement
 
+from rnnbench.theano_runtime import install
 from rnnbench.variants import THEANO, VARIANTS
 
 # These extras don't belong to an implementation.
@@ -35,3 +37,18 @@ def test_an_extra_installs_libraries_that_have_their_versions_stored(extras):
     for row in VARIANTS.values():
         installed = {requirement.partition("==")[0] for requirement in extras[row.extra]}
         assert installed & set(row.libraries), row.name
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_each_package_of_theano_has_one_version_for_a_python(extras, python):
+    names = [
+        requirement.name
+        for requirement in map(Requirement, extras["theano"])
+        if requirement.marker is None or requirement.marker.evaluate({"python_version": python})
+    ]
+    assert len(names) == len(set(names))
+    assert {"numpy", "scipy", "setuptools", "Mako", "scipy-openblas32"} <= set(names)
+    # Theano's setup.py fails from Python 3.12 on. There install.py builds it, which takes six and wheel.
+    assert ("Theano" in names) == (python in ("3.10", "3.11"))
+    assert ({"six", "wheel"} <= set(names)) == ("Theano" not in names)
+    assert install.REQUIREMENT in extras["theano"][0]

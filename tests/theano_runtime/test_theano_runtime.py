@@ -4,6 +4,8 @@ Each case runs in its own process, because Theano reads its settings only once. 
 compile cache, because filling another takes time. docs/method.md has the figures.
 """
 
+import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -157,6 +159,13 @@ def test_a_missing_package_is_reported(prepare, module, package):
     reason = prepare(first=find + hide)["unavailable"]
     assert f"package {package} is missing" in reason
     assert "pip install" in reason
+
+
+def test_a_setuptools_that_is_too_new_is_named(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pkg_resources" else find(name))
+    version = importlib.metadata.version("setuptools")
+    assert f"setuptools {version} has no pkg_resources" in str(theano_runtime.unavailable())
 
 
 def test_processes_that_start_together_share_one_complete_header_folder(prepare, tmp_path):

@@ -23,6 +23,7 @@
 #include <Python.h>
 #include <frameobject.h>
 
+#if PY_VERSION_HEX >= 0x030B0000
 /* Cython 0.28 generated the C file of the scan loop in 2018. Without these three macros the file
  * uses members of structs that Python 3.11 hides. */
 #define CYTHON_FAST_PYCALL 0
@@ -44,6 +45,21 @@ struct _frame {
 #define PyCode_New(arguments, keyword_only, locals, stack, flags, code, constants, names,          \
                    variables, free, cells, file, function, line, table)                          \
     PyCode_NewEmpty(PyUnicode_AsUTF8(file), PyUnicode_AsUTF8(function), line)
+#endif
+
+#if PY_VERSION_HEX >= 0x030C0000
+/* Python 3.12 changed the members of an int. Without this macro the scan loop reads the old ones. */
+#define CYTHON_USE_PYLONG_INTERNALS 0
+
+/* Python 3.12 dropped this function. A string's length is what the scan loop wants from it. */
+#define PyUnicode_GET_SIZE PyUnicode_GET_LENGTH
+#endif
+
+#if PY_VERSION_HEX >= 0x030D0000
+/* Python 3.13 added an argument to this function: whether it raises an exception. */
+#define _PyLong_AsByteArray(number, bytes, size, little_endian, is_signed)                        \
+    _PyLong_AsByteArray(number, bytes, size, little_endian, is_signed, 1)
+#endif
 
 /* At each step the scan loop tests `new.data == old.data` to see whether an output uses the memory
  * that it offered. Python 3 then compares all elements, which is slow. Comparing the two addresses
@@ -68,6 +84,10 @@ static inline PyObject *rnnbench_compare(PyObject *a, PyObject *b, int operation
 #define ddot_ scipy_ddot_
 #endif
 
+/* NumPy 2 hides the size of a data type from code that could also run with NumPy 1. NumPy 1.23
+ * doesn't read this macro. */
+#define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+
 /* Every module that Theano compiles includes these. Precompiling them makes it compile faster.
  * docs/method.md has the figures. */
 #if __has_include(<numpy/arrayobject.h>) && defined(NPY_NO_DEPRECATED_API)
@@ -76,6 +96,18 @@ static inline PyObject *rnnbench_compare(PyObject *a, PyObject *b, int operation
 #include <numpy/arrayobject.h>
 #include <numpy/arrayscalars.h>
 #include <vector>
+
+#if NPY_ABI_VERSION >= 0x02000000
+/* NumPy 2 dropped these names. They tell Theano that this is Python 3. */
+#define NPY_PY3K 1
+#define PyInt_Check PyLong_Check
+#define PyInt_AsLong PyLong_AsLong
+#define PyInt_FromLong PyLong_FromLong
+
+/* NumPy 2 has another number for "all axes". Theano uses the old one in no other meaning. */
+#undef NPY_MAXDIMS
+#define NPY_MAXDIMS NPY_RAVEL_AXIS
+#endif
 #endif
 
 #endif /* Python.h */
