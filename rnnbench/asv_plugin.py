@@ -1,4 +1,4 @@
-"""Extend asv; asv.conf.json names this module in "plugins".
+"""Extend asv; asv.conf.json names asv_plugin.py, which loads this module.
 
 With this plugin `asv publish` adds a tab to the dashboard. `asv run` stores the machine's state with the results, and
 prints one line for each benchmark. The peers get their own kind of environment.
@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
@@ -37,6 +38,8 @@ def setup() -> None:
     """Make `asv run` store StatefulResults and print one line for each benchmark; asv calls this at load."""
     run.Results = StatefulResults
     runner.format_benchmark_result = _format
+    # asv searches the PATH for the Python of an environment. It must find the one that runs asv before any other.
+    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
 
 
 class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
@@ -164,13 +167,14 @@ class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no ty
 
 
 class Peers(Virtualenv):  # type: ignore[misc]
-    """An environment with all frameworks except Theano: `asv run --environment peers:3.11`."""
+    """An environment with all frameworks except Theano: `asv run --environment peers`."""
 
     tool_name = "peers"
 
     def __init__(self, conf: Any, *arguments: Any) -> None:
         super().__init__(conf, *arguments)
-        self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command]
+        # The first command installs the project and Theano. The second one is for Theano alone.
+        self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command[:1]]
         self._install_timeout = 3600  # seconds; pip downloads several GB
 
 

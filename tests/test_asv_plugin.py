@@ -1,11 +1,14 @@
 """What our plugin stores with asv's results, and the lines of progress that it lets `asv run` print."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from asv.results import Results
 from asv.runner import BenchmarkResult
+from helpers import ROOT
 
 from rnnbench import asv_plugin
 from rnnbench.asv_plugin import StatefulResults, _format
@@ -59,3 +62,13 @@ def test_each_process_is_stored_with_the_number_of_its_samples():
         results.add_result(benchmark, result, record_samples=True, append_samples=append)
     taken = {shape: [state["samples"] for state in states] for shape, states in results._states["b"].items()}
     assert taken == {"32, 30, 128, 1": [20, 7, 12], "32, 30, 128, 3": [9, 11]}
+
+
+@pytest.mark.parametrize("missing", ["numpy", "fastjsonschema", "jiter", "orjson"])
+def test_without_a_package_of_ours_asv_says_in_a_line_what_it_lacks(missing):
+    hide = f"import sys; sys.modules[{missing!r}] = None; from asv.console import log; log.enable()"
+    load = "from asv.plugin_manager import PluginManager; PluginManager().import_plugin('.asv_plugin')"
+    done = subprocess.run([sys.executable, "-c", f"{hide}; {load}"], cwd=ROOT, capture_output=True, text=True)
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert f"{missing} is missing. asv works without it" in line
+    assert line.endswith(f"{sys.executable} -m pip install '.[bench]'")

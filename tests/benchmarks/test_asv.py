@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from asv.config import Config
@@ -13,7 +14,7 @@ from asv.environment import get_environments
 from helpers import ROOT
 from helpers.clone import Clone
 
-import rnnbench.asv_plugin  # noqa: F401 - the import gives asv the peers' environment
+from rnnbench import asv_plugin  # the import gives asv the peers' environment
 from rnnbench.history import interleave
 from rnnbench.measure.state import MARKS, judge
 from rnnbench.network.shapes import GRIDS
@@ -148,14 +149,27 @@ def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):
 def test_the_peers_environment_has_all_frameworks_but_theano():
     configuration = Config.load(str(ROOT / "asv.conf.json"))
     (theano,) = get_environments(configuration, None)
-    (peers,) = get_environments(configuration, ["peers:3.11"])
-    assert (theano.name, peers.name) == ("virtualenv-py3.11", "peers-py3.11")
-    assert [command.split("{build_dir}")[1] for command in theano._install_command] == ["[theano]"]
+    (peers,) = get_environments(configuration, ["peers"])
+    # Without a list in asv.conf.json asv takes the version of the Python that runs it.
+    version = "{}.{}".format(*sys.version_info)
+    assert (theano.name, peers.name) == (f"virtualenv-py{version}", f"peers-py{version}")
+    installed, theano_itself = theano._install_command
+    assert installed.endswith("{build_dir}[theano]")
     assert [command.split("{build_dir}")[1] for command in peers._install_command] == ["[peers]"]
+    *_, script = theano_itself.split()
+    assert (ROOT / script).is_file()
+    assert Path(theano._path, "../../..").resolve() == ROOT  # where the second command runs
+
+
+def test_asv_builds_environments_with_the_python_that_runs_it(monkeypatch):
+    other = "/usr/bin:/bin"
+    monkeypatch.setenv("PATH", other)
+    asv_plugin.setup()
+    assert os.environ["PATH"] == f"{os.path.dirname(sys.executable)}:{other}"
 
 
 def test_environments_take_their_samples_in_turn(clone, timed):
-    environments = {"virtualenv:3.11": ["scan"], f"existing:{sys.executable}": ["scan"]}
+    environments = {"virtualenv:{}.{}".format(*sys.version_info): ["scan"], f"existing:{sys.executable}": ["scan"]}
     commands = list(interleave.commands("quick", "test", environments))
     of_shape = [command[command.index("--environment") + 1] for command in commands[:4]]
     assert of_shape == [*environments, *reversed(environments)]
