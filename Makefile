@@ -1,5 +1,6 @@
 # `make help` lists these commands.
-PYTHON ?= python3.11
+PYTHON ?= python3
+DISTRIBUTION ?= trixie
 GRID ?= quick
 MACHINE ?= $(shell hostname)
 
@@ -7,41 +8,60 @@ MACHINE ?= $(shell hostname)
 ROUNDS := $(if $(filter quick,$(GRID)),--attribute rounds=1)
 
 # `make bench-peers` times these environments in turn. On a GPU machine, give one or more existing:/path/to/python3.
-ENVIRONMENTS ?= virtualenv:3.11 peers:3.11
+ENVIRONMENTS ?= virtualenv:$(VERSION) peers:$(VERSION)
 
 export RNNBENCH_DEVICE ?= cpu
+
+# Another project's packages must not replace those of the environments.
+unexport PYTHONPATH
 
 # pip would spend half of its time on compiling modules that nobody imports.
 export PIP_NO_COMPILE := 1
 
 VENV := .venv
-BIN := $(VENV)/bin
-ASV := $(BIN)/asv
+# Programs start through the interpreter: their own first line breaks when the checkout is renamed.
+RUN := $(VENV)/bin/python -m
+VERSION = $(shell $(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+STRICTLY := $(if $(filter-out 0,$(STRICT)),--strict)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-peers test test-gpu lint publish preview compare readme clean prerequisites
+# `make -j bench publish` must not publish first.
+.NOTPARALLEL:
+.PHONY: help bench bench-peers test test-gpu test-fresh lint publish preview compare readme clean prerequisites
 
 help:
 	@echo 'make bench [GRID=quick|seed|full]   time a grid of shapes at HEAD, and write the dashboard'
 	@echo '                                    (quick: 3 shapes, seed: 10, full: 36; STRICT=1 fails on a busy machine)'
 	@echo 'make bench-peers [GRID=...]         do the same, and also time PyTorch, JAX and the other frameworks'
-	@echo 'make preview                        show the dashboard at http://127.0.0.1:8080, until Ctrl-C'
+	@echo 'make preview [PORT=8080]            show the dashboard at http://127.0.0.1:PORT, until Ctrl-C'
 	@echo 'make compare A=<commit> B=<commit>  compare the results of two commits'
 	@echo 'make readme                         write the tables and pictures of README.md and docs/ from results/'
 	@echo 'make publish                        write the dashboard from results/'
 	@echo 'make test                           check style and types, and run the tests'
 	@echo 'make test-gpu                       run only the tests that need a GPU'
+	@echo 'make test-fresh DISTRIBUTION=...    run the commands of README.md in a new minimal Debian (bookworm, trixie)'
 	@echo 'make lint                           check style and types only'
 	@echo 'make clean                          delete all that these commands made, except results/'
 
+# asv times the commit HEAD with the benchmarks/ of the working tree.
+define uncommitted
+@git diff --quiet HEAD -- rnnbench setup.py || echo '==> Uncommitted changes in rnnbench/ are not timed: commit them first.'
+@git diff --quiet HEAD -- benchmarks || echo "==> Uncommitted changes in benchmarks/ are used, under HEAD's hash in results/."
+endef
+
+# The messages of a failed run stand far above its end.
+FINISH = $(MAKE) --no-print-directory publish && { [ $$status -eq 0 ] || \
+	echo "==> The run failed (status $$status). It says why above '==> Writing the dashboard'." >&2; } && exit $$status
+
 bench: $(VENV)/bench
+	$(uncommitted)
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. The first run compiles for some minutes."
-	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(if $(STRICT),--strict)
-	@pattern=$$($(BIN)/rnnbench filter '$(GRID)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
-	{ $(BIN)/rnnbench run --machine '$(MACHINE)' $(ROUNDS) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
-	$(MAKE) --no-print-directory publish && exit $$status
-	@$(if $(STRICT),$(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
-	@echo; $(BIN)/rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --summary
+	@$(RUN) rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
+	@pattern=$$($(RUN) rnnbench filter '$(GRID)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
+	{ $(RUN) rnnbench run --machine '$(MACHINE)' $(ROUNDS) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
+	$(FINISH)
+	@$(if $(STRICTLY),$(RUN) rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
+	@echo; $(RUN) rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --summary
 	@echo
 	@echo '==> Next: make preview           shows the dashboard'
 	@echo '          make bench-peers       times PyTorch, JAX and others beside these; it downloads some GB'
@@ -50,67 +70,78 @@ bench: $(VENV)/bench
 	@echo '          docs/method.md         says how they are measured'
 
 bench-peers: $(VENV)/bench
+	$(uncommitted)
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)', in $(ENVIRONMENTS). The first run downloads some GB."
-	@$(BIN)/rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(if $(STRICT),--strict)
+	@$(RUN) rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
 	@status=0; \
-	$(BIN)/rnnbench interleave '$(GRID)' --machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' \
+	$(RUN) rnnbench interleave '$(GRID)' --machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' \
 	  $(ENVIRONMENTS:%=--environment '%') || status=$$?; \
-	$(MAKE) --no-print-directory publish && exit $$status
+	$(FINISH)
 
 publish: $(VENV)/bench
 	@echo '==> Writing the dashboard from results/.'
-	@$(BIN)/rnnbench publish
+	@$(RUN) rnnbench publish
 	@echo "==> The dashboard is in $(CURDIR)/html. To see it: make preview"
 
 preview: $(VENV)/bench
-	@$(BIN)/rnnbench preview
+	@$(RUN) rnnbench preview $(if $(PORT),--port '$(PORT)') || [ $$? -eq 130 ]
 
 compare: $(VENV)/bench
 	@[ -n '$(A)' ] && [ -n '$(B)' ] || { echo 'Name two commits: make compare A=<commit> B=<commit>' >&2; exit 2; }
-	@$(ASV) compare --machine '$(MACHINE)' '$(A)' '$(B)'
+	@$(RUN) asv compare --machine '$(MACHINE)' '$(A)' '$(B)'
 
 readme: $(VENV)/bench
-	@$(BIN)/rnnbench readme $$(grep -l '^<!-- end -->$$' README.md docs/*.md)
+	@$(RUN) rnnbench readme $$(grep -l '^<!-- end -->$$' README.md docs/*.md)
 
 test: lint
 	@echo '==> Running the tests. The first run compiles for some minutes.'
-	@$(BIN)/python -m pytest
+	@$(RUN) pytest
 
 test-gpu: $(VENV)/test
-	@$(BIN)/rnnbench doctor --device cuda
-	@$(BIN)/python -m pytest -m gpu
+	@$(RUN) rnnbench doctor --device cuda
+	@$(RUN) pytest -m gpu
+
+test-fresh:
+	@tests/fresh/run '$(DISTRIBUTION)'
 
 lint: $(VENV)/test
 	@echo '==> Checking style and types.'
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy rnnbench benchmarks
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy rnnbench benchmarks
 
 clean:
 	rm -rf $(VENV) .asv html build *.egg-info
 
-# If something is missing, say so in one sentence before making anything.
+# If something is missing, say so in one sentence before making anything. The Python counts only until .venv is there.
 prerequisites:
-	@command -v $(PYTHON) >/dev/null && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	{ echo "Python 3.11 is missing: install it, or name one with 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 2; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-	{ echo "Python's venv module is missing: install it (on Debian and Ubuntu: apt-get install python3.11-venv)." >&2; exit 2; }
-	@[ -e "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || \
-	{ echo "Python's headers are missing: install them (on Debian and Ubuntu: apt-get install python3.11-dev)." >&2; exit 2; }
+ifeq ($(wildcard $(VENV)/bench),)
+	@found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
+	case $$found in 3.10 | 3.11 | 3.12 | 3.13) ;; *) \
+	  echo "Python 3.10, 3.11, 3.12 or 3.13 is missing: '$(PYTHON)' is $${found:-not there}. Install one, and name it with" \
+	    "'make PYTHON=/path/to/python3.13 ...': apt-get install python3-venv python3-dev, or uv python install 3.13, or" \
+	    "pyenv install 3.13, or conda create --name rnnbench python=3.13." >&2; exit 2;; esac; \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing: install it" \
+	  "(on Debian and Ubuntu: apt-get install python$$found-venv)." >&2; exit 2; }; \
+	[ -e "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || { \
+	  echo "Python's headers are missing: install them (on Debian and Ubuntu: apt-get install python$$found-dev)." >&2; exit 2; }
+endif
 	@command -v g++ >/dev/null || \
 	{ echo 'The C++ compiler g++ is missing: install it (on Debian and Ubuntu: apt-get install g++).' >&2; exit 2; }
 	@command -v git >/dev/null || \
 	{ echo 'git is missing: install it (on Debian and Ubuntu: apt-get install git).' >&2; exit 2; }
-	@git rev-parse --verify --quiet HEAD >/dev/null 2>&1 || \
-	{ echo 'This folder is not a git checkout with a commit: get the project with git clone, and run make there.' >&2; exit 2; }
+	@words=$$(git rev-parse --verify HEAD 2>&1) || { \
+	  echo 'git finds no commit here. If this is no checkout, get the project with git clone, and run make there.' \
+	    "git's own words: $$words" >&2; exit 2; }
 
 $(VENV)/bench: setup.py | prerequisites
 	@echo '==> Installing Theano, NumPy, OpenBLAS and asv in $(VENV).'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[theano,bench]'
+	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[theano,bench]'
+	@$(VENV)/bin/python rnnbench/theano_runtime/install.py
 	@touch $@
 
 $(VENV)/test: $(VENV)/bench
 	@echo '==> Installing what the tests need in $(VENV).'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[theano,bench,report,test]'
+	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[theano,bench,report,test]'
 	@touch $@

@@ -1,6 +1,7 @@
 """Tests of the Makefile: if something is missing, it says so in one sentence before it makes anything."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-PYTHON = Path(sys.base_prefix, "bin", "python3.11")
+from rnnbench import theano_runtime
+
+PYTHON = Path(sys.base_prefix, "bin", "python{}.{}".format(*sys.version_info))
 
 
 @pytest.fixture
@@ -52,13 +55,40 @@ def test_no_compiler(checkout, tmp_path):
     assert not (checkout / ".venv").exists()
 
 
-def test_another_python(checkout, tmp_path):
+@pytest.mark.parametrize(("answer", "named"), [("echo 3.14", "3.14"), ("echo 3.9", "3.9"), ("exit 1", "not there")])
+def test_another_python(checkout, tmp_path, answer, named):
     other = tmp_path / "python3"
-    other.write_text("#!/bin/sh\nexit 1\n")
+    other.write_text(f"#!/bin/sh\n{answer}\n")
     other.chmod(0o755)
     done = make(checkout, "bench", f"PYTHON={other}")
     assert done.returncode == 2
-    assert "Python 3.11 is missing" in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "missing" in line)
+    assert line.startswith(f"Python 3.10, 3.11, 3.12 or 3.13 is missing: '{other}' is {named}.")
+    for way in ("apt-get install", "uv python install", "pyenv install", "conda create"):
+        assert way in line
+    assert not (checkout / ".venv").exists()
+
+
+def test_the_pythons_are_those_that_theano_runs_on():
+    (names,) = re.findall(r"^\tcase \$\$found in (.*)\) ;;", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    first, last = theano_runtime.PYTHONS
+    assert names.split(" | ") == [f"3.{minor}" for minor in range(first[1], last[1] + 1)]
+
+
+def test_a_finished_set_up_needs_no_interpreter_outside_it(checkout):
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "bench").touch()
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", "-C", str(checkout)]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "One"]):
+        subprocess.run([*git, *words], check=True)
+    assert make(checkout, "prerequisites", "PYTHON=/nowhere").returncode == 0
+
+
+def test_gits_own_words_are_shown(checkout):
+    (checkout / ".git").write_text("gitdir: /nowhere\n")
+    done = make(checkout, "prerequisites", f"PYTHON={PYTHON}")
+    assert done.returncode == 2
+    assert "fatal: not a git repository: /nowhere" in done.stderr
 
 
 def test_no_git(checkout, tmp_path):
