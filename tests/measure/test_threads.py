@@ -41,8 +41,36 @@ def test_a_variants_library_computes_with_the_requested_threads(name, count, pyt
     assert run.stdout == f"{count}\n", run.stderr
 
 
-def test_the_default_is_one_thread_per_processor():
+def test_the_default_is_one_thread_per_processor(monkeypatch):
+    monkeypatch.setattr(threads, "_quotas", lambda: [1000.0])
     assert threads.number() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("own", "outer", "count"),
+    [
+        ("max 100000", "max 100000", 8),
+        ("300000 100000", "max 100000", 3),
+        ("max 100000", "250000 100000", 2),
+        ("50000 100000", "400000 100000", 1),
+        ("1600000 100000", None, 8),
+        ("damaged", None, 8),
+        (None, None, 8),
+    ],
+)
+def test_the_default_keeps_within_a_quota_of_processor_time(own, outer, count, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(threads, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(threads, "_OWN_GROUP", tmp_path / "own")
+    (tmp_path / "own").write_text("0::/outer/own\n")
+    (tmp_path / "groups" / "outer" / "own").mkdir(parents=True)
+    for folder, limit in (("outer/own", own), ("outer", outer)):
+        if limit:
+            (tmp_path / "groups" / folder / "cpu.max").write_text(f"{limit}\n")
+    assert threads.number() == count
+    monkeypatch.setattr(threads, "_OWN_GROUP", tmp_path / "absent")
+    assert threads.number() == 8
 
 
 def test_pinning_sets_every_librarys_variable_and_can_be_repeated(monkeypatch):
