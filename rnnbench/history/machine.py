@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rnnbench import theano_runtime
 from rnnbench.history import asv_files, files
-from rnnbench.measure import gpu, hardware
+from rnnbench.measure import gpu, hardware, threads
 
 _CPU_PEAKS = ("float32_flops", "memory_bandwidth")
 
@@ -38,7 +38,7 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
     elif earlier := _earlier_peaks(facts, results / name / "machine.json"):
         facts |= earlier
     else:
-        rates = (hardware.product_rate(), hardware.copy_rate())
+        rates = (_product_rate(), hardware.copy_rate())
         facts |= {key: f"{rate:.3g}" for key, rate in zip(_CPU_PEAKS, rates, strict=True)}
     return facts
 
@@ -81,6 +81,13 @@ def _earlier_peaks(facts: dict[str, str], path: Path) -> dict[str, str]:
         return {key: str(earlier[key]) for key in _CPU_PEAKS} if same else {}
     except (OSError, ValueError, AttributeError, KeyError):
         return {}
+
+
+def _product_rate() -> float:
+    """Return the rate of all processors, measured in a process where nothing limits NumPy's threads."""
+    command = [sys.executable, "-c", "from rnnbench.measure import hardware; print(hardware.product_rate())"]
+    unlimited = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES}
+    return float(subprocess.run(command, env=unlimited, capture_output=True, text=True, check=True).stdout)
 
 
 def _gpu() -> str:

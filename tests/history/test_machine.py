@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench.history import machine
-from rnnbench.measure import hardware
+from rnnbench.measure import hardware, threads
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,16 @@ def write_machine_json(folder, content):
 def test_the_peak_rates_are_plausible(facts):
     assert 1e9 < float(facts["float32_flops"]) < hardware.limit("cpu")
     assert 1e8 < float(facts["memory_bandwidth"]) < 1e13
+
+
+def test_a_limit_on_this_process_does_not_lower_the_peak_rate(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho ${OMP_NUM_THREADS:-7}${OPENBLAS_NUM_THREADS}${NPROC}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(machine.sys, "executable", str(python))
+    for name in threads.VARIABLES:
+        monkeypatch.setenv(name, "1")
+    assert machine._product_rate() == 7
 
 
 def test_every_fact_is_text_and_asvs_own_facts_are_included(facts):
