@@ -188,7 +188,11 @@ def _busy() -> float | None:
 def _waited() -> dict[str, float] | None:
     """Return for how many seconds each thread of this process has been ready but had no processor."""
     waited = {}
-    for thread in os.listdir(_TASKS):
+    try:
+        running = os.listdir(_TASKS)
+    except OSError:  # there is no /proc
+        return None
+    for thread in running:
         with contextlib.suppress(OSError, IndexError, ValueError):  # the thread has ended, or Linux doesn't keep this
             waited[thread] = int((_TASKS / thread / "schedstat").read_text().split()[1]) / 1e9
     return waited or None

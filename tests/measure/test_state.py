@@ -172,8 +172,9 @@ def test_an_invalid_number_of_threads_is_reported_in_a_sentence(monkeypatch, cap
 
 
 @pytest.mark.parametrize("file", ["_STAT", "_TASKS"])
-def test_without_linuxs_counts_the_load_is_unknown_and_not_zero(file, tmp_path, monkeypatch):
-    monkeypatch.setattr(state, file, tmp_path)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_without_linuxs_counts_the_load_is_unknown_and_not_zero(file, hidden, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, file, tmp_path / "absent" if hidden else tmp_path)
     first = observe("cpu")
     observed = between(first, observe("cpu"))
     assert observed[{"_STAT": "others", "_TASKS": "waited"}[file]] is None
