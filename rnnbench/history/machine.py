@@ -53,7 +53,10 @@ def save(name: str, device: str) -> None:
 
     facts = describe(name, device)
     path = Path(MachineCollection.get_machine_file_path())
-    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as reason:
+        raise _unwritable(path, reason) from reason
     try:
         # Another process may be writing to the same file.
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -66,8 +69,14 @@ def save(name: str, device: str) -> None:
                 print(f"rnnbench: {path} can't be used: {reason}. It was renamed to {aside}", file=sys.stderr)
         machines = {**known, name: facts, "version": MachineCollection.api_version}
         files.write(path, json.dumps(machines, indent=4, sort_keys=True).encode())
+    except OSError as reason:
+        raise _unwritable(path, reason) from reason
     finally:
         os.close(folder)
+
+
+def _unwritable(path: Path, reason: OSError) -> OSError:
+    return OSError(f"{path} can't be written ({reason.strerror}): set HOME to a folder that can be written")
 
 
 def _earlier_peaks(facts: dict[str, str], path: Path) -> dict[str, str]:

@@ -53,3 +53,12 @@ def test_peak_rates_are_measured_if_the_results_have_none_of_this_machine(conten
     described = machine.describe("here", "cpu", tmp_path)
     assert described["float32_flops"] != "123"
     assert described.keys() == facts.keys()
+
+
+@pytest.mark.parametrize("home", ["absent", "a-file"])
+def test_a_home_that_cannot_be_written_is_named(home, facts, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "describe", lambda *_: facts)
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    with pytest.raises(OSError, match=rf"{home}/.asv-machine.json can't be written .*: set HOME to a folder"):
+        machine.save("here", "cpu")
