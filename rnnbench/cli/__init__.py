@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from rnnbench import __version__
-from rnnbench.cli import checks, measurements, results
+from rnnbench.cli import checks, compare, measurements, results
 from rnnbench.cli.arguments import complain
 from rnnbench.history import NotFound, ResultsWarning
 from rnnbench.measure.state import Doubtful
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     parser.set_defaults(takes_asvs_arguments=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    for group in (checks, measurements, results):
+    for group in (checks, measurements, compare, results):
         group.register(commands)
     return parser
 
