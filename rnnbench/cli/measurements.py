@@ -10,6 +10,7 @@ from rnnbench.cli.arguments import Commands, add_device, add_grid, add_results, 
 from rnnbench.cli.arguments import machine as machine_name
 from rnnbench.history import benchmark_names, interleave, machine
 from rnnbench.measure import state
+from rnnbench.network.shapes import GRIDS
 
 # `rnnbench run --help` and `rnnbench publish --help` print this text before asv's own help.
 _ASV_INTRODUCTIONS = {
@@ -115,9 +116,10 @@ def register(commands: Commands) -> None:
     selftest = commands.add_parser(
         "selftest",
         help="measure the smallest slowdown that this machine can detect",
-        description="Time the same code several times, and copies that are slowed on purpose. Print how often asv "
-        "calls each of them changed, and the smallest slowdown that it detects reliably. Store the figures in "
-        "results/NAME/selftest.csv, for rnnbench report. The environment variable RNNBENCH_DEVICE=cuda tests the GPU.",
+        description="Time the same code several times, and copies that are slowed on purpose. Print how often asv and "
+        "rnnbench compare call each of them changed, and the smallest slowdown that they detect reliably. Store the "
+        "figures in results/NAME/, in selftest.csv and selftest-compare.csv, for rnnbench report. The environment "
+        "variable RNNBENCH_DEVICE=cuda tests the GPU.",
         **examples("rnnbench selftest --machine my-machine scan fused"),
     )
     add_variants(selftest, help="time only these implementations (default: all that can run here)")
@@ -176,8 +178,9 @@ def _interleave(options: argparse.Namespace) -> int:
 
 
 def _selftest(options: argparse.Namespace) -> int:
-    """Time the same code and slowed copies of it; print and store which of them asv calls changed."""
-    from rnnbench.history import selftest
+    """Time the same code and slowed copies of it; print and store which of them are called changed."""
+    from rnnbench.history import live_selftest, selftest
+    from rnnbench.live.process import Failed
 
     device = os.environ.get("RNNBENCH_DEVICE", "cpu")
     machine.save(options.machine, device)
@@ -189,5 +192,14 @@ def _selftest(options: argparse.Namespace) -> int:
         return complain(reason)
     print(selftest.table(verdicts))
     print(selftest.sentence(verdicts))
-    selftest.save(verdicts, options.results / options.machine)
+    folder = options.results / options.machine
+    selftest.save(verdicts, folder)
+    names = options.variants or [name for name, reason in variants.available(device).items() if reason is None]
+    try:
+        rows = live_selftest.measure(names, GRIDS[options.grid], device, tell=lambda line: print(line, flush=True))
+    except Failed as reason:
+        return complain(reason)
+    print(live_selftest.table(rows))
+    print(live_selftest.sentence(rows))
+    live_selftest.save(rows, folder)
     return 0

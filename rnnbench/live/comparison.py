@@ -91,10 +91,12 @@ def compare_figures(
     unsure = list(functions)
     while unsure:
         try:
-            with _started(codes, implementations, shape, device, unsure) as processes:
+            with started(codes, implementations, shape, device, unsure) as processes:
                 # The first pair may compile. That time isn't counted.
                 start = start or time.perf_counter()
-                timed = {function: _time(processes, function, implementations, shape, device) for function in unsure}
+                timed = {function: time_turns(processes, function) for function in unsure}
+            for function, pair in timed.items():
+                _check_possible(min(pair.seconds), function, implementations, shape, device)
         except (Unavailable, Failed) as reason:
             problem = str(reason)
             break
@@ -173,7 +175,7 @@ def table(results: Iterable[Result], names: tuple[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _started(
+def started(
     codes: tuple[Code, Code], implementations: tuple[str, str], shape: Shape, device: str, functions: Sequence[str]
 ) -> Iterator[tuple[Process, Process]]:
     """Start a process for each version, the first one drawn by a coin, and wait until both have built their network."""
@@ -190,9 +192,7 @@ def _started(
         yield first, second
 
 
-def _time(
-    processes: tuple[Process, Process], function: str, implementations: tuple[str, str], shape: Shape, device: str
-) -> Timed:
+def time_turns(processes: tuple[Process, Process], function: str) -> Timed:
     """Time calls of both processes in turn, and return the median ratio of neighbouring turns.
 
     The order changes with each round, so a machine whose speed drifts favours none of them. The first call of a turn
@@ -211,13 +211,12 @@ def _time(
             timed = processes[side].time(function, calls)
             turns[side].append(statistics.median(timed[1:] or timed))
         order.reverse()
-    _check_possible(min(map(min, turns)), function, implementations, shape, device)
     ratios = [math.log(second / first) for first, second in zip(*turns, strict=True)]
     return Timed(statistics.median(ratios), (statistics.median(turns[0]), statistics.median(turns[1])))
 
 
 def _check_possible(seconds: float, function: str, implementations: tuple[str, str], shape: Shape, device: str) -> None:
-    """Raise Failed if a call took less time than the device needs: then it didn't wait for all of the work."""
+    """Raise Failed if a call takes less time than the device needs: then it doesn't wait for all of the work."""
     work = Workload(*shape)
     flops = work.forward_flops if function == "forward" else work.train_flops
     limit = max(hardware.limit(device, tf32=variants.VARIANTS[name].tf32) for name in implementations)

@@ -13,7 +13,7 @@ from asv.results import iter_results_paths
 from helpers import HELPERS, ROOT, synthetic
 
 from rnnbench.cli import main
-from rnnbench.history import ResultsWarning, selftest
+from rnnbench.history import ResultsWarning, live_selftest, selftest
 from rnnbench.history.selftest import Verdict
 from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.report import page
@@ -50,7 +50,12 @@ def test_selftest_detects_slowed_code(monkeypatch, tmp_path, capsys, add_variant
     subprocess.run(["git", "init", "--quiet"], check=True)
     selftest._commit(tmp_path, "Add a variant")
 
+    row = live_selftest.Row("0123abcd", "2026-11-26", "spinning", SHAPE, "train", 0.01, 0.0, 20, 1000, 0, 0, 0, 20.0)
+    # The processes of rnnbench compare don't know this variant. test_live_selftest.py starts them.
+    monkeypatch.setattr(live_selftest, "measure", lambda *arguments, tell: [row])
+
     assert main(["selftest", "--machine", "test", "spinning"]) == 0
+    assert live_selftest.read(Path("results/test")) == [row]
     slowed = [verdict for verdict in selftest.read(Path("results/test")) if verdict.factor == 1.1 and verdict.slowdown]
     names = {"lstm.SpinningLSTM.time_forward", "lstm.SpinningLSTM.time_train"}
     assert {verdict.benchmark for verdict in slowed} == names
@@ -58,6 +63,7 @@ def test_selftest_detects_slowed_code(monkeypatch, tmp_path, capsys, add_variant
     assert {verdict.samples for verdict in slowed} <= set(range(2 * 7, 2 * 20 + 1))  # 7 to 20 in each of two turns
     output = capsys.readouterr().out
     assert all(name in output for name in names)
+    assert live_selftest.sentence([row]) in output
 
 
 @pytest.mark.parametrize("slowdown", [0.0, 0.2])
