@@ -18,6 +18,9 @@ unexport PYTHONPATH
 # pip would spend half of its time on compiling modules that nobody imports.
 export PIP_NO_COMPILE := 1
 
+# A git hook exports variables that name its own repository. Git would use that one instead of this checkout.
+unexport $(shell git rev-parse --local-env-vars 2>/dev/null)
+
 VENV := .venv
 # Programs start through the interpreter: their own first line breaks when the checkout is renamed.
 RUN := $(VENV)/bin/python -m
@@ -27,7 +30,7 @@ STRICTLY := $(if $(filter-out 0,$(STRICT)),--strict)
 .DEFAULT_GOAL := help
 # `make -j bench publish` must not publish first.
 .NOTPARALLEL:
-.PHONY: help bench bench-peers test test-gpu test-fresh lint publish preview compare readme clean prerequisites
+.PHONY: help bench bench-peers test test-gpu test-fresh lint publish preview compare compare-live readme clean prerequisites
 
 help:
 	@echo 'make bench [GRID=quick|seed|full]   time a grid of shapes at HEAD, and write the dashboard'
@@ -35,6 +38,7 @@ help:
 	@echo 'make bench-peers [GRID=...]         do the same, and also time PyTorch, JAX and the other frameworks'
 	@echo 'make preview [PORT=8080]            show the dashboard at http://127.0.0.1:PORT, until Ctrl-C'
 	@echo 'make compare A=<commit> B=<commit>  compare the results of two commits'
+	@echo 'make compare-live A=... B=...       time two commits now, in turn, and fail if B is slower (. is your work tree)'
 	@echo 'make readme                         write the tables and pictures of README.md and docs/ from results/'
 	@echo 'make publish                        write the dashboard from results/'
 	@echo 'make test                           check style and types, and run the tests'
@@ -89,6 +93,11 @@ preview: $(VENV)/bench
 compare: $(VENV)/bench
 	@[ -n '$(A)' ] && [ -n '$(B)' ] || { echo 'Name two commits: make compare A=<commit> B=<commit>' >&2; exit 2; }
 	@$(RUN) asv compare --machine '$(MACHINE)' '$(A)' '$(B)'
+
+# WHAT has shapes and implementations, and options such as --seconds 30.
+compare-live: $(VENV)/bench
+	@[ -n '$(A)' ] && [ -n '$(B)' ] || { echo 'Name two commits, or . for your work tree: make compare-live A=HEAD B=.' >&2; exit 2; }
+	@$(RUN) rnnbench compare '$(A)' '$(B)' $(WHAT)
 
 readme: $(VENV)/bench
 	@$(RUN) rnnbench readme $$(grep -l '^<!-- end -->$$' README.md docs/*.md)

@@ -28,7 +28,7 @@ from asv.publishing import OutputPublisher
 from asv.results import Results, get_err
 
 from rnnbench.history import ResultsWarning, files
-from rnnbench.measure import state
+from rnnbench.measure import state, variables
 from rnnbench.report import libraries, page
 
 _SHOWN_VALUES = 3  # the quick grid's
@@ -36,6 +36,7 @@ _SHOWN_VALUES = 3  # the quick grid's
 
 def setup() -> None:
     """Make `asv run` store StatefulResults and print one line for each benchmark; asv calls this at load."""
+    variables.forget_git()
     run.Results = StatefulResults
     runner.format_benchmark_result = _format
     # asv searches the PATH for the Python of an environment. It must find the one that runs asv before any other.

@@ -14,6 +14,7 @@ from rnnbench import __version__
 from rnnbench.cli import checks, compare, measurements, results
 from rnnbench.cli.arguments import complain
 from rnnbench.history import NotFound, ResultsWarning
+from rnnbench.measure import variables
 from rnnbench.measure.state import Doubtful
 from rnnbench.network.contract import Unavailable
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The status is 0 for success, and 1 if the command can't do its work. It then prints the reason in one line.
     Wrong arguments raise SystemExit with the status 2, after a message that lists the allowed ones.
     """
+    variables.forget_git()
     parser = _parser()
     options, others = parser.parse_known_args(arguments)
     if others and not options.takes_asvs_arguments:

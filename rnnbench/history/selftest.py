@@ -202,8 +202,13 @@ def _commit(repository: Path, message: str) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=rnnbench", "-c", "user.email=rnnbench@localhost", "-c", "commit.gpgsign=false")
-    return _run(["git", *who, *arguments], folder).strip()
+    settings = (
+        "user.name=rnnbench",
+        "user.email=rnnbench@localhost",
+        "commit.gpgsign=false",
+        "core.hooksPath=/dev/null",
+    )
+    return _run(["git", *(word for setting in settings for word in ("-c", setting)), *arguments], folder).strip()
 
 
 def _time(scratch: Path, machine: str, pattern: str, commit: str, slowdown: float, device: str, append: bool) -> None:

@@ -1,0 +1,62 @@
+"""What rnnbench starts uses the repository of its own folder, whatever a git hook exports."""
+
+import os
+import subprocess
+
+import pytest
+from helpers import ROOT
+
+from rnnbench.cli import main
+from rnnbench.history import selftest
+from rnnbench.measure import variables
+
+
+def git(folder, *arguments):
+    who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    command = ["git", *who, *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def users(tmp_path, monkeypatch):
+    """A user's repository with one commit, which the environment names as in a hook."""
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "--message=Mine")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / ".git" / "index"))
+    return tmp_path
+
+
+def test_all_of_gits_variables_are_known():
+    listed = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
+    assert set(listed.stdout.split()) <= set(variables._GIT)
+
+
+def test_selftest_does_not_commit_to_the_repository_of_a_hook(users, monkeypatch):
+    def stop(*arguments, **options):
+        raise selftest.Failed("the commits are made")
+
+    monkeypatch.setenv("HOME", str(users))
+    monkeypatch.setattr(selftest, "_time", stop)
+    assert main(["selftest", "--machine", "test", "scan"]) == 1
+    assert git(users, "log", "--format=%s").split() == ["Mine"]
+
+
+def test_asv_does_not_use_the_repository_of_a_hook(users, python):
+    """The plugin is loaded before asv checks anything out."""
+    done = python(
+        "-c",
+        "from asv.plugin_manager import plugin_manager as plugins; plugins.import_plugin('.rnnbench.asv_plugin')\n"
+        "import subprocess; subprocess.run(['git', 'rev-parse', '--show-toplevel'])",
+        GIT_DIR=str(users / ".git"),
+        GIT_WORK_TREE=str(users),
+    )
+    assert done.stdout.splitlines()[-1:] == [str(ROOT)], done.stderr
+
+
+def test_make_does_not_use_the_repository_of_a_hook(users, tmp_path):
+    (tmp_path / "makefile").write_text(f"include {ROOT}/Makefile\nshow:\n\t@git -C {ROOT} rev-parse --show-toplevel\n")
+    done = subprocess.run(["make", "--silent", "show"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == str(ROOT), done.stderr
