@@ -10,6 +10,7 @@ import csv
 import datetime
 import itertools
 import json
+import math
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from rnnbench import variants
@@ -120,7 +122,10 @@ def read(folder: Path) -> list[Verdict]:
 
 
 def sentence(verdicts: Sequence[Verdict]) -> str:
-    """Return a sentence with the smallest change that asv detects, and its false alarms at its default factor."""
+    """Return a sentence with the smallest change that asv detects, and its false alarms at its default factor.
+
+    If no change is detected reliably, it says whether asv misses changes, raises false alarms, or both.
+    """
     samples = [verdict.samples for verdict in verdicts]
     taken = " to ".join(map(str, sorted({min(samples), max(samples)})))
     source = f"selftest of {verdicts[0].day} at {verdicts[0].commit}, {taken} samples a figure"
@@ -130,8 +135,20 @@ def sentence(verdicts: Sequence[Verdict]) -> str:
         slowdown, factor = found
         change = f"a {slowdown:.0%} change with --factor {factor:g}"
         return f"On this machine asv detects {change}; at its default 1.1 {at_default}"
-    change = f"even a {max(_RUN_SLOWDOWNS):.0%} change"
-    return f"On this machine asv doesn't reliably detect {change}; at its default factor 1.1 {at_default}"
+    slowdown, factor = max(_RUN_SLOWDOWNS), max(_FACTORS)
+    detected, slowed = _counts(verdicts, slowdown, factor)
+    finds = detected >= _MIN_DETECTED * slowed > 0
+    if finds:
+        what = f"finds a {slowdown:.0%} change, but raises too many false alarms"
+    elif false_alarms <= _MAX_FALSE_ALARMS * same:
+        what = f"doesn't reliably detect even a {slowdown:.0%} change"
+    else:
+        what = f"doesn't reliably detect even a {slowdown:.0%} change, and raises too many false alarms"
+    low, high = _likely_share(false_alarms, same)
+    return (
+        f"On this machine asv {what}; at its default factor 1.1 it found {detected} of {slowed} such changes, and "
+        f"{at_default} That many fit a share of {low:.0%} to {high:.0%}; at most {_MAX_FALSE_ALARMS:.0%} is allowed."
+    )
 
 
 def detectable(verdicts: Sequence[Verdict]) -> float:
@@ -168,6 +185,16 @@ def _smallest(verdicts: Sequence[Verdict]) -> tuple[float, float] | None:
         if measured and false_alarms <= _MAX_FALSE_ALARMS * same and detected >= _MIN_DETECTED * slowed:
             return slowdown, factor
     return None
+
+
+def _likely_share(count: int, total: int) -> tuple[float, float]:
+    """Return the bounds of Wilson's 95% interval of a share, from a count of a total."""
+    if not total:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.975)
+    center = (count + z * z / 2) / (total + z * z)
+    half = z / (total + z * z) * math.sqrt(count * (total - count) / total + z * z / 4)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def _counts(verdicts: Iterable[Verdict], slowdown: float, factor: float) -> tuple[int, int]:

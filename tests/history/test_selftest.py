@@ -115,14 +115,6 @@ def test_selftest_judges_as_asv_compare_does(slowdown, tmp_path, monkeypatch):
             ((0, 57, 60, 60), (0, 0, 60, 60), (0, 0, 30, 60)),
             "detects a 5% change with --factor 1.025; at its default 1.1",
         ),
-        (
-            ((9, 60, 60, 60), (8, 60, 60, 60), (7, 60, 60, 60)),
-            "doesn't reliably detect even a 20% change; at its default factor 1.1",
-        ),
-        (
-            ((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 56)),
-            "doesn't reliably detect even a 20% change; at its default factor 1.1",
-        ),
     ],
 )
 def test_sentence_reports_the_smallest_change_detected_without_false_alarms(changed, result):
@@ -130,6 +122,23 @@ def test_sentence_reports_the_smallest_change_detected_without_false_alarms(chan
         f"On this machine asv {result} it called {changed[-1][0]} of 60 comparisons of the same code changed "
         "(selftest of 2026-11-22 at 0123abcd, 14 samples a figure)."
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        # As a 2-core machine measured: all found, but 2 of 60 are more than 1 in 50.
+        ((2, 60), ["finds a 20% change, but raises too many false alarms", "found 60 of 60", "a share of 1% to 11%"]),
+        ((0, 56), ["doesn't reliably detect even a 20% change; at its default", "found 56 of 60", "0% to 6%"]),
+        ((7, 30), ["doesn't reliably detect even a 20% change, and raises too many false alarms", "found 30 of 60"]),
+    ],
+)
+def test_sentence_says_which_of_the_two_failed_and_how_sure_it_is(changed, words):
+    same, slowed = changed
+    sentence = selftest.sentence(verdicts(*[(same + 9, 0, 0, 0)] * 2, (same, 0, 0, slowed)))
+    assert all(word in sentence for word in words), sentence
+    assert f"it called {same} of 60 comparisons of the same code changed" in sentence
+    assert "at most 2% is allowed" in sentence
 
 
 def test_sentence_gives_the_range_of_the_numbers_of_samples():
