@@ -5,15 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from rnnbench import theano_runtime
 from rnnbench.history import asv_files, files
 from rnnbench.measure import gpu, hardware, threads
+from rnnbench.measure.state import Doubtful
 
 _CPU_PEAKS = ("float32_flops", "memory_bandwidth")
+# The facts that make a computer another one. A kernel update changes the others, and the memory a little.
+_HARDWARE = ("arch", "cpu", "num_cpu", "gpu")
+_NOTHING = "unknown"
 
 
 def describe(name: str, device: str, results: Path = Path("results")) -> dict[str, str]:
@@ -22,25 +25,42 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
     The facts include the device's peak rates, in FLOP/s and bytes/s. For a GPU these follow from its properties. For
     a CPU they are measured, unless `results` already has them for this machine. On cuda the facts also name the GPU,
     its driver, and the versions of CUDA and cuDNN.
+
+    Raises Doubtful if `results` has figures of another computer or device under this name: they would be shown with
+    this one's peak rates.
     """
     from asv.machine import Machine
 
     facts: dict[str, str] = {**Machine.get_defaults(), "machine": name}
+    earlier = _earlier(results / name / "machine.json")
+    if device == "cuda":
+        facts["gpu"] = gpu.name()
+    _check_hardware(facts, earlier, name)
     if device == "cuda":
         versions = {piece.name: piece.version or "" for piece in theano_runtime.find(device)}
         facts["float32_flops"] = f"{gpu.peak_flops():.3g}"
-        facts["gpu"] = _gpu()
         facts["tf32_flops"] = f"{gpu.peak_flops(tf32=True):.3g}"
         facts["memory_bandwidth"] = f"{gpu.peak_bandwidth():.3g}"
         facts["driver"] = versions["driver"].partition(",")[0]
         facts["cuda"] = versions["nvrtc"]
         facts["cudnn"] = versions["cudnn"]
-    elif earlier := _earlier_peaks(facts, results / name / "machine.json"):
-        facts |= earlier
+    elif all(key in earlier for key in _CPU_PEAKS):
+        # asv starts a new series of figures when a fact changes, so a machine keeps the rates of its first measurement.
+        facts |= {key: earlier[key] for key in _CPU_PEAKS}
     else:
         rates = (_product_rate(), hardware.copy_rate())
         facts |= {key: f"{rate:.3g}" for key, rate in zip(_CPU_PEAKS, rates, strict=True)}
     return facts
+
+
+def _check_hardware(facts: dict[str, str], earlier: dict[str, str], name: str) -> None:
+    """Raise Doubtful if these facts and earlier ones, if any, are of different computers or devices."""
+    pairs = {key: (earlier.get(key, _NOTHING), facts.get(key, _NOTHING)) for key in _HARDWARE} if earlier else {}
+    if differences := [f"its {key} is {then}, not {now}" for key, (then, now) in pairs.items() if then != now]:
+        raise Doubtful(
+            f"results/{name} has figures of another computer or device ({', '.join(differences)}): choose another name "
+            "for this one, with MACHINE=NAME or --machine NAME"
+        )
 
 
 def save(name: str, device: str) -> None:
@@ -79,16 +99,11 @@ def _unwritable(path: Path, reason: OSError) -> OSError:
     return OSError(f"{path} can't be written ({reason.strerror}): set HOME to a folder that can be written")
 
 
-def _earlier_peaks(facts: dict[str, str], path: Path) -> dict[str, str]:
-    """Return the peak rates stored for this machine, if its other facts are still the same; otherwise nothing.
-
-    asv starts a new series of figures when a fact changes, so a machine keeps the rates of its first measurement.
-    """
+def _earlier(path: Path) -> dict[str, str]:
+    """Return the facts that the results have of a machine, or an empty dict."""
     try:
-        earlier = json.loads(path.read_text())
-        same = all(earlier.get(key) == fact for key, fact in facts.items())
-        return {key: str(earlier[key]) for key in _CPU_PEAKS} if same else {}
-    except (OSError, ValueError, AttributeError, KeyError):
+        return {key: str(fact) for key, fact in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, AttributeError):
         return {}
 
 
@@ -97,8 +112,3 @@ def _product_rate() -> float:
     command = [sys.executable, "-c", "from rnnbench.measure import hardware; print(hardware.product_rate())"]
     unlimited = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES}
     return float(subprocess.run(command, env=unlimited, capture_output=True, text=True, check=True).stdout)
-
-
-def _gpu() -> str:
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()

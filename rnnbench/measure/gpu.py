@@ -90,6 +90,13 @@ def error(driver: ctypes.CDLL, status: int) -> str:
     return f"{text.value.decode()} (CUDA error {status})"
 
 
+def name() -> str:
+    """Return the GPU's name. Raises Unavailable if the driver is missing or fails."""
+    text = ctypes.create_string_buffer(256)
+    _check(_driver().cuDeviceGetName(text, len(text), _device()))
+    return text.value.decode(errors="replace").strip()
+
+
 def peak_flops(tf32: bool = False) -> float:
     """Return the GPU's peak rate in float32 operations per second, at its highest clock.
 

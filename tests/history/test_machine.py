@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rnnbench.history import machine
-from rnnbench.measure import hardware, threads
+from rnnbench.measure import gpu, hardware, threads
+from rnnbench.measure.state import Doubtful
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def facts():
 
 def write_machine_json(folder, content):
     path = folder / "here" / "machine.json"
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     path.write_text(content)
 
 
@@ -47,11 +48,17 @@ def test_peak_rates_in_the_results_are_kept(facts, tmp_path):
     assert machine.describe("here", "cpu", tmp_path) == facts | {"float32_flops": "123", "memory_bandwidth": "456"}
 
 
-@pytest.mark.parametrize("content", [{"ram": "1", "float32_flops": "123", "memory_bandwidth": "456"}, {}, [], None])
-def test_peak_rates_are_measured_if_the_results_have_none_of_this_machine(content, facts, tmp_path):
-    write_machine_json(tmp_path, json.dumps({**facts, **content} if content else content))
+def test_peak_rates_are_kept_when_the_kernel_was_updated(facts, tmp_path):
+    earlier = facts | {"os": "Linux 1.0", "ram": "1", "float32_flops": "123", "memory_bandwidth": "456"}
+    write_machine_json(tmp_path, json.dumps(earlier))
     described = machine.describe("here", "cpu", tmp_path)
-    assert described["float32_flops"] != "123"
+    assert (described["float32_flops"], described["os"]) == ("123", facts["os"])
+
+
+@pytest.mark.parametrize("content", [[], None, {}])
+def test_peak_rates_are_measured_if_the_results_have_none_of_this_machine(content, facts, tmp_path):
+    write_machine_json(tmp_path, json.dumps(content))
+    described = machine.describe("here", "cpu", tmp_path)
     assert described.keys() == facts.keys()
 
 
@@ -62,3 +69,45 @@ def test_a_home_that_cannot_be_written_is_named(home, facts, tmp_path, monkeypat
     monkeypatch.setenv("HOME", str(tmp_path / home))
     with pytest.raises(OSError, match=rf"{home}/.asv-machine.json can't be written .*: set HOME to a folder"):
         machine.save("here", "cpu")
+
+
+@pytest.mark.parametrize("changed", [{"cpu": "6502"}, {"num_cpu": "512", "arch": "z80"}])
+def test_the_name_of_another_computer_is_refused(changed, facts, tmp_path, run, monkeypatch):
+    write_machine_json(tmp_path / "results", json.dumps(facts | changed))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    status, _, errors = run(["machine", "here"])
+    assert status == 1
+    assert "results/here has figures of another computer or device" in errors
+    assert all(f"its {key} is {fact}, not {facts[key]}" in errors for key, fact in changed.items())
+    assert not (tmp_path / ".asv-machine.json").exists()
+
+
+def test_figures_of_a_cpu_and_a_gpu_need_two_names(facts):
+    on_gpu = facts | {"gpu": "NVIDIA H100"}
+    for first, second in ((facts, on_gpu), (on_gpu, facts)):
+        with pytest.raises(Doubtful, match="its gpu is"):
+            machine._check_hardware(first, second, "here")
+    machine._check_hardware(on_gpu, on_gpu, "here")
+    machine._check_hardware(on_gpu, {}, "here")
+
+
+class Driver:
+    """A driver that knows one device; nvidia-smi may name another one, or be missing."""
+
+    def cuInit(self, flags):  # noqa: N802
+        return 0
+
+    def cuDeviceGet(self, device, number):  # noqa: N802
+        device._obj.value = 7
+        return 0
+
+    def cuDeviceGetName(self, text, length, device):  # noqa: N802
+        text.value = f"Device {device.value} "[: length - 1].encode()
+        return 0
+
+
+def test_the_driver_names_the_gpu_that_is_used(monkeypatch):
+    monkeypatch.setattr(gpu, "driver", Driver)
+    monkeypatch.setenv("PATH", "")
+    assert gpu.name() == "Device 7"
