@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from rnnbench.measure import gpu
+from rnnbench.measure import gpu, threads
 from rnnbench.network.workload import FLOAT
 
 # Two 512-bit multiply-adds per cycle at 6 GHz: no core does more today.
@@ -39,9 +39,10 @@ def product_rate() -> float:
 def copy_rate() -> float:
     """Return the CPU's peak memory bandwidth in bytes per second, read and written.
 
-    All cores copy an array that fits into no cache. The fastest of many copies counts.
+    All processors that this process may keep busy copy an array that fits into no cache. The fastest of many copies
+    counts.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = threads.processors()
     source = np.ones((cores, 2**26 // cores), FLOAT)
     target = np.ones_like(source)
     with ThreadPoolExecutor(cores) as pool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from rnnbench.network.contract import Unavailable
@@ -15,12 +18,20 @@ _LIBRARY_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP
 _XLA = "NPROC"
 VARIABLES = (_STANDARD, *_LIBRARY_VARIABLES, _XLA)  # all that `pin` sets
 
-_OWN_GROUP = Path("/proc/self/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
+def processors() -> int:
+    """Return how many processors this process may keep busy: those of its affinity, within its container's quota.
+
+    Linux stops all threads of a container that has used up its quota, so more threads would make calls slower.
+    """
+    return max(1, math.floor(min(len(os.sched_getaffinity(0)), *_quotas())))
+
+
 def number() -> int:
-    """Return the value of OMP_NUM_THREADS or, if it isn't set, the number of `processors`.
+    """Return the value of OMP_NUM_THREADS or, if it isn't set, the number of processors that this process may use.
 
     Raises Unavailable if the value isn't a number of threads, or if a library's own variable has another value.
     """
@@ -38,34 +49,36 @@ def number() -> int:
     return int(match[1])
 
 
-def processors() -> int:
-    """Return the number of processors that this process may use at once.
-
-    A container may have many processors and a quota of their time, as with `docker --cpus`. More threads than the quota
-    has whole processors would wait for one another.
-    """
-    return max(1, min(len(os.sched_getaffinity(0)), *map(int, _quotas())))
-
-
-def _quotas() -> list[float]:
-    """Return the limits, in processors, of this process's control group and of the groups around it (cgroup v2)."""
-    quotas = []
-    try:
-        own = next(line[3:] for line in _OWN_GROUP.read_text().splitlines() if line.startswith("0::"))
-        group = _GROUPS / own.strip("/")
-        for folder in (group, *group.parents):
-            if folder.is_relative_to(_GROUPS) and (folder / "cpu.max").exists():
-                quota, period = (folder / "cpu.max").read_text().split()
-                if quota != "max":
-                    quotas.append(int(quota) / int(period))
-    except (OSError, StopIteration, ValueError):  # there are no control groups, or they can't be read
-        pass
-    return quotas or [float(os.cpu_count() or 1)]
-
-
 def pin() -> None:
     """Make every library that this process or its children load from now on compute with `number` threads.
 
     Raises Unavailable as `number` does.
     """
     os.environ.update(dict.fromkeys(VARIABLES, str(number())))
+
+
+def _quotas() -> Iterator[float]:
+    """Yield the number of processors that each control group of this process may use, and infinity for no limit."""
+    yield math.inf
+    with contextlib.suppress(OSError):
+        for line in _OWN_GROUPS.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            root = _GROUPS / "cpu" if controllers else _GROUPS
+            group = root / path.lstrip("/")
+            # A group's quota also binds the groups inside it. A container may hide the groups around it.
+            while group.is_relative_to(root):
+                yield _quota(group)
+                group = group.parent
+
+
+def _quota(group: Path) -> float:
+    """Return the quota of one control group, from the file of cgroup 2 or those of cgroup 1."""
+    with contextlib.suppress(OSError, ValueError):
+        microseconds, period = (group / "cpu.max").read_text().split()
+        return math.inf if microseconds == "max" else int(microseconds) / int(period)
+    with contextlib.suppress(OSError, ValueError):
+        allowed = int((group / "cpu.cfs_quota_us").read_text())
+        return allowed / int((group / "cpu.cfs_period_us").read_text()) if allowed > 0 else math.inf
+    return math.inf

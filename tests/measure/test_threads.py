@@ -41,36 +41,49 @@ def test_a_variants_library_computes_with_the_requested_threads(name, count, pyt
     assert run.stdout == f"{count}\n", run.stderr
 
 
-def test_the_default_is_one_thread_per_processor(monkeypatch):
-    monkeypatch.setattr(threads, "_quotas", lambda: [1000.0])
-    assert threads.number() == len(os.sched_getaffinity(0))
+def test_the_default_is_one_thread_per_processor(groups):
+    assert threads.number() == 12
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """A container's view of Linux's control groups, on a computer with 12 processors and without a quota."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)))
+    monkeypatch.setattr(threads, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(threads, "_GROUPS", tmp_path / "groups")
+    (tmp_path / "own").write_text("0::/\n")
+    return tmp_path / "groups"
 
 
 @pytest.mark.parametrize(
-    ("own", "outer", "count"),
+    ("own", "files", "count"),
     [
-        ("max 100000", "max 100000", 8),
-        ("300000 100000", "max 100000", 3),
-        ("max 100000", "250000 100000", 2),
-        ("50000 100000", "400000 100000", 1),
-        ("1600000 100000", None, 8),
-        ("damaged", None, 8),
-        (None, None, 8),
+        ("0::/", {"cpu.max": "100000 100000"}, 1),
+        ("0::/", {"cpu.max": "350000 100000"}, 3),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "max 100000"}, 12),
+        ("0::/", {"cpu.max": "broken"}, 12),
+        # The quota of an outer group binds the inner one, and a container may hide its own group.
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "400000 100000"}, 2),
+        ("0::/hidden", {"cpu.max": "200000 100000"}, 2),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 12),
+        ("3:cpuset:/", {"cpu.max": "200000 100000"}, 12),
     ],
 )
-def test_the_default_keeps_within_a_quota_of_processor_time(own, outer, count, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(threads, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(threads, "_OWN_GROUP", tmp_path / "own")
-    (tmp_path / "own").write_text("0::/outer/own\n")
-    (tmp_path / "groups" / "outer" / "own").mkdir(parents=True)
-    for folder, limit in (("outer/own", own), ("outer", outer)):
-        if limit:
-            (tmp_path / "groups" / folder / "cpu.max").write_text(f"{limit}\n")
-    assert threads.number() == count
-    monkeypatch.setattr(threads, "_OWN_GROUP", tmp_path / "absent")
-    assert threads.number() == 8
+def test_a_containers_quota_limits_the_threads(own, files, count, groups):
+    threads._OWN_GROUPS.write_text(f"{own}\n")
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(f"{text}\n")
+    assert threads.processors() == threads.number() == count
+
+
+def test_a_chosen_number_of_threads_overrides_the_quota(groups, monkeypatch):
+    groups.mkdir()
+    (groups / "cpu.max").write_text("100000 100000\n")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads.number() == 3
 
 
 def test_pinning_sets_every_librarys_variable_and_can_be_repeated(monkeypatch):
