@@ -1,8 +1,11 @@
-"""Environment variables of others that must not reach what rnnbench does."""
+"""Environment variables of others that would change what rnnbench writes or times."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Collection
+from typing import NamedTuple
 
 # `git rev-parse --local-env-vars` lists these. A git hook exports some of them.
 _GIT = (
@@ -24,6 +27,55 @@ _GIT = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+
+
+class _Refused(NamedTuple):
+    """A variable with which an implementation computes something else than its name says."""
+
+    name: str
+    harmless: str  # a regular expression of the values that change nothing
+    effect: str
+    modules: tuple[str, ...] = ()  # the implementations that import one of these read it; empty for all
+    devices: tuple[str, ...] = ("cpu", "cuda")
+
+
+_OFF = "0?"
+_REFUSED = (
+    _Refused(
+        "NVIDIA_TF32_OVERRIDE", "", "it decides for all libraries whether products are in TF32", devices=("cuda",)
+    ),
+    _Refused("CUDA_LAUNCH_BLOCKING", _OFF, "each kernel then waits for the one before", devices=("cuda",)),
+    _Refused("CUBLAS_EMULATE_SINGLE_PRECISION", _OFF, "products are then sums of 16-bit products", devices=("cuda",)),
+    *(
+        _Refused(f"{prefix}_DEFAULT_FPMATH_MODE", "(strict)?", "products may then be in 16 bits", ("torch", "keras"))
+        for prefix in ("ONEDNN", "DNNL")
+    ),
+    *(
+        _Refused(name, _OFF, "torch.compile then compiles nothing", ("torch",))
+        for name in ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
+    ),
+    _Refused("PYTORCH_NO_CUDA_MEMORY_CACHING", _OFF, "each tensor then waits for new memory", ("torch",), ("cuda",)),
+    _Refused("JAX_DISABLE_JIT", "(0|false)?", "JAX then compiles nothing", ("jax",)),
+    _Refused(
+        "XLA_FLAGS", "((?!fast_math|excess_precision).)*", "XLA then computes with less precision", ("jax", "keras")
+    ),
+    _Refused(
+        "PYTENSOR_FLAGS",
+        r"\s*((base_)?compiledir=[^,]*)?(,\s*((base_)?compiledir=[^,]*)?)*",
+        "only base_compiledir and compiledir leave what PyTensor computes as it is",
+        ("pytensor",),
+    ),
+)
+
+
+def problem(modules: Collection[str], device: str) -> str | None:
+    """Return one line about a variable that changes what an implementation with these modules computes, or None."""
+    for row in _REFUSED:
+        value = os.environ.get(row.name, "")
+        reads = device in row.devices and (not row.modules or set(row.modules) & set(modules))
+        if reads and not re.fullmatch(row.harmless, value, re.IGNORECASE | re.DOTALL):
+            return f"the environment variable {row.name} is {value!r}, and {row.effect}: unset it"
+    return None
 
 
 def forget_git() -> None:

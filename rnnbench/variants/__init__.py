@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from rnnbench.measure import gpu, threads
+from rnnbench.measure import gpu, threads, variables
 from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.workload import Workload
 from rnnbench.theano_runtime import pieces
@@ -285,6 +285,8 @@ def _unavailable(name: str, device: str) -> str | None:
     row = VARIANTS[name]
     if absent := [module for module in row.modules if importlib.util.find_spec(module) is None]:
         return f"the package {absent[0]} is missing: {pieces.install_command(row.extra or row.name)}"
+    if reason := variables.problem(row.modules, device):
+        return reason
     check = getattr(importlib.import_module(row.module), "unavailable", None)
     if check and (reason := check(device)):
         return reason

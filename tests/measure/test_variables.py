@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from helpers import ROOT
 
+from rnnbench import Unavailable, Workload, build, variants
 from rnnbench.cli import main
 from rnnbench.history import selftest
 from rnnbench.measure import variables
@@ -60,3 +61,55 @@ def test_make_does_not_use_the_repository_of_a_hook(users, tmp_path):
     (tmp_path / "makefile").write_text(f"include {ROOT}/Makefile\nshow:\n\t@git -C {ROOT} rev-parse --show-toplevel\n")
     done = subprocess.run(["make", "--silent", "show"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(ROOT), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "modules", "device"),
+    [
+        # Seen on an H100: all strict implementations computed in TF32.
+        ("NVIDIA_TF32_OVERRIDE", "1", (), "cuda"),
+        ("NVIDIA_TF32_OVERRIDE", "0", ("torch",), "cuda"),
+        ("CUDA_LAUNCH_BLOCKING", "1", (), "cuda"),
+        ("CUBLAS_EMULATE_SINGLE_PRECISION", "1", ("jax",), "cuda"),
+        ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16", ("torch",), "cpu"),
+        ("DNNL_DEFAULT_FPMATH_MODE", "any", ("keras", "tensorflow"), "cpu"),
+        ("TORCH_COMPILE_DISABLE", "1", ("torch",), "cpu"),
+        ("TORCHDYNAMO_DISABLE", "1", ("torch",), "cuda"),
+        ("PYTORCH_NO_CUDA_MEMORY_CACHING", "1", ("torch",), "cuda"),
+        ("JAX_DISABLE_JIT", "True", ("jax",), "cpu"),
+        ("XLA_FLAGS", "--xla_dump_to=/tmp/x --xla_cpu_enable_fast_math=true", ("jax",), "cpu"),
+        ("PYTENSOR_FLAGS", "base_compiledir=/tmp/x,mode=FAST_COMPILE", ("pytensor",), "cpu"),
+        ("PYTENSOR_FLAGS", "floatX=float16", ("pytensor",), "cpu"),
+        ("PYTENSOR_FLAGS", " " * 10_000 + "x", ("pytensor",), "cpu"),
+    ],
+)
+def test_a_variable_that_changes_what_is_computed_is_refused(name, value, modules, device, monkeypatch):
+    assert variables.problem(modules, device) is None
+    monkeypatch.setenv(name, value)
+    problem = variables.problem(modules, device)
+    assert problem.startswith(f"the environment variable {name} is {value!r}")
+    assert problem.endswith("unset it")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "modules", "device"),
+    [
+        ("NVIDIA_TF32_OVERRIDE", "1", ("torch",), "cpu"),
+        ("NVIDIA_TF32_OVERRIDE", "", ("torch",), "cuda"),
+        ("CUDA_LAUNCH_BLOCKING", "0", (), "cuda"),
+        ("ONEDNN_DEFAULT_FPMATH_MODE", "strict", ("torch",), "cpu"),
+        ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16", (), "cpu"),
+        ("XLA_FLAGS", "--xla_dump_to=/tmp/x", ("jax",), "cpu"),
+        ("PYTENSOR_FLAGS", "base_compiledir=/tmp/x, compiledir=/tmp/y", ("pytensor",), "cpu"),
+    ],
+)
+def test_other_variables_and_values_are_allowed(name, value, modules, device, monkeypatch):
+    monkeypatch.setenv(name, value)
+    assert variables.problem(modules, device) is None
+
+
+def test_an_implementation_says_which_variable_keeps_it_from_running(monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert "NVIDIA_TF32_OVERRIDE" in variants.available("cuda")["cudnn"]
+    with pytest.raises(Unavailable, match="NVIDIA_TF32_OVERRIDE is '1'"):
+        build("cudnn", Workload(2, 3, 4, 1), device="cuda")
