@@ -23,6 +23,11 @@ _LEAST_HIDDEN = 8
 _LARGEST = Shape(batch=40, seq=20, hidden=72, depth=3)
 
 
+# Inputs at which a gate saturates, or that are no usual numbers.
+_EXTREMES = (1e4, math.inf, math.nan, 1e-40)
+_EXTREMES_SHAPE = Shape(batch=5, seq=4, hidden=9, depth=2)
+
+
 class Check(NamedTuple):
     """The errors of one variant at one shape."""
 
@@ -31,6 +36,7 @@ class Check(NamedTuple):
     tolerance: float
     errors: dict[tuple[int, str], float]  # by layer (from 1) and parameter; (0, "outputs") for the outputs
     reason: str | None = None  # why the variant can't run this shape here
+    extreme: float | None = None  # the value of some inputs, if they were not drawn as usual
 
     @property
     def fault(self) -> str | None:
@@ -39,7 +45,9 @@ class Check(NamedTuple):
             if not error <= self.tolerance:  # NaN is a fault too
                 sizes = ", ".join(f"{size}={value}" for size, value in self.shape._asdict().items())
                 what = f"the gradient of {name} in layer {layer}" if layer else f"its {name}"
-                return f"{self.variant} is wrong at {sizes}: {what} has the error {error:.2e}, over {self.tolerance:g}"
+                inputs = "" if self.extreme is None else f", with inputs of ±{self.extreme:g}"
+                where = f"{self.variant} is wrong at {sizes}{inputs}"
+                return f"{where}: {what} has the error {error:.2e}, over {self.tolerance:g}"
         return None
 
     def largest(self, name: str) -> float:
@@ -75,6 +83,36 @@ def checks(names: Iterable[str], shapes: Iterable[Shape], seed: int, device: str
             del network
             gc.unfreeze()
             gc.collect()
+
+
+def extreme_checks(names: Iterable[str], device: str) -> Iterator[Check]:
+    """Yield a check of each named variant with some inputs of ±1e4, ±infinity, NaN and ±1e-40, one of these at a time.
+
+    The outputs must be within the tolerance and NaN where the reference is. Gradients can be too small for float32, so
+    they must only be finite where the reference is, and NaN where it is.
+    """
+    names = list(names)
+    for value in _EXTREMES:
+        work = Workload(*_EXTREMES_SHAPE)
+        work.inputs[1::2, 0, ::2], work.inputs[1::2, 1, ::2] = value, -value
+        with np.errstate(all="ignore"):
+            outputs, gradients = reference.outputs(work), reference.gradients(work)
+        for name in names:
+            tolerance = variants.VARIANTS[name].tolerance
+            try:
+                network = variants.build(name, work, device)
+            except Unavailable as reason:
+                yield Check(name, _EXTREMES_SHAPE, tolerance, {}, str(reason), value)
+                continue
+            computed = network.outputs()
+            found = {(0, "outputs"): _error(np.nan_to_num(computed), np.nan_to_num(outputs))}
+            if not np.array_equal(np.isnan(computed), np.isnan(outputs)):
+                found[0, "outputs"] = math.inf
+            for layer, (arrays, expected) in enumerate(zip(network.gradients(), gradients, strict=True), start=1):
+                for parameter, array in expected.items():
+                    same = np.array_equal(np.isfinite(arrays[parameter]), np.isfinite(array))
+                    found[layer, parameter] = 0.0 if same else math.inf
+            yield Check(name, _EXTREMES_SHAPE, tolerance, found, extreme=value)
 
 
 def errors(network: Network, outputs: np.ndarray, gradients: Weights) -> dict[tuple[int, str], float]:

@@ -81,6 +81,26 @@ def test_a_wrong_variant_is_named_and_fails(fault, parameter, error, register, r
     assert len(rows(output)) == 1  # verify stops at the first fault
 
 
+@pytest.mark.parametrize("fault", ["clipped inputs", "NaN becomes 0", "flat gradients"])
+def test_a_variant_that_is_wrong_at_extreme_inputs_only_is_found(fault, register):
+    register(fault)
+    assert all(check.fault is None for check in verify.checks(["faulty"], [Shape(5, 3, 9, 2)], 0, "cpu"))
+    assert any(check.fault for check in verify.extreme_checks(["faulty"], "cpu"))
+
+
+def test_a_variant_that_is_wrong_at_extreme_inputs_fails(register, run):
+    register("NaN becomes 0")
+    status, _, errors = run(["verify", "--shapes", "0"])
+    assert status == 1
+    where = "faulty is wrong at batch=5, seq=4, hidden=9, depth=2, with inputs of ±inf"
+    assert errors == f"rnnbench: {where}: its outputs has the error inf, over 1e-05\n"
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_a_variant_agrees_with_the_reference_at_extreme_inputs(name):
+    assert [check.fault for check in verify.extreme_checks([name], "cpu")] == [None] * len(verify._EXTREMES)
+
+
 def test_each_variant_has_its_own_tolerance(register):
     for tolerance, end in ((9e-5, "over 9e-05"), (1.1e-4, None)):
         register("1e-4 off", tolerance)

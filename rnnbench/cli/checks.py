@@ -103,6 +103,9 @@ def _verify(options: argparse.Namespace) -> int:
                 print(f"{check.variant} can't run one of the shapes: {check.reason}")
             if problem := check.fault:
                 break
+        if not problem:
+            extreme = (check.fault for check in verify.extreme_checks(names, device))
+            problem = next(filter(None, extreme), None)
     except Exception as failure:
         problem = failures.sentence(failure)
         if problem is None:

@@ -2,20 +2,28 @@
 
 import numpy as np
 
-from rnnbench import Unavailable, reference
+from rnnbench import Unavailable, Workload, reference
 
 
 class Network:
     def __init__(self, work, device, fault=None):
         self._work = work
         self._fault = fault
+        if fault == "clipped inputs":
+            self._work = Workload(
+                *(getattr(work, size) for size in ("batch", "seq", "hidden", "depth")), seed=work.seed
+            )
+            self._work.inputs[:] = work.inputs.clip(-10, 10)
 
     def outputs(self):
         if self._fault == "out of memory":
             raise MemoryError
         if self._fault == "a size it can't run":
             raise Unavailable("no kernel does that\nApply node that caused the error: ...")
-        outputs = reference.outputs(self._work).astype("float32")
+        with np.errstate(all="ignore"):
+            outputs = reference.outputs(self._work).astype("float32")
+        if self._fault == "NaN becomes 0":
+            outputs[np.isnan(outputs)] = 0
         if self._fault == "swapped steps":
             outputs[[-2, -1]] = outputs[[-1, -2]]
         if self._fault == "Inf":
@@ -23,10 +31,11 @@ class Network:
         return outputs[:-1] if self._fault == "missing step" else outputs
 
     def gradients(self):
-        layers = [
-            {name: array.astype("float32") for name, array in layer.items()}
-            for layer in reference.gradients(self._work)
-        ]
+        with np.errstate(all="ignore"):
+            expected = reference.gradients(self._work)
+        layers = [{name: array.astype("float32") for name, array in layer.items()} for layer in expected]
+        if self._fault == "flat gradients" and np.isnan(self._work.inputs).any():
+            layers[0]["b"][:] = 0
         if self._fault == "1e-4 off":
             layers[-1]["U"] *= np.float32(1 + 1e-4)
         if self._fault == "NaN":
