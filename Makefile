@@ -139,6 +139,8 @@ endif
 	{ echo 'The C++ compiler g++ is missing: install it (on Debian and Ubuntu: apt-get install g++).' >&2; exit 2; }
 	@command -v git >/dev/null || \
 	{ echo 'git is missing: install it (on Debian and Ubuntu: apt-get install git).' >&2; exit 2; }
+	@! LC_ALL=C git rev-parse 2>&1 | grep -q 'dubious ownership' || \
+	{ echo "git refuses this checkout, because another user owns it: chown it, or run git config --global --add safe.directory '$(CURDIR)'." >&2; exit 2; }
 	@words=$$(git rev-parse --verify HEAD 2>&1) || { \
 	  echo 'git finds no commit here. If this is no checkout, get the project with git clone, and run make there.' \
 	    "git's own words: $$words" >&2; exit 2; }

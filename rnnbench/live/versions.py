@@ -57,6 +57,9 @@ def _copy_work_tree(folder: Path) -> Path:
 def _export(name: str, folder: Path) -> Path:
     """Write the package of a commit to a folder."""
     try:
+        checkout = _git("rev-parse", "--git-dir")
+        if checkout.returncode != 0:
+            raise Failed(f"git can't use {Path.cwd()}: {_first_line(checkout.stderr)}")
         named = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if named.returncode != 0:
             raise Failed(
@@ -76,3 +79,7 @@ def _export(name: str, folder: Path) -> Path:
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["git", *arguments], capture_output=True, check=False)
+
+
+def _first_line(output: bytes) -> str:
+    return output.decode(errors="replace").strip().partition("\n")[0]

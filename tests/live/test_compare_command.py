@@ -121,6 +121,12 @@ def test_what_cannot_be_compared_fails_with_a_sentence(arguments, words, compare
     assert "Traceback" not in done.stderr
 
 
+def test_a_checkout_of_another_owner_is_named_as_such(compare):
+    done = compare("HEAD", ".", GIT_TEST_ASSUME_DIFFERENT_OWNER="1", GIT_CONFIG_GLOBAL=os.devnull)
+    assert done.returncode == 1
+    assert "dubious ownership" in done.stderr
+
+
 @pytest.mark.parametrize("argument", ["32x30", "32x30x128x1x1", "0x1x1", "huge", "--least=0", "--seconds=nan"])
 def test_wrong_arguments(argument, run):
     status, output, errors = run(["compare", ".", ".", argument])

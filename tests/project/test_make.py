@@ -34,7 +34,7 @@ def path_without(tmp_path, *missing):
     """Return a PATH with only the programs that the Makefile calls, without the missing ones."""
     folder = tmp_path / "path"
     folder.mkdir()
-    for name in ("sh", "make", "git", "g++", "hostname", "echo"):
+    for name in ("sh", "make", "git", "g++", "hostname", "echo", "grep"):
         if name not in missing:
             (folder / name).symlink_to(shutil.which(name))
     return str(folder)
@@ -45,6 +45,18 @@ def test_a_folder_that_is_not_a_git_checkout(checkout, target):
     done = make(checkout, target, GIT_CEILING_DIRECTORIES=str(checkout.parent))
     assert done.returncode == 2
     assert "git clone" in done.stderr.splitlines()[0]
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_checkout_of_another_owner(checkout):
+    """Git itself has this variable for its tests."""
+    subprocess.run(["git", "init", "--quiet", checkout], check=True)
+    done = make(
+        checkout, "bench", f"PYTHON={PYTHON}", GIT_TEST_ASSUME_DIFFERENT_OWNER="1", GIT_CONFIG_GLOBAL=os.devnull
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("git refuses this checkout, because another user owns it: ")
+    assert f"safe.directory '{checkout}'" in done.stderr
     assert not (checkout / ".venv").exists()
 
 
