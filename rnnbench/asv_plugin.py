@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from asv import results as asv_results
 from asv import runner, util
 from asv.commands import run
 from asv.console import log
@@ -35,9 +36,9 @@ _SHOWN_VALUES = 3  # the quick grid's
 
 
 def setup() -> None:
-    """Make `asv run` store StatefulResults and print one line for each benchmark; asv calls this at load."""
+    """Make asv store StatefulResults and `asv run` print one line for each benchmark; asv calls this at load."""
     variables.forget_git()
-    run.Results = StatefulResults
+    run.Results = asv_results.Results = StatefulResults
     runner.format_benchmark_result = _format
     # asv searches the PATH for the Python of an environment. It must find the one that runs asv before any other.
     os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
@@ -53,6 +54,14 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._states: dict[str, dict[str, list[Any]]] = {}
+        self._loaded_from: Path | None = None
+
+    @classmethod
+    def load(cls, path: str, machine_name: str | None = None) -> StatefulResults:
+        """Load a file's results. Its states are read only if it is written again, because most commands only read."""
+        loaded: StatefulResults = super().load(path, machine_name)
+        loaded._loaded_from = Path(path)
+        return loaded
 
     def load_data(self, result_dir: str) -> None:
         """Load the results and states of an earlier run, if any; asv calls this before each run that it stores."""
@@ -99,6 +108,9 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
 
     def save(self, result_dir: str) -> None:
         """Write asv's file, then atomically replace it with one that has the states too."""
+        if self._loaded_from is not None:  # `asv rm` removes benchmarks from it
+            states = json.loads(self._loaded_from.read_bytes()).get("state", {})
+            self._states = {name: states[name] for name in states if name in self._results}
         super().save(result_dir)
         path = Path(result_dir, self._filename)
         content = json.loads(path.read_bytes())

@@ -1,6 +1,8 @@
 """What our plugin stores with asv's results, and the lines of progress that it lets `asv run` print."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +74,25 @@ def test_without_a_package_of_ours_asv_says_in_a_line_what_it_lacks(missing):
     (line,) = (done.stdout + done.stderr).splitlines()
     assert f"{missing} is missing. asv works without it" in line
     assert line.endswith(f"{sys.executable} -m pip install '.[bench]'")
+
+
+def test_asv_rm_keeps_the_states_and_libraries_of_the_other_benchmarks(tmp_path):
+    """asv itself rewrites the file without them, and busy figures would become clean ones."""
+    machine, name, removed = "epyc-2core-2", "267da566-virtualenv-py3.11.json", "lstm.ScanLSTM.time_forward"
+    shutil.copytree(ROOT / "results" / machine, tmp_path / "results" / machine)
+    shutil.copy(ROOT / "results" / "benchmarks.json", tmp_path / "results")
+    configuration = json.loads((ROOT / "asv.conf.json").read_text()) | {"results_dir": str(tmp_path / "results")}
+    configuration["repo"] = str(ROOT)
+    (tmp_path / "asv.conf.json").write_text(json.dumps(configuration))
+    path = tmp_path / "results" / machine / name
+    before = json.loads(path.read_text())["state"]
+    assert before.pop(removed)
+
+    command = [sys.executable, "-m", "asv", "rm", "--config", tmp_path / "asv.conf.json", "-y"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    patterns = [f"benchmark={removed}", f"machine={machine}"]
+    subprocess.run([*command, *patterns], env=environment, check=True, capture_output=True, text=True)
+    after = json.loads(path.read_text())
+    assert removed not in after["results"]
+    assert after["results"]
+    assert after["state"] == before

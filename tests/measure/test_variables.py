@@ -49,7 +49,7 @@ def test_asv_does_not_use_the_repository_of_a_hook(users, python):
     """The plugin is loaded before asv checks anything out."""
     done = python(
         "-c",
-        "from asv.plugin_manager import plugin_manager as plugins; plugins.import_plugin('.rnnbench.asv_plugin')\n"
+        "from asv.plugin_manager import plugin_manager as plugins; plugins.import_plugin('.asv_plugin')\n"
         "import subprocess; subprocess.run(['git', 'rev-parse', '--show-toplevel'])",
         GIT_DIR=str(users / ".git"),
         GIT_WORK_TREE=str(users),
