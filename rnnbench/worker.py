@@ -1,6 +1,7 @@
 """The program of a live process that rnnbench.live starts: it builds a network, and times its calls when asked to.
 
-It also runs with the code of other commits, so it uses only public names of rnnbench. It reads a line of JSON for each
+It also runs with the code of other commits, so it uses only public names of rnnbench. Its argument is the folder to
+import rnnbench from. It reads a line of JSON for each
 request, and answers with a line of JSON. "functions" and "function" are "forward" and "train":
 
     {"implementation": ..., "shape": ..., "device": ..., "functions": [...]}
@@ -85,6 +86,7 @@ def main() -> int:
     """Answer the requests on stdin until it is closed, or until one fails."""
     # The process must not outlive the one that started it, which may have stopped it with SIGSTOP.
     ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    sys.path.insert(0, sys.argv[1])
     # Frameworks print to stdout too, so the answers get a pipe of their own.
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -108,6 +109,11 @@ def _compare(options: argparse.Namespace) -> int:
     from rnnbench.live import comparison, interval, versions
     from rnnbench.live.process import Failed
 
+    if not options.json:
+        import tabulate  # noqa: F401 - a missing package must not show after all the timing
+
+    # The temporary folder is removed when Python raises KeyboardInterrupt.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     shapes = [what for what in options.what if isinstance(what, Shape)] or list(GRIDS["quick"])
     names = [what for what in options.what if isinstance(what, str)]
     names = names or variants.installable(variants.THEANO, options.device)
@@ -121,11 +127,9 @@ def _compare(options: argparse.Namespace) -> int:
             return complain(reason)
         if (first.implementation is None) != (second.implementation is None):
             return complain(f"{sides[0]} and {sides[1]} can't be compared: name two implementations or none")
-        results = []
-        for result in comparison.compare(
-            (first, second), names, shapes, options.device, options.seconds, least, tell=_tell
-        ):
-            results.append(result)
+        results = list(
+            comparison.compare((first, second), names, shapes, options.device, options.seconds, least, tell=_tell)
+        )
     if options.json:
         print(json.dumps({"a": sides[0], "b": sides[1], "least": least, "results": comparison.as_json(results)}))
     else:

@@ -47,11 +47,10 @@ class Process:
         self._code = code
         self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115, __exit__ closes it
         environment = {**os.environ, **code.environment, "RNNBENCH_PADDING": "x" * random.randrange(_MOST_PADDING)}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(code.folder), environment.get("PYTHONPATH")]))
         pipe = subprocess.PIPE
         try:
             self._process = subprocess.Popen(
-                [code.python, "-P", str(_WORKER)],
+                [code.python, "-P", str(_WORKER), str(code.folder)],
                 env=environment,
                 stdin=pipe,
                 stdout=pipe,

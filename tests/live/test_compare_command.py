@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -134,6 +135,13 @@ def test_wrong_arguments(argument, run):
     assert argument.partition("=")[2] in errors
 
 
+def test_a_missing_package_is_named_before_anything_is_timed(compare, tmp_path):
+    (tmp_path / "tabulate.py").write_text("raise ModuleNotFoundError(name='tabulate')")
+    done = compare(".", ".", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == "rnnbench: the package tabulate is missing: pip install tabulate\n"
+
+
 def test_a_folder_that_is_no_checkout(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, _, errors = run(["compare", ".", "."])
@@ -160,17 +168,20 @@ def test_a_process_runs_only_in_its_turns_and_ends_with_the_comparison(checkout)
         os.kill(pid, 0)
 
 
-def test_processes_do_not_outlive_a_killed_comparison(checkout):
+@pytest.mark.parametrize("end_it", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_processes_do_not_outlive_an_ended_comparison(end_it, checkout, tmp_path):
     command = [sys.executable, "-m", "rnnbench", "compare", ".", ".", "2x3x4", "keras"]
-    with subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(checkout)}, stderr=subprocess.DEVNULL
-    ) as started:
+    temporary = tmp_path / "a:b"  # a name that would break a list of folders
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as started:
         end = time.monotonic() + 60
         while len(children := children_of(started.pid)) < 2 and time.monotonic() < end:
             time.sleep(0.05)
         time.sleep(1)  # they have begun to work
-        started.kill()
+        started.send_signal(end_it)
     assert len(children) == 2
+    assert end_it == signal.SIGKILL or not list(temporary.glob("rnnbench-compare-*"))
     while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
