@@ -37,7 +37,7 @@ _SHOWN_VALUES = 3  # the quick grid's
 
 def setup() -> None:
     """Make asv store StatefulResults and `asv run` print one line for each benchmark; asv calls this at load."""
-    variables.forget_git()
+    variables.forget()
     run.Results = asv_results.Results = StatefulResults
     runner.format_benchmark_result = _format
     # asv searches the PATH for the Python of an environment. It must find the one that runs asv before any other.

@@ -13,15 +13,13 @@ from functools import cached_property
 
 from rnnbench import variants
 from rnnbench.history.benchmark_names import class_prefix
-from rnnbench.measure import cudnn_log, device_time, hardware, state
+from rnnbench.measure import cudnn_log, device_time, hardware, state, variables
 from rnnbench.measure.clock import DeviceClock, SlowedClock
 from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.shapes import Shape
 from rnnbench.network.workload import Workload
 
 DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
-# `rnnbench selftest` sets RNNBENCH_SLOWDOWN to slow each timed call by this share of its time.
-SLOWDOWN = float(os.environ.get("RNNBENCH_SLOWDOWN", 0))
 
 # The seconds and calls of a warm-up. docs/method.md has the figures.
 _LEAST_SECONDS, _MOST_SECONDS = 0.2, 1.0
@@ -54,7 +52,8 @@ class Case:
     def clock(self) -> DeviceClock:
         """The clock, in seconds: it waits for the network's device and refuses impossible times."""
         limit = hardware.limit(DEVICE, tf32=self.variant.endswith("tf32"))
-        return SlowedClock(self.network, limit, SLOWDOWN) if SLOWDOWN else DeviceClock(self.network, limit)
+        slowdown = variables.slowdown()
+        return SlowedClock(self.network, limit, slowdown) if slowdown else DeviceClock(self.network, limit)
 
     def require(self) -> None:
         """Raise NotImplementedError if the variant can't run. This doesn't build the network."""

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The status is 0 for success, and 1 if the command can't do its work. It then prints the reason in one line.
     Wrong arguments raise SystemExit with the status 2, after a message that lists the allowed ones.
     """
-    variables.forget_git()
+    variables.forget()
     parser = _parser()
     options, others = parser.parse_known_args(arguments)
     if others and not options.takes_asvs_arguments:

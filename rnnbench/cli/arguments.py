@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from rnnbench import variants
 from rnnbench.history import asv_files, printable
+from rnnbench.network.contract import Unavailable
 from rnnbench.network.shapes import GRIDS
 
 # argparse gives its class no public name.
@@ -29,6 +31,14 @@ def examples(*lines: str) -> dict[str, Any]:
 def add_device(command: argparse.ArgumentParser, help: str, **settings: Any) -> None:
     """Add the option --device to a command."""
     command.add_argument("--device", choices=variants.DEVICES, help=help, **settings)
+
+
+def environments_device() -> str:
+    """Return the device that RNNBENCH_DEVICE names, or "cpu". Raises Unavailable if there is no such device."""
+    device = os.environ.get("RNNBENCH_DEVICE") or "cpu"
+    if device not in variants.DEVICES:
+        raise Unavailable(f"RNNBENCH_DEVICE={device}: it must be one of {', '.join(variants.DEVICES)}")
+    return device
 
 
 class _WithExamples(argparse.HelpFormatter):

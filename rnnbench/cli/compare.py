@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import re
 import signal
 import sys
@@ -13,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from rnnbench import variants
-from rnnbench.cli.arguments import Commands, add_device, complain
+from rnnbench.cli.arguments import Commands, add_device, complain, environments_device
 from rnnbench.network.shapes import GRIDS, Shape
 
 _DESCRIPTION = """\
@@ -53,8 +52,7 @@ def register(commands: Commands) -> None:
     compare.add_argument(
         "what", nargs="*", type=_shape_or_variant, metavar="SHAPE|VARIANT", help="a shape or an implementation to time"
     )
-    device = os.environ.get("RNNBENCH_DEVICE", "cpu")
-    add_device(compare, default=device, help="the device to run on (default: %(default)s)")
+    add_device(compare, help="the device to run on (default: the environment variable RNNBENCH_DEVICE, or cpu)")
     compare.add_argument(
         "--least",
         type=_percent,
@@ -116,7 +114,8 @@ def _compare(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shapes = [what for what in options.what if isinstance(what, Shape)] or list(GRIDS["quick"])
     names = [what for what in options.what if isinstance(what, str)]
-    names = names or variants.installable(variants.THEANO, options.device)
+    device = options.device or environments_device()
+    names = names or variants.installable(variants.THEANO, device)
     least = options.least / 100
     sides = options.a, options.b
     with tempfile.TemporaryDirectory(prefix="rnnbench-compare-") as folder:
@@ -127,9 +126,7 @@ def _compare(options: argparse.Namespace) -> int:
             return complain(reason)
         if (first.implementation is None) != (second.implementation is None):
             return complain(f"{sides[0]} and {sides[1]} can't be compared: name two implementations or none")
-        results = list(
-            comparison.compare((first, second), names, shapes, options.device, options.seconds, least, tell=_tell)
-        )
+        results = list(comparison.compare((first, second), names, shapes, device, options.seconds, least, tell=_tell))
     if options.json:
         print(json.dumps({"a": sides[0], "b": sides[1], "least": least, "results": comparison.as_json(results)}))
     else:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from rnnbench import variants
-from rnnbench.cli.arguments import Commands, add_device, add_grid, add_results, add_variants, complain, examples
+from rnnbench.cli.arguments import (
+    Commands,
+    add_device,
+    add_grid,
+    add_results,
+    add_variants,
+    complain,
+    environments_device,
+    examples,
+)
 from rnnbench.cli.arguments import machine as machine_name
 from rnnbench.history import benchmark_names, interleave, machine
 from rnnbench.measure import state
@@ -182,7 +190,7 @@ def _selftest(options: argparse.Namespace) -> int:
     from rnnbench.history import live_selftest, selftest
     from rnnbench.live.process import Failed
 
-    device = os.environ.get("RNNBENCH_DEVICE", "cpu")
+    device = environments_device()
     machine.save(options.machine, device)
     try:
         verdicts = selftest.measure(

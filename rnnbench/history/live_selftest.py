@@ -24,6 +24,7 @@ from rnnbench.history.figures import ResultsWarning, printable
 from rnnbench.live import comparison
 from rnnbench.live.interval import FASTER, SLOWER, UNSURE, Judge
 from rnnbench.live.process import Code
+from rnnbench.measure import variables
 from rnnbench.network.shapes import Shape
 
 # Not .json, because asv would read it as results.
@@ -142,7 +143,7 @@ def _measure(name: str, shape: Shape, device: str) -> list[Row]:
         slowdown = _SLOWDOWNS[number % len(_SLOWDOWNS)]
         start = time.perf_counter()
         same = Code("the same code", _FOLDER)
-        slowed = same._replace(name="slowed code", environment={"RNNBENCH_SLOWDOWN": str(slowdown)})
+        slowed = same._replace(name="slowed code", environment={variables.SLOWDOWN: str(slowdown)})
         with comparison.started((same, slowed), (name, name), shape, device, functions) as processes:
             for function in functions:
                 timed[slowdown, function].append(comparison.time_turns(processes, function))

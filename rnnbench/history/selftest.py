@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from rnnbench import variants
 from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.history.figures import ResultsWarning, printable
+from rnnbench.measure import variables
 from rnnbench.network.shapes import GRIDS
 
 # Not .json, because asv would read it as results.
@@ -255,7 +256,7 @@ def _time(scratch: Path, machine: str, pattern: str, commit: str, slowdown: floa
     command = [sys.executable, "-m", "asv", "run", "--config", str(file), "--set-commit-hash", commit]
     command += ["--append-samples" if append else "--record-samples", "--attribute", "rounds=1"]
     command += ["--machine", machine, "--bench", pattern]
-    _run(command, Path(), RNNBENCH_SLOWDOWN=str(slowdown), RNNBENCH_DEVICE=device)
+    _run(command, Path(), **{variables.SLOWDOWN: str(slowdown), "RNNBENCH_DEVICE": device})
 
 
 def _run(command: Sequence[str], folder: Path, **changes: str) -> str:

@@ -7,6 +7,9 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
+# Selftest sets it to slow each timed call by this share of its time.
+SLOWDOWN = "RNNBENCH_SLOWDOWN"
+
 # `git rev-parse --local-env-vars` lists these. A git hook exports some of them.
 _GIT = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -78,11 +81,17 @@ def problem(modules: Collection[str], device: str) -> str | None:
     return None
 
 
-def forget_git() -> None:
-    """Remove the variables that name git's repository from this process's environment.
+def forget() -> None:
+    """Remove variables from this process's environment that must not reach what it starts.
 
-    Git would use the repository that they name instead of the one in the current folder. So asv and selftest, which
-    commit and check out in repositories of their own, would write to the user's.
+    Git would use the repository that its variables name instead of the one in the current folder. So asv and selftest,
+    which commit and check out in repositories of their own, would write to the user's. Selftest's own variable slows
+    calls down; it sets it for the processes that it starts.
     """
-    for name in _GIT:
+    for name in (*_GIT, SLOWDOWN):
         os.environ.pop(name, None)
+
+
+def slowdown() -> float:
+    """Return the share of its time by which each timed call is slowed, so that selftest has something to find."""
+    return float(os.environ.get(SLOWDOWN) or 0)

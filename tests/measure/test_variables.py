@@ -63,6 +63,20 @@ def test_make_does_not_use_the_repository_of_a_hook(users, tmp_path):
     assert done.stdout.strip() == str(ROOT), done.stderr
 
 
+@pytest.mark.parametrize("value", ["x", "0.5"])
+def test_a_slowdown_in_the_users_environment_slows_nothing(value, python):
+    """Figures would be recorded that are too slow; only selftest sets this variable, for the processes it starts."""
+    code = "import os, sys, rnnbench.cli; rnnbench.cli.main(['filter', 'quick']); print(os.environ.get(sys.argv[1]))"
+    done = python("-c", code, variables.SLOWDOWN, **{variables.SLOWDOWN: value})
+    assert done.stdout.splitlines()[-1] == "None", done.stderr
+
+
+@pytest.mark.parametrize("command", [["compare", ".", "."], ["selftest", "--machine", "test"]])
+def test_a_device_that_does_not_exist_is_refused_at_once(command, monkeypatch, run):
+    monkeypatch.setenv("RNNBENCH_DEVICE", "tpu")
+    assert run(command) == (1, "", "rnnbench: RNNBENCH_DEVICE=tpu: it must be one of cpu, cuda\n")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "modules", "device"),
     [
