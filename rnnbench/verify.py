@@ -51,7 +51,10 @@ class Check(NamedTuple):
         return None
 
     def largest(self, name: str) -> float:
-        """Return the largest error of a parameter over all layers, or of the outputs. NaN in any of them gives NaN."""
+        """Return the largest error of a parameter over all layers, or of the outputs. NaN in any of them gives NaN.
+
+        Raises ValueError if the parameter wasn't checked, because the variant doesn't train.
+        """
         return float(np.max([error for (_, parameter), error in self.errors.items() if parameter == name]))
 
 
@@ -74,7 +77,7 @@ def checks(names: Iterable[str], shapes: Iterable[Shape], seed: int, device: str
             try:
                 network = variants.build(name, work, device)
                 expected = expected or (reference.outputs(work), reference.gradients(work))
-                found = errors(network, *expected)
+                found = errors(network, *expected, trains=variants.VARIANTS[name].trains)
             except Unavailable as reason:  # a call may find that it can't run these sizes; Theano adds pages to that
                 yield Check(name, shape, tolerance, {}, str(reason).partition("\n")[0])
                 continue
@@ -98,6 +101,8 @@ def extreme_checks(names: Iterable[str], device: str) -> Iterator[Check]:
         with np.errstate(all="ignore"):
             outputs, gradients = reference.outputs(work), reference.gradients(work)
         for name in names:
+            if not (variants.VARIANTS[name].keeps_nan or math.isfinite(value)):
+                continue
             tolerance = variants.VARIANTS[name].tolerance
             try:
                 network = variants.build(name, work, device)
@@ -108,21 +113,25 @@ def extreme_checks(names: Iterable[str], device: str) -> Iterator[Check]:
             found = {(0, "outputs"): _error(np.nan_to_num(computed), np.nan_to_num(outputs))}
             if not np.array_equal(np.isnan(computed), np.isnan(outputs)):
                 found[0, "outputs"] = math.inf
-            for layer, (arrays, expected) in enumerate(zip(network.gradients(), gradients, strict=True), start=1):
+            trained = network.gradients() if variants.VARIANTS[name].trains else []
+            for layer, (arrays, expected) in enumerate(zip(trained, gradients, strict=False), start=1):
                 for parameter, array in expected.items():
                     same = np.array_equal(np.isfinite(arrays[parameter]), np.isfinite(array))
                     found[layer, parameter] = 0.0 if same else math.inf
             yield Check(name, _EXTREMES_SHAPE, tolerance, found, extreme=value)
 
 
-def errors(network: Network, outputs: np.ndarray, gradients: Weights) -> dict[tuple[int, str], float]:
+def errors(
+    network: Network, outputs: np.ndarray, gradients: Weights, trains: bool = True
+) -> dict[tuple[int, str], float]:
     """Return the errors of a network's outputs and gradients against the reference's, as in `Check.errors`.
 
+    A network that doesn't train has no gradients to check.
     An array that is missing, unexpected or of another shape has an infinite error.
     """
     result = {(0, "outputs"): _error(network.outputs(), outputs)}
     nothing: dict[str, np.ndarray] = {}
-    layers = itertools.zip_longest(network.gradients(), gradients, fillvalue=nothing)
+    layers = itertools.zip_longest(network.gradients(), gradients, fillvalue=nothing) if trains else ()
     for layer, (computed, expected) in enumerate(layers, start=1):
         for name in {**expected, **computed}:
             result[layer, name] = _error(computed.get(name), expected.get(name))
@@ -142,7 +151,8 @@ def table(checks: Iterable[Check]) -> str:
     for check in checks:
         if not check.errors:
             continue
-        largest = [f"{check.largest(name):.1e}" for name in names]
+        checked = {name for _, name in check.errors}
+        largest = [f"{check.largest(name):.1e}" if name in checked else "n/a" for name in names]
         batch, seq, hidden, depth = check.shape
         rows.append([depth, f"{batch} × {seq}", hidden, check.variant, *largest, f"{check.tolerance:g}"])
     headings = ["depth", "batch × seq", "hidden", "implementation", *names, "tolerance"]

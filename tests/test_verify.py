@@ -22,10 +22,12 @@ def rows(output):
 def register(add_variant, monkeypatch):
     """Return a function that registers one faulty variant and removes all others."""
 
-    def register_only(fault, tolerance=1e-5):
+    def register_only(fault, tolerance=1e-5, trains=True):
         for name in list(variants.VARIANTS):
             monkeypatch.delitem(variants.VARIANTS, name)
-        add_variant(Variant("faulty", "Faulty", "It errs", ("cpu",), tolerance=tolerance, options={"fault": fault}))
+        options = {"fault": fault}
+        row = Variant("faulty", "Faulty", "It errs", ("cpu",), tolerance=tolerance, trains=trains, options=options)
+        add_variant(row)
 
     return register_only
 
@@ -88,6 +90,15 @@ def test_a_variant_that_is_wrong_at_extreme_inputs_only_is_found(fault, register
     assert any(check.fault for check in verify.extreme_checks(["faulty"], "cpu"))
 
 
+def test_only_the_outputs_of_a_variant_that_cannot_train_are_checked(register, run):
+    register("no gradients", trains=False)
+    status, output, errors = run(["verify", "--shapes", "0"])
+    assert (status, errors) == (0, "")
+    assert all(row[7:10] == ["n/a"] * 3 for row in rows(output))
+    register("swapped steps", trains=False)
+    assert run(["verify", "--shapes", "0"])[0] == 1
+
+
 def test_a_variant_that_is_wrong_at_extreme_inputs_fails(register, run):
     register("NaN becomes 0")
     status, _, errors = run(["verify", "--shapes", "0"])
@@ -98,7 +109,9 @@ def test_a_variant_that_is_wrong_at_extreme_inputs_fails(register, run):
 
 @pytest.mark.parametrize("name", RUNNING)
 def test_a_variant_agrees_with_the_reference_at_extreme_inputs(name):
-    assert [check.fault for check in verify.extreme_checks([name], "cpu")] == [None] * len(verify._EXTREMES)
+    checks = list(verify.extreme_checks([name], "cpu"))
+    assert [check.fault for check in checks] == [None] * len(checks)
+    assert len(checks) == (len(verify._EXTREMES) if variants.VARIANTS[name].keeps_nan else 2)
 
 
 def test_each_variant_has_its_own_tolerance(register):

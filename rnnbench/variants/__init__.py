@@ -40,6 +40,7 @@ class Variant:
     environment: str = "peers"  # the kind of asv environment that installs its packages
     caches: bool = False  # whether it keeps compiled code on disk, which makes the next build shorter
     trains: bool = True  # whether it can compute gradients
+    keeps_nan: bool = True  # whether NaN comes out where the reference has it; ONNX Runtime makes numbers of NaN
     has_tf32_twin: bool = False  # whether the same file, with the option tf32, is also the variant NAME_tf32
     options: Mapping[str, object] = field(default_factory=dict)
     base: str | None = None  # the variant whose file it uses, if it has none of its own
@@ -207,6 +208,7 @@ _ROWS = (
         modules=("onnxruntime", "onnx"),
         libraries=("onnxruntime",),
         trains=False,
+        keeps_nan=False,
     ),
 )
 VARIANTS = {row.name: row for row in (*_ROWS, *(row.in_tf32() for row in _ROWS if row.has_tf32_twin))}
