@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnnbench.network.contract import Unavailable
-from rnnbench.network.workload import Weights, Workload
+from rnnbench.network.workload import FLOAT, Weights, Workload
 
 _BACKEND = "tensorflow"
 # Keras' name for each of our parameters.
@@ -29,6 +29,9 @@ class Network:
         keras = importlib.import_module("keras")
         if keras.backend.backend() != _BACKEND:
             raise Unavailable(f"Keras runs on {keras.backend.backend()} in this process: set KERAS_BACKEND={_BACKEND}")
+        # Keras reads it from keras.json in the user's home folder too.
+        if keras.config.floatx() != FLOAT.__name__:
+            raise Unavailable(f"Keras' floatx is {keras.config.floatx()}: set it to {FLOAT.__name__} in keras.json")
         self._tensorflow = importlib.import_module(_BACKEND)
         if self._tensorflow.config.list_physical_devices("GPU"):
             raise Unavailable("TensorFlow would run on the GPU: hide it with CUDA_VISIBLE_DEVICES=-1")

@@ -147,3 +147,13 @@ def test_asv_skips_the_training_of_a_variant_that_cannot_train():
     with pytest.raises(NotImplementedError, match="can't train"):
         benchmark.time_train.setup(32, 30, 128, 1)
     benchmark.time_forward.setup(32, 30, 128, 1)
+
+
+def test_keras_refuses_another_type_of_numbers(python, tmp_path):
+    if reason := variants.available()["keras"]:
+        pytest.skip(reason)
+    (tmp_path / "keras.json").write_text('{"floatx": "float16", "backend": "tensorflow"}')
+    done = python(
+        "-c", "import rnnbench; rnnbench.build('keras', rnnbench.Workload(2, 3, 4, 1))", KERAS_HOME=str(tmp_path)
+    )
+    assert "Unavailable: Keras' floatx is float16: set it to float32" in done.stderr
