@@ -15,8 +15,8 @@ from rnnbench.measure import gpu, hardware, threads
 from rnnbench.measure.state import Doubtful
 
 _CPU_PEAKS = ("float32_flops", "memory_bandwidth")
-# The facts that make a computer another one. A kernel update changes the others, and the memory a little.
-_HARDWARE = ("arch", "cpu", "num_cpu", "gpu")
+# The facts that the peak rates follow from. A kernel update changes other facts, and the memory a little.
+_CPU_FACTS, _GPU_FACTS = ("arch", "cpu", "num_cpu"), ("gpu",)
 _NOTHING = "unknown"
 
 
@@ -56,7 +56,8 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
 
 def _check_hardware(facts: dict[str, str], earlier: dict[str, str], name: str) -> None:
     """Raise Doubtful if these facts and earlier ones, if any, are of different computers or devices."""
-    pairs = {key: (earlier.get(key, _NOTHING), facts.get(key, _NOTHING)) for key in _HARDWARE} if earlier else {}
+    keys = _GPU_FACTS if "gpu" in facts | earlier else _CPU_FACTS
+    pairs = {key: (earlier.get(key, _NOTHING), facts.get(key, _NOTHING)) for key in keys} if earlier else {}
     if differences := [f"its {key} is {then}, not {now}" for key, (then, now) in pairs.items() if then != now]:
         raise Doubtful(
             f"results/{name} has figures of another computer or device ({', '.join(differences)}): choose another name "

@@ -90,6 +90,7 @@ def test_figures_of_a_cpu_and_a_gpu_need_two_names(facts):
             machine._check_hardware(first, second, "here")
     machine._check_hardware(on_gpu, on_gpu, "here")
     machine._check_hardware(on_gpu, {}, "here")
+    machine._check_hardware(on_gpu | {"num_cpu": "512"}, on_gpu, "here")  # a rented GPU comes with other processors
 
 
 class Driver:
