@@ -327,8 +327,8 @@ def _check_speed_settings(theano: ModuleType) -> None:
             raise Unavailable(f"Theano's flag {name} is {getattr(config, name)!r}: it must be {' or '.join(allowed)}")
     try:
         with warnings.catch_warnings():
-            # NumPy 2 made this structure longer. The scan loop reads none of its members.
-            warnings.filterwarnings("ignore", "numpy.broadcast size changed")
+            # NumPy 2 made two structures longer. The scan loop reads none of their members.
+            warnings.filterwarnings("ignore", r"numpy\.\w+ size changed")
             importlib.import_module("theano.scan_module.scan_perform_ext")
     except Exception as problem:
         raise Unavailable(f"the C code of Theano's scan loop doesn't compile: {_first_line(problem)}") from problem
