@@ -4,12 +4,14 @@
  *     cuda_harness random COUNT    the same for COUNT random sizes
  *     cuda_harness time            time the shapes of the seed grid
  *     cuda_harness sweep           time every plan of these shapes, beside what the model says
+ *     cuda_harness plans COUNT     what the model says of an H100, without a GPU
  *     cuda_harness compile PROCESSES PLANS   compile the kernels of these sizes into the folder CUBINS, for an H100, without a GPU
  *     cuda_harness plan SEQ BATCH HIDDEN KIND TEXT   time the plan whose name has this text; KIND: 0 forward, 1 kept, 2 backward
  *     cuda_harness one SEQ BATCH INPUTS HIDDEN    check one size
  *
  * tests/fused/cuda_harness.sh builds and runs it. CUBLAS names the library of cuBLAS if the usual names don't load.
  */
+#define RNNBENCH_LSTM_LIMIT "50000000ull"  // a deadlock ends soon
 #include "lstm_cuda_source.h"
 #include "lstm_cuda.h"
 
@@ -383,15 +385,20 @@ static void time_shape(Sizes sizes) {
                  layer.gates.data(), layer.width, 0, layer.dW.data(), layer.width, error);
     });
     State &state = state_of(device);
-    double steps[3];
-    for (int kind = 0; kind < 3; ++kind)
-        steps[kind] = time_plan(layer, state.chosen.at(std::make_tuple(kind == 2, kind == 1, sizes.hidden, sizes.batch)).plan);
+    double steps[3], starts[3];
+    for (int kind = 0; kind < 3; ++kind) {
+        const Plan &plan = state.chosen.at(std::make_tuple(kind == 2, kind == 1, sizes.hidden, sizes.batch)).plan;
+        steps[kind] = time_plan(layer, plan);
+        layer.sizes.seq = 1;
+        starts[kind] = time_plan(layer, plan);
+        layer.sizes.seq = sizes.seq;
+    }
     synchronize();
     stop(failure(device));
     std::printf("%4ld x %3ld x %4ld: forward %7.1f us (%.2f an example), train %7.1f (%.2f), train with d_x %7.1f; x.W %.1f, dW %.1f; "
-                "us a step: forward %.2f, kept %.2f, backward %.2f\n    %s | %s\n",
+                "us a step: forward %.2f, kept %.2f, backward %.2f; one step: %.1f, %.1f, %.1f\n    %s | %s\n",
                 sizes.batch, sizes.seq, sizes.hidden, alone, alone / sizes.batch, train, train / sizes.batch, deep, in, weights,
-                steps[0] / sizes.seq, steps[1] / sizes.seq, steps[2] / sizes.seq, plan_of(false, false, sizes).c_str(), plan_of(true, false, sizes).c_str());
+                steps[0] / sizes.seq, steps[1] / sizes.seq, steps[2] / sizes.seq, starts[0], starts[1], starts[2], plan_of(false, false, sizes).c_str(), plan_of(true, false, sizes).c_str());
     std::fflush(stdout);
 }
 
@@ -420,13 +427,18 @@ static const Sizes checked[] = {
     {3, 100, 30, 1000}, {30, 32, 128, 1024}, {6, 128, 100, 1024}, {2, 300, 8, 1024}, {1, 1, 3, 1024}, {2, 1, 4, 512}, {200, 5, 6, 96}};
 static const Sizes timed[] = {{30, 32, 512, 512}, {30, 128, 512, 512}, {30, 32, 1024, 1024}, {30, 128, 1024, 1024}, {30, 32, 128, 128}, {30, 128, 128, 128}};
 
+static Gpu h100() {
+    Gpu gpu = {132, 9, 0, 232448, true, {}};
+    for (int size = 1; size <= 16; ++size)
+        gpu.resident[size] = assumed_clusters(gpu, size);
+    return gpu;
+}
+
 /* Compile the likely kernels of all sizes into the cache's folder, with `processes` processes. It needs no GPU. */
 static int compile_all(int processes, int most) {
     std::map<std::vector<std::string>, std::string> wanted;
     State state;
-    state.gpu = {132, 9, 0, 232448, true, {}};
-    for (int size = 1; size <= 16; ++size)
-        state.gpu.resident[size] = std::max(1, int(132 / size * (size > 8 ? 0.9 : size > 2 ? 0.95 : 1)));
+    state.gpu = h100();
     auto add = [&](const Sizes &sizes, int most) {
         for (int kind = 0; kind < 3; ++kind) {
             const std::vector<Plan> all = plans(state.gpu, kind == 2, kind == 1, sizes.hidden, sizes.batch);
@@ -462,6 +474,16 @@ static int compile_all(int processes, int most) {
 
 int main(int count, char **words) {
     const std::string what = count > 1 ? words[1] : "";
+    if (what == "plans") {
+        const Gpu gpu = h100();
+        for (const Sizes &sizes : timed)
+            for (int kind = 0; kind < 2; ++kind) {
+                const std::vector<Plan> all = plans(gpu, kind == 1, false, sizes.hidden, sizes.batch);
+                for (int number = 0; number < std::min(count > 2 ? std::atoi(words[2]) : 5, int(all.size())); ++number)
+                    std::printf("%ldx%ldx%ld model %6.2f us a step: %s\n", sizes.batch, sizes.seq, sizes.hidden, all[number].cost / 1755, all[number].text().c_str());
+            }
+        return 0;
+    }
     if (what == "compile")
         return compile_all(count > 2 ? std::atoi(words[2]) : 1, count > 3 ? std::atoi(words[3]) : 1);
     start();

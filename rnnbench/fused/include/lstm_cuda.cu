@@ -57,7 +57,8 @@
 typedef unsigned int Word;
 typedef unsigned long long Long;
 
-constexpr int warps = 8, threads = 32 * warps;
+constexpr int warps = 8, threads = 32 * warps;                    // that multiply
+constexpr int gate_threads = 32 * GATE_WARPS, all_threads = threads + gate_threads + (CLUSTER ? 0 : 64);
 constexpr int padded = BLOCKS * UNITS;  // units of all blocks; those beyond HIDDEN have no weights, and so are zero
 
 /* ---- Waiting ---------------------------------------------------------------------------------------------------- */
@@ -77,16 +78,24 @@ struct Waiting {
 
     __device__ Waiting(Word *failure) : failure(failure), failed(false) {}
 
-    template <typename Condition> __device__ __forceinline__ void until(const Condition &holds) {
+    /* sleeps: other warps need this one's place in the queue of instructions. */
+    template <typename Condition> __device__ __forceinline__ void until(const Condition &holds, bool sleeps = false) {
         if (holds() || failed)
             return;
         const Long begin = nanoseconds();
-        while (!holds())
+        for (;;) {
+            for (int again = 0; again < 32; ++again) {
+                if (holds())
+                    return;
+                if (sleeps)
+                    __nanosleep(40);
+            }
             if (nanoseconds() - begin > LIMIT_NANOSECONDS) {
                 failed = true;
                 *(volatile Word *)failure = 1;
                 return;
             }
+        }
     }
 };
 
@@ -110,16 +119,35 @@ __device__ __forceinline__ bool barrier_passed(Word barrier, Word parity) {
     return passed;
 }
 
-/* Copy a number from memory to shared memory while this thread goes on. Without `is_there`, it becomes zero. */
-__device__ __forceinline__ void prefetch(float *to, const float *from, bool is_there) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(to)), "l"(from), "r"(is_there ? 4 : 0) : "memory");
+/* One lane of a warp counts it at a barrier, after all of its lanes. */
+__device__ __forceinline__ void barrier_arrive_warp(const Long *barrier) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        barrier_arrive(shared_address(barrier));
 }
 
-/* A pass's prefetches end here. */
-__device__ __forceinline__ void prefetch_end() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/* Wait for other warps of this block: all that call it with this number. */
+template <int number, int count> __device__ __forceinline__ void block_barrier() {
+    asm volatile("bar.sync %0, %1;" ::"n"(number), "n"(count) : "memory");
+}
 
-/* Wait for this thread's prefetches, but for those of the last pass. */
-__device__ __forceinline__ void prefetch_wait() { asm volatile("cp.async.wait_group 1;" ::: "memory"); }
+/* Threads that multiply take registers from those that compute gates. */
+template <bool multiplies> __device__ __forceinline__ void take_registers() {
+#if SET_REGISTERS
+    if (multiplies)
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
+    else
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
+#endif
+}
+
+/* Four warps beside those that multiply. */
+enum Helper { gates_helper, fetch_helper, count_helper };
+
+__device__ __forceinline__ Helper helper_of_warp() {
+    const int number = (int)threadIdx.x / 32 - warps;
+    return CLUSTER || number < GATE_WARPS ? gates_helper : number == GATE_WARPS ? fetch_helper : count_helper;
+}
 
 #if CLUSTER
 
@@ -181,16 +209,22 @@ __device__ __forceinline__ void barrier_arrive_after_copies(Word barrier) {
     asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
-/* A block's last warp to get here adds one to a counter in memory, which others then see with everything that the
- * block's warps have written before. */
-__device__ __forceinline__ void count_up(Word *counter, Word *warps_done) {
+/* Others that see the new number also see what this thread, and threads that it has waited for, have written. */
+__device__ __forceinline__ void count_up(Word *counter) {
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
+}
+
+/* Say that all lanes of this warp have written for the count-th time. */
+__device__ __forceinline__ void note_sent(Word *sent, int count) {
     __syncwarp();
-    if (threadIdx.x % 32 == 0) {
-        Word before;
-        asm volatile("atom.acq_rel.cta.shared::cta.add.u32 %0, [%1], 1;" : "=r"(before) : "r"(shared_address(warps_done)) : "memory");
-        if (before % warps == warps - 1)
-            asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
-    }
+    if (threadIdx.x % 32 == 0)
+        asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(shared_address(sent)), "r"(count) : "memory");
+}
+
+__device__ __forceinline__ int read_sent(const Word *sent) {
+    int value;
+    asm volatile("ld.acquire.cta.shared.u32 %0, [%1];" : "=r"(value) : "r"(shared_address(sent)) : "memory");
+    return value;
 }
 
 template <int count> struct Send;
@@ -212,11 +246,24 @@ template <> struct Send<4> {
 
 /* ---- Arithmetic ------------------------------------------------------------------------------------------------- */
 
-/* Within 2 units in the last place, or 1e-7 of 1. NaN stays NaN. */
+__device__ __forceinline__ float power_of_two(float x) {
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+    return power;
+}
+
+__device__ __forceinline__ float inverse(float x) {
+    float result;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+}
+
+/* The errors of both are about 1e-7 of 1, and near zero the tangent's is 2 units in the last place. NaN stays NaN. */
+__device__ __forceinline__ float sigmoid(float x) { return inverse(1.f + power_of_two(-1.4426950408889634f * x)); }
+
 __device__ __forceinline__ float tangent(float x) {
-    const float size = fabsf(x), square = x * x;
-    const float power = exp2f(-2.885390081777926815f * size);
-    const float far = copysignf(__fdividef(1.f - power, 1.f + power), x);
+    const float size = fabsf(x), square = x * x, power = power_of_two(-2.885390081777926815f * size);
+    const float far = copysignf((1.f - power) * inverse(1.f + power), x);
     float near = fmaf(square, 1.573610e-2f, -5.23038e-2f);
     near = fmaf(near, square, 1.331530e-1f);
     near = fmaf(near, square, -3.333273e-1f);
@@ -230,9 +277,11 @@ __device__ __forceinline__ float sum_with(float value, int lanes) {
 
 /* Add to sums[row][slot] the products of this thread's numbers of each row with its weights.
  *
- * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further. */
-template <int rows, int slots, int lanes, int in_registers, int chunks>
-__device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const float4 *numbers, int row_stride,
+ * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further. Where the weights
+ * are in shared memory, two numbers are taken at a time, which needs fewer registers: the first two from `pairs`, the
+ * other two `other_pair` float2 further. The next weights are read while the last ones are used. */
+template <int rows, int slots, int lanes, int in_registers, int chunks, int other_pair>
+__device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const float4 *numbers, const float2 *pairs, int row_stride,
                                            const float4 (&weights)[in_registers][slots], const float4 *shared_weights) {
 #pragma unroll
     for (int chunk = 0; chunk < in_registers; ++chunk)
@@ -248,24 +297,36 @@ __device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const flo
                 sums[r][s] = fmaf(x.w, w.w, sums[r][s]);
             }
         }
+    if (in_registers == chunks)
+        return;
+    static_assert(slots % 2 == 0, "a read takes the weights of two slots");
+    constexpr int count = (chunks - in_registers) * slots;
+    float4 w = shared_weights[0];
 #pragma unroll
-    for (int chunk = in_registers; chunk < chunks; ++chunk) {
-        float4 x[rows];
+    for (int half = 0; half < 2 * (chunks - in_registers); ++half) {
+        float2 x[rows];
 #pragma unroll
         for (int r = 0; r < rows; ++r)
-            x[r] = numbers[r * row_stride + chunk * lanes];
+            x[r] = pairs[(r * row_stride + (in_registers + half / 2) * lanes) * 2 + half % 2 * other_pair];
 #pragma unroll
-        for (int s = 0; s < slots; ++s) {
-            const float4 w = shared_weights[((chunk - in_registers) * slots + s) * threads];
+        for (int s = 0; s < slots; s += 2) {
+            const int next = (half * slots + s) / 2 + 1;
+            const float4 next_w = shared_weights[(next < count ? next : 0) * threads];
 #pragma unroll
             for (int r = 0; r < rows; ++r) {
                 sums[r][s] = fmaf(x[r].x, w.x, sums[r][s]);
+                sums[r][s + 1] = fmaf(x[r].x, w.z, sums[r][s + 1]);
                 sums[r][s] = fmaf(x[r].y, w.y, sums[r][s]);
-                sums[r][s] = fmaf(x[r].z, w.z, sums[r][s]);
-                sums[r][s] = fmaf(x[r].w, w.w, sums[r][s]);
+                sums[r][s + 1] = fmaf(x[r].y, w.w, sums[r][s + 1]);
             }
+            w = next_w;
         }
     }
+}
+
+/* The place of a pair of weights in shared memory, in float2: the pairs of two slots lie side by side. */
+template <int slots> __device__ __forceinline__ int place_of_pair(int half, int slot) {
+    return (half * slots + slot) / 2 * (2 * threads) + slot % 2;
 }
 
 /* What both kernels get. lstm_cuda.h has the same. */
@@ -290,6 +351,63 @@ struct Arguments {
 /* The counters of different passes lie so many words apart. */
 constexpr int counter_stride = 32;
 
+/* Both kernels begin so: who this thread is, and which rows its group takes. */
+struct Place {
+    int warp, lane, group, member, first_row, rows, passes, most_passes;
+
+    __device__ explicit Place(const Arguments &a)
+        : warp(threadIdx.x / 32), lane(threadIdx.x % 32), group(blockIdx.x / BLOCKS), member(blockIdx.x % BLOCKS),
+          first_row(a.begin + group * a.rows), rows(min(a.rows, a.end - first_row)),
+          passes((rows + PASS_ROWS - 1) / PASS_ROWS), most_passes(a.rows / PASS_ROWS) {}
+};
+
+/* Barriers in shared memory, in this order. They count warps, except for `arrived`. */
+struct Barriers {
+    Long *arrived;        // numbers of other blocks are there: [step % 2][pass] or [stage]
+    Long *taken;          // CLUSTER 0: they have been read: [stage]
+    Long *full, *empty;   // between this block's two kinds of warps: [n % 2]
+    Word *sent;           // CLUSTER 0: how often each warp has written what others need: [warp]
+    int buffers;
+
+    __device__ Barriers(unsigned char *shared, int most_passes) {
+        buffers = CLUSTER ? 2 * most_passes : STAGES;
+        arrived = (Long *)shared;
+        taken = arrived + buffers;
+        full = taken + buffers;
+        empty = full + 2;
+        sent = (Word *)(empty + 2);
+    }
+    __device__ static int bytes(int most_passes) {
+        return ((CLUSTER ? 2 * most_passes : STAGES) * 2 * 8 + 4 * 8 + warps * 4 + 127) / 128 * 128;
+    }
+    /* One thread calls it. fills, empties and takes: how many warps do so. */
+    __device__ void init(int fills, int empties, int takes) const {
+        for (int buffer = 0; buffer < buffers; ++buffer) {
+            barrier_init(shared_address(arrived + buffer), CLUSTER ? 1 : 32);
+            barrier_init(shared_address(taken + buffer), takes);
+#if CLUSTER
+            barrier_expect(shared_address(arrived + buffer), PASS_ROWS * padded * 4);
+#endif
+        }
+        for (int parity = 0; parity < 2; ++parity) {
+            barrier_init(shared_address(full + parity), fills);
+            barrier_init(shared_address(empty + parity), empties);
+        }
+        for (int warp = 0; warp < warps; ++warp)
+            sent[warp] = 0;
+    }
+};
+
+/* All threads of the block, and of its cluster, come here once everything is set up. */
+__device__ __forceinline__ void set_up_barrier() {
+#if CLUSTER
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    cluster_barrier();
+#else
+    block_barrier<0, all_threads>();
+#endif
+}
+
 /* ---- Forward ---------------------------------------------------------------------------------------------------- */
 #if FORWARD
 
@@ -299,19 +417,19 @@ constexpr int row_floats = chunks * 4 * K_LANES;             // a row of states 
 constexpr int warp_units = 64 / K_LANES;                     // units of a warp
 constexpr int classes = K_LANES / 8;                         // so many lanes have the same gate and different rows
 constexpr int lane_rows = (PASS_ROWS + classes - 1) / classes;
-constexpr int vector = warp_units < 4 ? warp_units : 4;      // units that one lane sends together
-constexpr int senders = vector * 4;                          // lanes that share the destinations of a vector
-static_assert(UNITS == warps * warp_units, "a block's units are those of its warps");
+constexpr int total_floats = 4 * UNITS + 8;                  // a row of sums; 8 more, for different banks
+constexpr int rounds = (PASS_ROWS * UNITS + gate_threads - 1) / gate_threads;
+static_assert(UNITS == warps * warp_units && gate_threads % UNITS == 0, "sizes");
 
 /* Copy this block's slice of U into registers and shared memory, a tile of rows at a time. */
-__device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][slots], float4 *shared_weights, float *tile,
+__device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][slots], float2 *shared_weights, float *tile,
                                              const float *U, int first_unit) {
     constexpr int tile_rows = 4 * K_LANES, tile_columns = 4 * UNITS;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, k_lane = lane % K_LANES;
 #pragma unroll
     for (int chunk = 0; chunk < chunks; ++chunk) {
-        __syncthreads();
-#pragma unroll 8
+        block_barrier<1, threads>();
+#pragma unroll 16
         for (int place = threadIdx.x; place < tile_rows * tile_columns; place += threads) {
             const int row = place / tile_columns, column = place % tile_columns;
             const int k = chunk * tile_rows + row, unit = first_unit + column % UNITS;
@@ -320,253 +438,267 @@ __device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][
                 weight = U[(long long)k * (4 * HIDDEN) + column / UNITS * HIDDEN + unit];
             tile[place + row / 4] = weight;  // one more for four rows, so that lanes read from different banks
         }
-        __syncthreads();
+        block_barrier<1, threads>();
 #pragma unroll
         for (int s = 0; s < slots; ++s) {
             const int number = s ^ (lane & 7);
             const int column = number % 4 * UNITS + warp * warp_units + lane / K_LANES * 2 + number / 4;
-            const float *const from = tile + 4 * k_lane * tile_columns + k_lane + column;
-            const float4 weight = make_float4(from[0], from[tile_columns], from[2 * tile_columns], from[3 * tile_columns]);
+            auto weight = [&](int row) { return tile[row * tile_columns + row / 4 + column]; };
             if (chunk < REGISTER_CHUNKS)
-                weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = weight;
+                weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = make_float4(weight(4 * k_lane), weight(4 * k_lane + 1), weight(4 * k_lane + 2), weight(4 * k_lane + 3));
             else
-                shared_weights[((chunk - REGISTER_CHUNKS) * slots + s) * threads] = weight;
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = half * 2 * K_LANES + 2 * k_lane;
+                    shared_weights[place_of_pair<slots>(2 * (chunk - REGISTER_CHUNKS) + half, s)] = make_float2(weight(row), weight(row + 1));
+                }
         }
     }
-    __syncthreads();
+    block_barrier<1, threads>();
 }
 
-extern "C" __global__ void __launch_bounds__(threads, 1) lstm_forward(const Arguments a) {
-    extern __shared__ __align__(128) unsigned char shared[];
-    const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32, k_lane = lane % K_LANES;
-    const int group = blockIdx.x / BLOCKS, member = blockIdx.x % BLOCKS;
-    const int first_row = a.begin + group * a.rows, rows = min(a.rows, a.end - first_row);
-    const int passes = (rows + PASS_ROWS - 1) / PASS_ROWS, most_passes = a.rows / PASS_ROWS;
+/* Add up the lanes' sums. First each lane keeps one of the 8 slots, then one of `classes` rows: rows[i] becomes the sum
+ * of gate lane % 4 of unit lane / K_LANES · 2 + lane / 4 % 2 of the warp, of row classes·i + lane / 8 % classes. */
+__device__ __forceinline__ void add_lanes(float (&rows)[lane_rows], float (&sums)[PASS_ROWS][slots], int lane) {
+    float total[lane_rows * classes];
+#pragma unroll
+    for (int r = 0; r < lane_rows * classes; ++r) {
+        total[r] = 0;
+        if (r < PASS_ROWS) {
+            float(&row)[slots] = sums[r < PASS_ROWS ? r : 0];
+#pragma unroll
+            for (int half = slots / 2; half > 0; half /= 2)
+#pragma unroll
+                for (int s = 0; s < half; ++s)
+                    row[s] += __shfl_xor_sync(0xffffffffu, row[s + half], half);
+            total[r] = row[0];
+        }
+    }
+#pragma unroll
+    for (int half = classes / 2; half > 0; half /= 2)
+#pragma unroll
+        for (int i = 0; i < lane_rows; ++i)
+#pragma unroll
+            for (int r = 0; r < half; ++r) {
+                const bool upper = lane & (8 * half);
+                float &low = total[i * classes + r], &high = total[i * classes + r + half];
+                const float received = __shfl_xor_sync(0xffffffffu, upper ? low : high, 8 * half);
+                low = (upper ? high : low) + received;
+            }
+#pragma unroll
+    for (int i = 0; i < lane_rows; ++i)
+        rows[i] = total[i * classes];
+}
 
-    // Shared memory: barriers, counters, cells, weights, states.
-    const int buffers = CLUSTER ? 2 * most_passes : STAGES;
-    Long *const barriers = (Long *)shared;  // CLUSTER: [parity][pass]. Otherwise: full [stage], then empty [stage]
-    Word *const warps_done = (Word *)(barriers + 2 * buffers);
-    float *const cells = (float *)(shared + (2 * buffers * 8 + most_passes * 4 + 127) / 128 * 128);
-    float *const products = cells + most_passes * PASS_ROWS * UNITS + thread;  // [parity of n][lane row][thread]
-    float4 *const shared_weights = (float4 *)(products - thread + 2 * lane_rows * threads) + thread;
-    float *const numbers = (float *)(shared_weights - thread + (chunks - REGISTER_CHUNKS) * slots * threads);
+extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const Arguments a) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    const Place at(a);
+    const Barriers barriers(shared, at.most_passes);
+    float *const cells = (float *)(shared + Barriers::bytes(at.most_passes));             // [row][unit]
+    float *const totals = cells + at.most_passes * PASS_ROWS * UNITS;                     // [n % 2][row][unit][gate]
+    float2 *const all_weights = (float2 *)(totals + 2 * PASS_ROWS * total_floats);        // [half of a chunk][slot / 2][thread][slot % 2]
+    float *const numbers = (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][row][k]
+    const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
+    const int pass_count = a.seq * passes;
     Waiting waiting(a.failure);
 
-    float4 weights[REGISTER_CHUNKS][slots];
-    load_weights(weights, shared_weights, numbers, a.U, member * UNITS);
-    for (int place = thread; place < buffers * PASS_ROWS * row_floats; place += threads)
-        numbers[place] = 0;
-    for (int place = thread; place < most_passes; place += threads)
-        warps_done[place] = 0;
-    if (thread == 0)
-        for (int buffer = 0; buffer < buffers; ++buffer) {
-#if CLUSTER
-            barrier_init(shared_address(barriers + buffer), 1);
-            barrier_expect(shared_address(barriers + buffer), PASS_ROWS * padded * 4);
-#else
-            barrier_init(shared_address(barriers + buffer), 32);
-            barrier_init(shared_address(barriers + STAGES + buffer), warps);
-#endif
-        }
-#if CLUSTER
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    cluster_barrier();
-    const int sender = K_LANES == 32 ? lane % 8 : K_LANES == 16 ? lane % 8 + lane / 16 * 8 : lane % 16;
-#else
-    __syncthreads();
-    Word *const counters = a.counters + group * most_passes * counter_stride;
-    float *const exchange = a.exchange + (size_t)group * most_passes * PASS_ROWS * padded;
-    const size_t exchange_parity = (size_t)gridDim.x / BLOCKS * most_passes * PASS_ROWS * padded;
-#endif
+    if (at.warp < warps) {
+        // These warps multiply.
+        take_registers<true>();
+        float4 weights[REGISTER_CHUNKS][slots];
+        load_weights(weights, all_weights + 2 * threadIdx.x, numbers, a.U, at.member * UNITS);
+        for (int place = threadIdx.x; place < barriers.buffers * PASS_ROWS * row_floats; place += threads)
+            numbers[place] = 0;
+        if (threadIdx.x == 0)
+            barriers.init(warps, GATE_WARPS, warps);
+        set_up_barrier();
 
-    // What this lane has after the sums: one gate of one unit, of the rows classes·i + row_class.
-    const int gate = lane % 4, own_unit = warp * warp_units + lane / K_LANES * 2 + lane / 4 % 2;
-    const int row_class = lane / 8 % classes, unit = member * UNITS + own_unit;
-    const bool has_unit = unit < HIDDEN;
-    const float bias = has_unit ? a.bias[gate * HIDDEN + unit] : 0;
-    const int sent_unit = warp * warp_units + (K_LANES == 8 ? lane / 16 * 4 : 0);
-
-    // Send a unit's state of one row to all blocks of the group.
-    auto send = [&](float state, int step, int pass, int row) {
-        float part[4];
-        const float other = __shfl_xor_sync(0xffffffffu, state, 4);
-        part[0] = lane & 4 ? other : state;
-        part[1] = lane & 4 ? state : other;
-        if (vector == 4) {
-            constexpr int next = K_LANES == 8 ? 8 : 16;
-            const float first = __shfl_xor_sync(0xffffffffu, part[0], next), second = __shfl_xor_sync(0xffffffffu, part[1], next);
-            part[2] = lane & next ? part[0] : first;
-            part[3] = lane & next ? part[1] : second;
-            part[0] = lane & next ? first : part[0];
-            part[1] = lane & next ? second : part[1];
-        }
-        if (row >= PASS_ROWS)
-            return;
-#if CLUSTER
-        const int buffer = (step & 1) * most_passes + pass;
-        const Word to = shared_address(numbers + (buffer * PASS_ROWS + row) * row_floats + member * UNITS + sent_unit);
-#pragma unroll
-        for (int d = 0; d < (BLOCKS + senders - 1) / senders; ++d)
-            if (sender + d * senders < BLOCKS)
-                Send<vector>::numbers(remote_address(to, sender + d * senders),
-                                      remote_address(shared_address(barriers + buffer), sender + d * senders), part);
-#else
-        if (K_LANES == 32 ? lane % 8 == 0 : K_LANES == 16 ? lane % 8 == 0 && lane < 16 : lane % 16 == 0)
-            Send<vector>::numbers(exchange + (step & 1) * exchange_parity + (pass * PASS_ROWS + row) * padded + member * UNITS + sent_unit, part);
-#endif
-    };
-
-#if !CLUSTER
-    // Copy the states that pass number n needs into its stage.
-    auto fetch = [&](int n) {
-        const int step = n / passes, pass = n % passes, stage = n % STAGES;
-        if (n >= STAGES)
-            waiting.until([&] { return barrier_passed(shared_address(barriers + STAGES + stage), (n / STAGES - 1) & 1); });
-        if (lane == 0)
-            waiting.until([&] { return read_counter(counters + pass * counter_stride) >= Word(step + 1) * BLOCKS; });
-        __syncwarp();
-        const float *const from = exchange + ((step + 1) & 1) * exchange_parity + pass * PASS_ROWS * padded;
-        const Word to = shared_address(numbers + stage * PASS_ROWS * row_floats);
-#pragma unroll 8
-        for (int place = lane; place < PASS_ROWS * padded / 4; place += 32)
-            copy_async(to + (place / (padded / 4) * row_floats + place % (padded / 4) * 4) * 4, from + place * 4);
-        barrier_arrive_after_copies(shared_address(barriers + stage));
-    };
-    const int ahead = min(passes - 1, STAGES - 1) < LOOKAHEAD ? min(passes - 1, STAGES - 1) : LOOKAHEAD;
-#endif
-
-    // Step -1: send the initial states, note the initial cells.
-    for (int pass = 0; pass < passes; ++pass) {
-#pragma unroll
-        for (int i = 0; i < lane_rows; ++i) {
-            const int pass_row = classes * i + row_class, row = pass * PASS_ROWS + pass_row;
-            const bool is_there = has_unit && pass_row < PASS_ROWS && row < rows;
-            const size_t place = (size_t)(first_row + row) * HIDDEN + unit;
-            send(is_there && a.first_state ? a.first_state[place] : 0, -1, pass, pass_row);
-            if (gate == 0 && pass_row < PASS_ROWS)
-                cells[row * UNITS + own_unit] = is_there && a.first_cell ? a.first_cell[place] : 0;
-        }
-#if !CLUSTER
-        count_up(counters + pass * counter_stride, warps_done + pass);
-#endif
-    }
-
-    // x·W of the next pass comes in while a pass is computed.
-    auto read_products = [&](int parity, int step, int pass) {
-#pragma unroll
-        for (int i = 0; i < lane_rows; ++i) {
-            const int pass_row = classes * i + row_class, row = pass * PASS_ROWS + pass_row;
-            const bool is_there = has_unit && pass_row < PASS_ROWS && row < rows && step < a.seq;
-            const size_t place = ((size_t)step * a.batch + first_row + row) * (4 * HIDDEN) + gate * HIDDEN + unit;
-            prefetch(products + (parity * lane_rows + i) * threads, a.gates + (is_there ? place : 0), is_there);
-        }
-        prefetch_end();
-    };
-    read_products(0, 0, 0);
-
-    int n = 0;  // counts the passes of all steps
-#if !CLUSTER
-    for (; n < ahead; ++n)
-        if (warp == n % warps)
-            fetch(n);
-    n = 0;
-#endif
-    for (int step = 0; step < a.seq; ++step)
-        for (int pass = 0; pass < passes; ++pass, ++n) {
-            const bool last_pass = pass + 1 == passes;
-            // The states that this pass needs.
+        const int row_class = lane / 8 % classes;
+        const int own = (at.warp * warp_units + lane / K_LANES * 2 + lane / 4 % 2) * 4 + lane % 4 + row_class * total_floats;
+        for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
 #if CLUSTER
             const int buffer = ((step + 1) & 1) * most_passes + pass;
-            waiting.until([&] { return barrier_passed(shared_address(barriers + buffer), (step >> 1) & 1); });
-            if (thread == 0)
-                barrier_expect(shared_address(barriers + buffer), PASS_ROWS * padded * 4);
+            waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), (step >> 1) & 1); });
+            if (threadIdx.x == 0)
+                barrier_expect(shared_address(barriers.arrived + buffer), PASS_ROWS * padded * 4);
 #else
             const int buffer = n % STAGES;
-            if (warp == (n + ahead) % warps && n + ahead < a.seq * passes)
-                fetch(n + ahead);
-#endif
-            read_products((n + 1) & 1, last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
-#if !CLUSTER
-            waiting.until([&] { return barrier_passed(shared_address(barriers + buffer), (n / STAGES) & 1); });
+            waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), (n / STAGES) & 1); });
 #endif
             float sums[PASS_ROWS][slots] = {};
-            accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks>(
-                sums, (const float4 *)(numbers + buffer * PASS_ROWS * row_floats) + k_lane, row_floats / 4, weights, shared_weights);
+            const float *const first = numbers + buffer * PASS_ROWS * row_floats;
+            accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks, K_LANES>(
+                sums, (const float4 *)first + lane % K_LANES, (const float2 *)first + lane % K_LANES, row_floats / 4, weights,
+                (const float4 *)all_weights + threadIdx.x);
 #if !CLUSTER
-            if (lane == 0)
-                barrier_arrive(shared_address(barriers + STAGES + buffer));
+            barrier_arrive_warp(barriers.taken + buffer);
 #endif
+            float rows[lane_rows];
+            add_lanes(rows, sums, lane);
+            if (n >= 2)
+                waiting.until([&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
+            float *const to = totals + (n & 1) * PASS_ROWS * total_floats + own;
+#pragma unroll
+            for (int i = 0; i < lane_rows; ++i)
+                if (PASS_ROWS % classes == 0 || classes * i + row_class < PASS_ROWS)
+                    to[classes * i * total_floats] = waiting.failed ? __int_as_float(0x7fffffff) : rows[i];
+            barrier_arrive_warp(barriers.full + (n & 1));
+            if (++pass == passes)
+                pass = 0, ++step;
+        }
+    } else {
+        take_registers<false>();
+        set_up_barrier();
+        const Helper helper = helper_of_warp();
+#if !CLUSTER
+        Word *const counters = a.counters + at.group * most_passes * counter_stride;
+        float *const exchange = a.exchange + (size_t)at.group * most_passes * PASS_ROWS * padded;
+        const size_t exchange_parity = (size_t)gridDim.x / BLOCKS * most_passes * PASS_ROWS * padded;
 
-            // Add up the lanes' sums: first each lane keeps one of 8 slots, then one of `classes` rows.
-            float total[lane_rows * classes];
-#pragma unroll
-            for (int r = 0; r < lane_rows * classes; ++r) {
-                total[r] = 0;
-                if (r < PASS_ROWS) {
-                    float(&row)[slots] = sums[r < PASS_ROWS ? r : 0];
-#pragma unroll
-                    for (int half = slots / 2; half > 0; half /= 2)
-#pragma unroll
-                        for (int s = 0; s < half; ++s)
-                            row[s] += __shfl_xor_sync(0xffffffffu, row[s + half], half);
-                    total[r] = row[0];
-                }
+        // This warp copies the states that each pass needs into its stage.
+        if (helper == fetch_helper)
+            for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+                const int stage = n % STAGES;
+                if (n >= STAGES)
+                    waiting.until([&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); });
+                if (lane == 0)
+                    waiting.until([&] { return read_counter(counters + pass * counter_stride) >= Word(step + 1) * BLOCKS; }, true);
+                if (__any_sync(0xffffffffu, waiting.failed))
+                    break;  // the other warps give up too, and write NaN
+                const float *const from = exchange + ((step + 1) & 1) * exchange_parity + pass * PASS_ROWS * padded;
+                const Word to = shared_address(numbers + stage * PASS_ROWS * row_floats);
+#pragma unroll 8
+                for (int place = lane; place < PASS_ROWS * padded / 4; place += 32)
+                    copy_async(to + (place / (padded / 4) * row_floats + place % (padded / 4) * 4) * 4, from + place * 4);
+                barrier_arrive_after_copies(shared_address(barriers.arrived + stage));
+                if (++pass == passes)
+                    pass = 0, ++step;
             }
-#pragma unroll
-            for (int half = classes / 2; half > 0; half /= 2)
-#pragma unroll
-                for (int i = 0; i < lane_rows; ++i)
-#pragma unroll
-                    for (int r = 0; r < half; ++r) {
-                        const bool upper = lane & (8 * half);
-                        float &low = total[i * classes + r], &high = total[i * classes + r + half];
-                        const float received = __shfl_xor_sync(0xffffffffu, upper ? low : high, 8 * half);
-                        low = (upper ? high : low) + received;
-                    }
-
-            // The gates and the new state. Four lanes have the four gates of a unit.
-            prefetch_wait();
-#pragma unroll
-            for (int i = 0; i < lane_rows; ++i) {
-                const int pass_row = classes * i + row_class, row = pass * PASS_ROWS + pass_row;
-                const float x = total[i * classes] + products[((n & 1) * lane_rows + i) * threads] + bias;
-                const float curve = tangent(gate == 2 ? x : 0.5f * x);
-                const float activation = gate == 2 ? curve : fmaf(0.5f, curve, 0.5f);
-                const float i_gate = __shfl_sync(0xffffffffu, activation, 0, 4);
-                const float f_gate = __shfl_sync(0xffffffffu, activation, 1, 4);
-                const float g_gate = __shfl_sync(0xffffffffu, activation, 2, 4);
-                const float o_gate = __shfl_sync(0xffffffffu, activation, 3, 4);
-                float *const cell_place = cells + min(row, most_passes * PASS_ROWS - 1) * UNITS + own_unit;
-                const float cell = fmaf(f_gate, *cell_place, i_gate * g_gate);
-                float state = o_gate * tangent(cell);
-                if (waiting.failed)
-                    state = __int_as_float(0x7fffffff);
-                if (step + 1 < a.seq)
-                    send(state, step, pass, pass_row);
+        // This one tells the other blocks, once all states of a pass are written. The initial states come first.
+        if (helper == count_helper)
+            for (int n = 0, pass = 0; n < pass_count; ++n) {
+                if (lane < GATE_WARPS)
+                    waiting.until([&] { return read_sent(barriers.sent + lane) > n; }, true);
                 __syncwarp();
-                if (pass_row < PASS_ROWS) {
-                    if (gate == 0)
-                        *cell_place = cell;
-                    if (has_unit && row < rows) {
-                        const size_t place = (size_t)step * a.batch + first_row + row;
-#if KEEP
-                        a.gates[place * (4 * HIDDEN) + gate * HIDDEN + unit] = activation;
-                        if (gate == 1)
-                            a.cells[place * HIDDEN + unit] = cell;
+                if (lane == 0)
+                    count_up(counters + pass * counter_stride);
+                if (++pass == passes)
+                    pass = 0;
+            }
 #endif
-                        if (gate == 0)
-                            a.states[place * HIDDEN + unit] = state;
-                        if (gate == 2 && step + 1 == a.seq && a.end_cell)
-                            a.end_cell[(size_t)(first_row + row) * HIDDEN + unit] = cell;
-                    }
-                }
+        // These compute the gates and the new states, and send them to the other blocks.
+        if (helper == gates_helper) {
+        const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
+        const bool has_unit = unit < HIDDEN;
+        float bias[4];
+#pragma unroll
+        for (int gate = 0; gate < 4; ++gate)
+            bias[gate] = has_unit ? a.bias[gate * HIDDEN + unit] : 0;
+
+        // Send the state of a unit and row to all blocks of the group. All lanes call it.
+        auto send = [&](float state, int step, int pass, int row) {
+#if CLUSTER
+            // Four neighbours send their four units together, each to every fourth block.
+            float part[4];
+            const float one = __shfl_xor_sync(0xffffffffu, state, 1);
+            const float even = lane & 1 ? one : state, odd = lane & 1 ? state : one;
+            const float other_even = __shfl_xor_sync(0xffffffffu, even, 2), other_odd = __shfl_xor_sync(0xffffffffu, odd, 2);
+            part[0] = lane & 2 ? other_even : even, part[1] = lane & 2 ? other_odd : odd;
+            part[2] = lane & 2 ? even : other_even, part[3] = lane & 2 ? odd : other_odd;
+            if (row >= PASS_ROWS)
+                return;
+            const int buffer = (step & 1) * most_passes + pass;
+            const Word to = shared_address(numbers + (buffer * PASS_ROWS + row) * row_floats + at.member * UNITS + own_unit / 4 * 4);
+            const Word barrier = shared_address(barriers.arrived + buffer);
+#pragma unroll
+            for (int d = 0; d < (BLOCKS + 3) / 4; ++d)
+                if (BLOCKS % 4 == 0 || lane % 4 + d * 4 < BLOCKS)
+                    Send<4>::numbers(remote_address(to, lane % 4 + d * 4), remote_address(barrier, lane % 4 + d * 4), part);
+#else
+            if (row < PASS_ROWS)
+                __stcg(exchange + (step & 1) * exchange_parity + (pass * PASS_ROWS + row) * padded + at.member * UNITS + own_unit, state);
+#endif
+        };
+        auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
+
+        // Step -1: send the initial states, note the initial cells.
+        for (int pass = 0; pass < passes; ++pass) {
+#pragma unroll
+            for (int round = 0; round < rounds; ++round) {
+                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows;
+                const size_t place = (size_t)(at.first_row + row) * HIDDEN + unit;
+                send(is_there && a.first_state ? a.first_state[place] : 0, -1, pass, pass_row);
+                if (pass_row < PASS_ROWS)
+                    cells[row * UNITS + own_unit] = is_there && a.first_cell ? a.first_cell[place] : 0;
             }
 #if !CLUSTER
-            if (step + 1 < a.seq)
-                count_up(counters + pass * counter_stride, warps_done + pass);
+            note_sent(barriers.sent + at.warp - warps, pass + 1);
 #endif
         }
+
+        // x·W of the next pass comes in while this one is computed.
+        float next[rounds][4];
+        auto read_next = [&](int step, int pass) {
+#pragma unroll
+            for (int round = 0; round < rounds; ++round) {
+                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                const float *const from = a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
+                const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step < a.seq;
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate)
+                    next[round][gate] = is_there ? from[gate * HIDDEN] : 0;
+            }
+        };
+        read_next(0, 0);
+        for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+            float x[rounds][4];
+#pragma unroll
+            for (int round = 0; round < rounds; ++round)
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate)
+                    x[round][gate] = next[round][gate] + bias[gate];
+            const bool last_pass = pass + 1 == passes;
+            read_next(last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
+            waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); });
+#pragma unroll
+            for (int round = 0; round < rounds; ++round) {
+                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
+                const int total_row = is_in_pass ? pass_row : 0;
+                const float4 total = *(const float4 *)(totals + ((n & 1) * PASS_ROWS + total_row) * total_floats + own_unit * 4);
+                float *const cell_place = cells + (pass * PASS_ROWS + total_row) * UNITS + own_unit;
+                const float i = sigmoid(x[round][0] + total.x), f = sigmoid(x[round][1] + total.y);
+                const float g = tangent(x[round][2] + total.z), o = sigmoid(x[round][3] + total.w);
+                const float cell = fmaf(f, *cell_place, i * g);
+                const float state = waiting.failed ? __int_as_float(0x7fffffff) : o * tangent(cell);
+                if (step + 1 < a.seq)
+                    send(state, step, pass, pass_row);
+                if (is_in_pass)
+                    *cell_place = cell;
+                if (is_in_pass && has_unit && row < at.rows) {
+                    const size_t place = (size_t)step * a.batch + at.first_row + row;
+                    a.states[place * HIDDEN + unit] = state;
+#if KEEP
+                    float *const gates = a.gates + place * (4 * HIDDEN) + unit;
+                    gates[0] = i, gates[HIDDEN] = f, gates[2 * HIDDEN] = g, gates[3 * HIDDEN] = o;
+                    a.cells[place * HIDDEN + unit] = cell;
+#endif
+                    if (step + 1 == a.seq && a.end_cell)
+                        a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = cell;
+                }
+            }
+            barrier_arrive_warp(barriers.empty + (n & 1));
+#if !CLUSTER
+            note_sent(barriers.sent + at.warp - warps, passes + n + 1);
+#endif
+            if (last_pass)
+                pass = 0, ++step;
+            else
+                ++pass;
+        }
+        }
+    }
 #if CLUSTER
     cluster_barrier();  // the others may still write into this block's shared memory
 #endif
@@ -581,219 +713,66 @@ constexpr int parts = K_LANES / COPIES;                 // so many lanes share a
 constexpr int slots = TILES * VECTOR * parts;           // columns of a thread
 constexpr int chunks = UNITS / K_LANES;                 // units of a lane: their four gates are four k
 constexpr int tile_columns = threads * VECTOR / COPIES;
-constexpr int source_floats = PASS_ROWS * UNITS + 8;    // one block's partial sums; 8 more, for different banks
-constexpr int item_groups = PASS_ROWS * UNITS / 8;      // groups of 8 units of one row
-constexpr int rounds = (item_groups + warps - 1) / warps;
-static_assert(UNITS % K_LANES == 0 && TILES * tile_columns >= padded && UNITS % 8 == 0 && warps % (UNITS / 8) == 0, "sizes");
+constexpr int source_floats = PASS_ROWS * UNITS;        // one block's partial sums
+constexpr int rounds = (PASS_ROWS * UNITS + gate_threads - 1) / gate_threads;
+static_assert(UNITS % K_LANES == 0 && TILES * tile_columns >= padded && gate_threads % UNITS == 0, "sizes");
 
-extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arguments a) {
+extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const Arguments a) {
     extern __shared__ __align__(128) unsigned char shared[];
-    const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32, k_lane = lane % K_LANES;
-    const int group = blockIdx.x / BLOCKS, member = blockIdx.x % BLOCKS;
-    const int first_row = a.begin + group * a.rows, rows = min(a.rows, a.end - first_row);
-    const int passes = (rows + PASS_ROWS - 1) / PASS_ROWS, most_passes = a.rows / PASS_ROWS;
-
-    // Shared memory: barriers, counters, cells' gradients, the gates' gradients of two passes, weights, partial sums.
-    const int buffers = CLUSTER ? 2 * most_passes : STAGES;
-    Long *const barriers = (Long *)shared;
-    Word *const warps_done = (Word *)(barriers + 2 * buffers);
-    float *const d_cells = (float *)(shared + (2 * buffers * 8 + most_passes * 4 + 127) / 128 * 128);
-    float *const d_gates = d_cells + most_passes * PASS_ROWS * UNITS;
-    float *const values = d_gates + 2 * PASS_ROWS * 4 * UNITS + thread;  // [parity of n][round][2][thread]
-    float4 *const shared_weights = (float4 *)(values - thread + 4 * rounds * threads) + thread;
-    float *const numbers = (float *)(shared_weights - thread + (chunks - REGISTER_CHUNKS) * slots * threads);
+    const Place at(a);
+    const Barriers barriers(shared, at.most_passes);
+    float *const d_cells = (float *)(shared + Barriers::bytes(at.most_passes));        // [row][unit]
+    float4 *const d_gates = (float4 *)(d_cells + at.most_passes * PASS_ROWS * UNITS);  // [n % 2][row][unit]
+    float2 *const all_weights = (float2 *)(d_gates + 2 * PASS_ROWS * UNITS);           // [half of a chunk][slot / 2][thread][slot % 2]
+    float *const numbers = (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][source][row][unit]
+    const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
+    // The last of the steps, -1, only adds up the partial sums for d_h0. Nobody needs the products of the last one.
+    const int step_count = a.seq + (a.end_state ? 1 : 0), product_count = (step_count - 1) * passes;
     Waiting waiting(a.failure);
 
-    // This thread's columns: the slots [tile][part][VECTOR]. Slot part p stands for part p xor own_part.
-    const int own_part = k_lane % parts, first_column = thread / K_LANES * parts * VECTOR;
-    float4 weights[REGISTER_CHUNKS][slots];
+    if (at.warp < warps) {
+        // These warps multiply. A thread's columns are the slots [tile][part][VECTOR]. Part p stands for p xor own_part.
+        take_registers<true>();
+        const int k_lane = lane % K_LANES, own_part = k_lane % parts, first_column = threadIdx.x / K_LANES * parts * VECTOR;
+        float2 *const shared_weights = all_weights + 2 * threadIdx.x;
+        float4 weights[REGISTER_CHUNKS][slots];
 #pragma unroll
-    for (int s = 0; s < slots; ++s) {
-        const int tile = s / (VECTOR * parts), part = s / VECTOR % parts ^ own_part;
-        const int column = tile * tile_columns + first_column + part * VECTOR + s % VECTOR;
+        for (int s = 0; s < slots; ++s) {
+            const int tile = s / (VECTOR * parts), part = s / VECTOR % parts ^ own_part;
+            const int column = tile * tile_columns + first_column + part * VECTOR + s % VECTOR;
 #pragma unroll
-        for (int chunk = 0; chunk < chunks; ++chunk) {
-            const int unit = member * UNITS + chunk * K_LANES + k_lane;
-            float4 weight = make_float4(0, 0, 0, 0);
-            if (column < HIDDEN && unit < HIDDEN) {
-                const float *const from = a.U + (size_t)column * (4 * HIDDEN) + unit;
-                weight = make_float4(from[0], from[HIDDEN], from[2 * HIDDEN], from[3 * HIDDEN]);
+            for (int chunk = 0; chunk < chunks; ++chunk) {
+                const int unit = at.member * UNITS + chunk * K_LANES + k_lane;
+                float4 weight = make_float4(0, 0, 0, 0);
+                if (column < HIDDEN && unit < HIDDEN) {
+                    const float *const from = a.U + (size_t)column * (4 * HIDDEN) + unit;
+                    weight = make_float4(from[0], from[HIDDEN], from[2 * HIDDEN], from[3 * HIDDEN]);
+                }
+                if (chunk < REGISTER_CHUNKS)
+                    weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = weight;
+                else {
+                    const int half = 2 * (chunk - REGISTER_CHUNKS);
+                    shared_weights[place_of_pair<slots>(half, s)] = make_float2(weight.x, weight.y);
+                    shared_weights[place_of_pair<slots>(half + 1, s)] = make_float2(weight.z, weight.w);
+                }
             }
-            if (chunk < REGISTER_CHUNKS)
-                weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = weight;
-            else
-                shared_weights[((chunk - REGISTER_CHUNKS) * slots + s) * threads] = weight;
         }
-    }
-    for (int place = thread; place < most_passes; place += threads)
-        warps_done[place] = 0;
-    for (int place = thread; place < most_passes * PASS_ROWS * UNITS; place += threads)
-        d_cells[place] = 0;
-    if (thread == 0)
-        for (int buffer = 0; buffer < buffers; ++buffer) {
-#if CLUSTER
-            barrier_init(shared_address(barriers + buffer), 1);
-            barrier_expect(shared_address(barriers + buffer), PASS_ROWS * padded * 4);
-#else
-            barrier_init(shared_address(barriers + buffer), 32);
-            barrier_init(shared_address(barriers + STAGES + buffer), warps);
-#endif
-        }
-#if CLUSTER
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    cluster_barrier();
-#else
-    __syncthreads();
-    // exchange: [parity][group][pass][owner][source][row][unit]
-    Word *const counters = a.counters + group * most_passes * counter_stride;
-    float *const exchange = a.exchange + (size_t)group * most_passes * BLOCKS * PASS_ROWS * padded;
-    const size_t exchange_parity = (size_t)gridDim.x / BLOCKS * most_passes * BLOCKS * PASS_ROWS * padded;
-
-    // Copy the partial sums that pass number n needs, n ≥ passes, into its stage. They come from the pass n - passes.
-    auto fetch = [&](int n) {
-        const int back = n / passes - 1, pass = n % passes, index = n - passes, stage = index % STAGES;
-        if (index >= STAGES)
-            waiting.until([&] { return barrier_passed(shared_address(barriers + STAGES + stage), (index / STAGES - 1) & 1); });
-        if (lane == 0)
-            waiting.until([&] { return read_counter(counters + pass * counter_stride) >= Word(back + 1) * BLOCKS; });
-        __syncwarp();
-        const float *const from = exchange + (back & 1) * exchange_parity + ((size_t)pass * BLOCKS + member) * BLOCKS * PASS_ROWS * UNITS;
-        const Word to = shared_address(numbers + stage * BLOCKS * source_floats);
-#pragma unroll 8
-        for (int place = lane; place < BLOCKS * PASS_ROWS * UNITS / 4; place += 32)
-            copy_async(to + (place / (PASS_ROWS * UNITS / 4) * source_floats + place % (PASS_ROWS * UNITS / 4) * 4) * 4, from + place * 4);
-        barrier_arrive_after_copies(shared_address(barriers + stage));
-    };
-    const int ahead = min(passes - 1, STAGES - 1) < LOOKAHEAD ? min(passes - 1, STAGES - 1) : LOOKAHEAD;
-#endif
-
-    // This lane's items: one gate of one unit, of one row for each round.
-    const int gate = lane / 8, item = lane % 2 * 4 + lane / 2 % 2 * 2 + lane / 4 % 2;
-    const int own_unit = warp % (UNITS / 8) * 8 + item, unit = member * UNITS + own_unit;
-    const bool has_unit = unit < HIDDEN;
-    auto row_of_round = [&](int round) { return (warp + warps * round) / (UNITS / 8); };
-
-    // The gates and what else the next pass needs come in while a pass is computed: the lanes of the four gates of a unit
-    // read the gate, and the cell, the cell before or d_y.
-    auto read_values = [&](int parity, int step, int pass) {
-#pragma unroll
-        for (int round = 0; round < rounds; ++round) {
-            const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-            const bool is_there = has_unit && pass_row < PASS_ROWS && row < rows && step >= 0;
-            const size_t place = is_there ? (size_t)step * a.batch + first_row + row : 0;
-            float *const to = values + (parity * rounds + round) * 2 * threads;
-            prefetch(to, a.gates + place * (4 * HIDDEN) + (is_there ? gate * HIDDEN + unit : 0), is_there);
-            const float *from = gate == 0 ? a.cells + place * HIDDEN : a.states + place * HIDDEN;
-            bool has_extra = is_there && gate != 3;
-            if (gate == 1) {
-                if (step > 0)
-                    from = a.cells + (place - a.batch) * HIDDEN;
-                else if (a.first_cell)
-                    from = a.first_cell + (size_t)(first_row + row) * HIDDEN;
-                else
-                    has_extra = false;
-            }
-            prefetch(to + threads, has_extra ? from + unit : a.cells, has_extra);
-        }
-        prefetch_end();
-    };
-    read_values(0, a.seq - 1, 0);
-    float bias_sum = 0;
-
-    // n counts the passes of all steps. The steps' last round, -1, only adds up the partial sums for d_h0.
-    const int last_step = a.end_state ? -1 : 0, end = (a.seq - last_step) * passes;
-    int n = 0;
-    for (int step = a.seq - 1; step >= last_step; --step)
-        for (int pass = 0; pass < passes; ++pass, ++n) {
-            const bool last_pass = pass + 1 == passes;
-            const int back = a.seq - 1 - step;  // steps done before
-#if CLUSTER
-            const int buffer = ((back + 1) & 1) * most_passes + pass;
-            if (back > 0) {
-                waiting.until([&] { return barrier_passed(shared_address(barriers + buffer), ((back - 1) >> 1) & 1); });
-                if (thread == 0)
-                    barrier_expect(shared_address(barriers + buffer), PASS_ROWS * padded * 4);
-            }
-#else
-            const int buffer = (n - passes + STAGES * passes) % STAGES;
-            if (warp == (n + ahead) % warps && n + ahead >= passes && n + ahead < end)
-                fetch(n + ahead);
-#endif
-            read_values((n + 1) & 1, last_pass ? step - 1 : step, last_pass ? 0 : pass + 1);
+        if (threadIdx.x == 0)
+            barriers.init(GATE_WARPS, warps, GATE_WARPS);
+        set_up_barrier();
 #if !CLUSTER
-            if (back > 0)
-                waiting.until([&] { return barrier_passed(shared_address(barriers + buffer), ((n - passes) / STAGES) & 1); });
+        // [step % 2][group][pass][owner][source][row][unit]
+        float *const exchange = a.exchange + (size_t)at.group * most_passes * BLOCKS * PASS_ROWS * padded;
+        const size_t exchange_parity = (size_t)gridDim.x / BLOCKS * most_passes * BLOCKS * PASS_ROWS * padded;
 #endif
-            prefetch_wait();
-            // Add up the partial sums of all blocks: 16 lanes take every sixteenth block, for 8 units together.
-            float *const new_gates = d_gates + (n & 1) * PASS_ROWS * 4 * UNITS;
-#pragma unroll
-            for (int round = 0; round < rounds; ++round) {
-                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                if (pass_row >= PASS_ROWS)
-                    break;  // the same for all lanes of the warp
-                float d_state = 0;
-                if (back > 0) {
-                    float4 sum = make_float4(0, 0, 0, 0);
-                    const float *const from = numbers + buffer * BLOCKS * source_floats + pass_row * UNITS + warp % (UNITS / 8) * 8 + lane % 2 * 4;
-#pragma unroll
-                    for (int source = lane / 2; source < (BLOCKS + 15) / 16 * 16; source += 16)
-                        if (BLOCKS % 16 == 0 || source < BLOCKS) {
-                            const float4 part = *(const float4 *)(from + source * source_floats);
-                            sum = make_float4(sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w);
-                        }
-                    const bool second = lane & 2, fourth = lane & 4;
-                    const float low = (second ? sum.z : sum.x) + __shfl_xor_sync(0xffffffffu, second ? sum.x : sum.z, 2);
-                    const float high = (second ? sum.w : sum.y) + __shfl_xor_sync(0xffffffffu, second ? sum.y : sum.w, 2);
-                    d_state = (fourth ? high : low) + __shfl_xor_sync(0xffffffffu, fourth ? low : high, 4);
-                    d_state = sum_with(sum_with(d_state, 8), 16);
-                }
-                if (waiting.failed)
-                    d_state = __int_as_float(0x7fffffff);
-                if (step < 0) {
-                    if (gate == 0 && has_unit && row < rows)
-                        a.end_state[(size_t)(first_row + row) * HIDDEN + unit] = d_state;
-                    continue;
-                }
-                const float *const from = values + ((n & 1) * rounds + round) * 2 * threads;
-                const float own = from[0], extra = from[threads];
-                const float i_gate = __shfl_sync(0xffffffffu, own, lane % 8);
-                const float f_gate = __shfl_sync(0xffffffffu, own, lane % 8 + 8);
-                const float g_gate = __shfl_sync(0xffffffffu, own, lane % 8 + 16);
-                const float o_gate = __shfl_sync(0xffffffffu, own, lane % 8 + 24);
-                const float curve = tangent(__shfl_sync(0xffffffffu, extra, lane % 8));
-                const float cell_before = __shfl_sync(0xffffffffu, extra, lane % 8 + 8);
-                d_state += __shfl_sync(0xffffffffu, extra, lane % 8 + 16);
-                float *const d_cell_place = d_cells + row * UNITS + own_unit;
-                const float d_cell = fmaf(d_state * o_gate, 1.f - curve * curve, *d_cell_place);
-                const float slope = gate == 2 ? 1.f - own * own : own * (1.f - own);
-                const float factor = gate == 0 ? d_cell * g_gate : gate == 1 ? d_cell * cell_before
-                                   : gate == 2 ? d_cell * i_gate : d_state * curve;
-                const float d_gate = factor * slope;
-                new_gates[(pass_row * UNITS + own_unit) * 4 + gate] = d_gate;
-                __syncwarp();
-                if (gate == 0)
-                    *d_cell_place = d_cell * f_gate;
-                if (has_unit && row < rows) {
-                    bias_sum += d_gate;
-                    a.gates[((size_t)step * a.batch + first_row + row) * (4 * HIDDEN) + gate * HIDDEN + unit] = d_gate;
-                    if (gate == 1 && step == 0 && a.end_cell)
-                        a.end_cell[(size_t)(first_row + row) * HIDDEN + unit] = d_cell * f_gate;
-                }
-            }
-#if !CLUSTER
-            __syncwarp();
-            if (lane == 0 && back > 0)
-                barrier_arrive(shared_address(barriers + STAGES + buffer));
-#endif
-            if (step <= last_step)
-                continue;  // nobody needs what comes before
-            __syncthreads();
-
-            // Partial sums for all states of the group.
+        for (int n = 0, pass = 0, back = 0; n < product_count; ++n) {
+            waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); });
             float sums[PASS_ROWS][slots] = {};
-            accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks>(
-                sums, (const float4 *)new_gates + k_lane, UNITS, weights, shared_weights);
+            const float4 *const first = d_gates + (n & 1) * PASS_ROWS * UNITS + k_lane;
+            accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks, 1>(sums, first, (const float2 *)first, UNITS, weights, (const float4 *)shared_weights);
+            barrier_arrive_warp(barriers.empty + (n & 1));
+            if (waiting.failed)
+                sums[0][0] = __int_as_float(0x7fffffff);
 #pragma unroll
             for (int r = 0; r < PASS_ROWS; ++r)
 #pragma unroll
@@ -812,29 +791,181 @@ extern "C" __global__ void __launch_bounds__(threads, 1) lstm_backward(const Arg
                     const int column = tile * tile_columns + first_column + own_part * VECTOR, owner = column / UNITS;
                     if ((COPIES == 1 || k_lane < parts) && column < padded) {
 #if CLUSTER
-                        const int to_buffer = (back & 1) * most_passes + pass;
-                        const Word to = shared_address(numbers + (to_buffer * BLOCKS + member) * source_floats + r * UNITS + column % UNITS);
-                        Send<VECTOR>::numbers(remote_address(to, owner), remote_address(shared_address(barriers + to_buffer), owner), part);
+                        const int buffer = (back & 1) * most_passes + pass;
+                        const Word to = shared_address(numbers + (buffer * BLOCKS + at.member) * source_floats + r * UNITS + column % UNITS);
+                        Send<VECTOR>::numbers(remote_address(to, owner), remote_address(shared_address(barriers.arrived + buffer), owner), part);
 #else
                         Send<VECTOR>::numbers(exchange + (back & 1) * exchange_parity +
-                                                  ((((size_t)pass * BLOCKS + owner) * BLOCKS + member) * PASS_ROWS + r) * UNITS + column % UNITS, part);
+                                                  ((((size_t)pass * BLOCKS + owner) * BLOCKS + at.member) * PASS_ROWS + r) * UNITS + column % UNITS, part);
 #endif
                     }
                 }
 #if !CLUSTER
-            count_up(counters + pass * counter_stride, warps_done + pass);
+            note_sent(barriers.sent + at.warp, n + 1);
 #endif
+            if (++pass == passes)
+                pass = 0, ++back;
+        }
+    } else {
+        take_registers<false>();
+        const Helper helper = helper_of_warp();
+        for (int place = threadIdx.x - threads; helper == gates_helper && place < most_passes * PASS_ROWS * UNITS; place += gate_threads)
+            d_cells[place] = 0;
+        set_up_barrier();
+#if !CLUSTER
+        Word *const counters = a.counters + at.group * most_passes * counter_stride;
+        float *const exchange = a.exchange + (size_t)at.group * most_passes * BLOCKS * PASS_ROWS * padded;
+        const size_t exchange_parity = (size_t)gridDim.x / BLOCKS * most_passes * BLOCKS * PASS_ROWS * padded;
+
+        // This warp copies the partial sums of product number n, for this block's units, into its stage.
+        if (helper == fetch_helper)
+            for (int n = 0, pass = 0, back = 0; n < product_count; ++n) {
+                const int stage = n % STAGES;
+                if (n >= STAGES)
+                    waiting.until([&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); });
+                if (lane == 0)
+                    waiting.until([&] { return read_counter(counters + pass * counter_stride) >= Word(back + 1) * BLOCKS; }, true);
+                if (__any_sync(0xffffffffu, waiting.failed))
+                    break;  // the other warps give up too, and write NaN
+                const float *const from = exchange + (back & 1) * exchange_parity + ((size_t)pass * BLOCKS + at.member) * BLOCKS * source_floats;
+                const Word to = shared_address(numbers + stage * BLOCKS * source_floats);
+#pragma unroll 8
+                for (int place = lane * 4; place < BLOCKS * source_floats; place += 128)
+                    copy_async(to + place * 4, from + place);
+                barrier_arrive_after_copies(shared_address(barriers.arrived + stage));
+                if (++pass == passes)
+                    pass = 0, ++back;
+            }
+        // This one tells the other blocks, once all partial sums of a pass are written.
+        if (helper == count_helper)
+            for (int n = 0, pass = 0; n < product_count; ++n) {
+                if (lane < warps)
+                    waiting.until([&] { return read_sent(barriers.sent + lane) > n; }, true);
+                __syncwarp();
+                if (lane == 0)
+                    count_up(counters + pass * counter_stride);
+                if (++pass == passes)
+                    pass = 0;
+            }
+#endif
+        // These add up the partial sums and compute the gates' gradients.
+        if (helper == gates_helper) {
+        const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
+        const bool has_unit = unit < HIDDEN;
+        auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
+        // The gates i, f, g, o, the cell, the cell before and d_y of the next pass come in while this one is computed.
+        float next[rounds][7];
+        auto read_next = [&](int step, int pass) {
+#pragma unroll
+            for (int round = 0; round < rounds; ++round) {
+                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step >= 0;
+                const size_t place = (size_t)step * a.batch + at.first_row + row;
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate)
+                    next[round][gate] = is_there ? a.gates[place * (4 * HIDDEN) + gate * HIDDEN + unit] : 0;
+                next[round][4] = is_there ? a.cells[place * HIDDEN + unit] : 0;
+                const float *const before = step > 0 ? a.cells + (place - a.batch) * HIDDEN
+                                                     : a.first_cell + (size_t)(at.first_row + row) * HIDDEN;
+                next[round][5] = is_there && (step > 0 || a.first_cell) ? before[unit] : 0;
+                next[round][6] = is_there ? a.states[place * HIDDEN + unit] : 0;
+            }
+        };
+        read_next(a.seq - 1, 0);
+        float bias_sums[4] = {};
+
+        for (int n = 0, pass = 0, back = 0; n < step_count * passes; ++n) {
+            const int step = a.seq - 1 - back;
+            float value[rounds][7];
+#pragma unroll
+            for (int round = 0; round < rounds; ++round)
+#pragma unroll
+                for (int number = 0; number < 7; ++number)
+                    value[round][number] = next[round][number];
+            const bool last_pass = pass + 1 == passes;
+            read_next(last_pass ? step - 1 : step, last_pass ? 0 : pass + 1);
+#if CLUSTER
+            const int buffer = ((back + 1) & 1) * most_passes + pass;
+            if (back > 0) {
+                waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), ((back - 1) >> 1) & 1); });
+                if (thread == 0)
+                    barrier_expect(shared_address(barriers.arrived + buffer), PASS_ROWS * padded * 4);
+            }
+#else
+            const int buffer = (n - passes + STAGES * passes) % STAGES;
+            if (back > 0)
+                waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), ((n - passes) / STAGES) & 1); });
+#endif
+            if (n >= 2 && n < product_count)
+                waiting.until([&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
+#pragma unroll
+            for (int round = 0; round < rounds; ++round) {
+                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
+                const int some_row = is_in_pass ? pass_row : 0;
+                float d_state = 0;
+                if (back > 0) {
+                    const float *const from = numbers + buffer * BLOCKS * source_floats + some_row * UNITS + own_unit;
+                    float sums[4] = {};
+#pragma unroll
+                    for (int source = 0; source < BLOCKS; ++source)
+                        sums[source % 4] += from[source * source_floats];
+                    d_state = sums[0] + sums[1] + (sums[2] + sums[3]);
+                }
+                if (waiting.failed)
+                    d_state = __int_as_float(0x7fffffff);
+                const bool is_there = is_in_pass && has_unit && row < at.rows;
+                if (step < 0) {
+                    if (is_there)
+                        a.end_state[(size_t)(at.first_row + row) * HIDDEN + unit] = d_state;
+                    continue;
+                }
+                const float i = value[round][0], f = value[round][1], g = value[round][2], o = value[round][3];
+                const float curve = tangent(value[round][4]);
+                d_state += value[round][6];
+                float *const d_cell_place = d_cells + (pass * PASS_ROWS + some_row) * UNITS + own_unit;
+                const float d_cell = fmaf(d_state * o, 1.f - curve * curve, *d_cell_place);
+                const float4 d_gate = make_float4(d_cell * g * (i * (1.f - i)), d_cell * value[round][5] * (f * (1.f - f)),
+                                                  d_cell * i * (1.f - g * g), d_state * curve * (o * (1.f - o)));
+                if (is_in_pass) {
+                    *d_cell_place = d_cell * f;
+                    d_gates[((n & 1) * PASS_ROWS + pass_row) * UNITS + own_unit] = d_gate;
+                }
+                if (is_there) {
+                    bias_sums[0] += d_gate.x, bias_sums[1] += d_gate.y, bias_sums[2] += d_gate.z, bias_sums[3] += d_gate.w;
+                    float *const gates = a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
+                    gates[0] = d_gate.x, gates[HIDDEN] = d_gate.y, gates[2 * HIDDEN] = d_gate.z, gates[3 * HIDDEN] = d_gate.w;
+                    if (step == 0 && a.end_cell)
+                        a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = d_cell * f;
+                }
+            }
+            if (n < product_count)
+                barrier_arrive_warp(barriers.full + (n & 1));
+#if !CLUSTER
+            if (back > 0)
+                barrier_arrive_warp(barriers.taken + buffer);
+#endif
+            if (last_pass)
+                pass = 0, ++back;
+            else
+                ++pass;
         }
 
-    // The bias's gradient: the sum over the warps that have the same units.
-    __syncthreads();
-    d_gates[thread] = bias_sum;
-    __syncthreads();
-    if (warp < UNITS / 8 && has_unit) {
-        float sum = 0;
-        for (int other = warp; other < warps; other += UNITS / 8)
-            sum += d_gates[other * 32 + lane];
-        a.bias_sums[(size_t)group * (4 * HIDDEN) + gate * HIDDEN + unit] = sum;
+        // The bias's gradient: the sum over the threads that have the same unit.
+        block_barrier<2, gate_threads>();
+        float4 *const same_unit = (float4 *)numbers;  // all partial sums have been read
+        same_unit[thread] = make_float4(bias_sums[0], bias_sums[1], bias_sums[2], bias_sums[3]);
+        block_barrier<2, gate_threads>();
+        if (thread < UNITS && has_unit) {
+            float4 sum = make_float4(0, 0, 0, 0);
+            for (int other = 0; other < gate_threads / UNITS; ++other) {
+                const float4 part = same_unit[other * UNITS + own_unit];
+                sum = make_float4(sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w);
+            }
+            float *const to = a.bias_sums + (size_t)at.group * (4 * HIDDEN) + unit;
+            to[0] = sum.x, to[HIDDEN] = sum.y, to[2 * HIDDEN] = sum.z, to[3 * HIDDEN] = sum.w;
+        }
+        }
     }
 #if CLUSTER
     cluster_barrier();  // the others may still write into this block's shared memory

@@ -29,6 +29,11 @@
 #include <tuple>
 #include <vector>
 
+/* A kernel that waits for longer than so many nanoseconds gives up. */
+#ifndef RNNBENCH_LSTM_LIMIT
+#define RNNBENCH_LSTM_LIMIT "2000000000ull"
+#endif
+
 namespace rnnbench_fused_cuda {
 
 enum class Products { float32, tf32x3, tf32 };  // strict FMA, three TF32 products, one TF32 product
@@ -223,7 +228,7 @@ struct Compiler {
 
 /* ---- 2. Plans --------------------------------------------------------------------------------------------------- */
 
-constexpr int warps = 8, threads = 32 * warps, counter_stride = 32;
+constexpr int warps = 8, threads = 32 * warps, counter_stride = 32;  // the warps and threads that multiply
 
 inline long ceiling(long number, long divisor) { return (number + divisor - 1) / divisor; }
 
@@ -233,13 +238,20 @@ struct Gpu {
     bool clusters;
     std::map<int, int> resident;  // how many clusters of so many blocks fit at once: an estimate, later the driver's word
 
-    std::string architecture() const { return "sm_" + std::to_string(major * 10 + minor); }
+    /* Hopper's warps can hand registers to each other. That needs its own architecture's name. */
+    bool moves_registers() const { return major == 9; }
+    std::string architecture() const { return "sm_" + std::to_string(major * 10 + minor) + (moves_registers() ? "a" : ""); }
 };
+
+/* How many clusters of so many blocks probably fit. A cluster lies in one of the chip's parts of 16 or 18 multiprocessors. */
+inline int assumed_clusters(const Gpu &gpu, int size) {
+    return std::max(1, int(gpu.multiprocessors / size * (size > 8 ? 0.9 : size > 2 ? 0.95 : 1)));
+}
 
 /* How a kernel divides the work. The names are those of the macros in lstm_cuda.cu. */
 struct Plan {
-    bool backward, keep, cluster;
-    int hidden, blocks, units, k_lanes, register_chunks, pass_rows, stages, lookahead;
+    bool backward, keep, cluster, set_registers;
+    int gate_warps, hidden, blocks, units, k_lanes, register_chunks, pass_rows, stages;
     int vector, tiles, copies;  // backward only
     int rows, groups, launches; // of the batch for a group; groups in a launch
     double cost;                // estimated clock ticks for a step
@@ -253,13 +265,16 @@ struct Plan {
     /* Bytes of shared memory, in the order in which the kernel lays them out. */
     size_t shared_bytes() const {
         const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes;
-        const long head = (2 * buffers * 8 + passes() * 4 + 127) / 128 * 128 + rows * units * 4;
+        const long head = (buffers * 2 * 8 + 4 * 8 + warps * 4 + 127) / 128 * 128 + rows * units * 4;
         const long weights = long(chunks() - register_chunks) * slots() * threads * 16;
-        if (backward)
-            return head + 2 * pass_rows * 4 * units * 4 + 4 * ceiling(pass_rows * units, 8 * warps) * threads * 4 + weights +
-                   std::max(buffers * blocks * (pass_rows * units + 8) * 4, long(threads) * 4);
-        return head + 2 * ceiling(pass_rows, k_lanes / 8) * threads * 4 + weights + std::max(buffers * pass_rows * row_floats * 4, (16L * k_lanes * units + k_lanes) * 4);
+        if (backward) {
+            return head + 2 * pass_rows * units * 16 + weights + std::max(buffers * blocks * pass_rows * units * 4, 32L * gate_warps * 16);
+        }
+        return head + 2 * pass_rows * (4 * units + 8) * 4 + weights +
+               std::max(buffers * pass_rows * row_floats * 4, (16L * k_lanes * units + k_lanes) * 4);
     }
+
+    int block_threads() const { return threads + 32 * (gate_warps + (cluster ? 0 : 2)); }
 
     /* Bytes of memory through which the blocks exchange, and the counters' number. */
     size_t exchange_bytes() const {
@@ -273,7 +288,7 @@ struct Plan {
             define("FORWARD", !backward), define("BACKWARD", backward), define("CLUSTER", cluster),
             define("HIDDEN", hidden), define("BLOCKS", blocks), define("UNITS", units), define("K_LANES", k_lanes),
             define("REGISTER_CHUNKS", register_chunks), define("PASS_ROWS", pass_rows), define("STAGES", stages),
-            define("LOOKAHEAD", lookahead), "-DLIMIT_NANOSECONDS=2000000000ull"};
+            define("GATE_WARPS", gate_warps), define("SET_REGISTERS", set_registers), "-DLIMIT_NANOSECONDS=" RNNBENCH_LSTM_LIMIT};
         if (backward)
             for (const std::string &option : {define("VECTOR", vector), define("TILES", tiles), define("COPIES", copies)})
                 all.push_back(option);
@@ -288,30 +303,26 @@ struct Plan {
             << ", k " << k_lanes << "x" << chunks() << " (" << register_chunks << " in registers), groups " << groups << "x" << rows << " rows by "
             << pass_rows;
         if (!cluster)
-            out << ", stages " << stages << " ahead " << lookahead;
+            out << ", stages " << stages;
         if (launches > 1)
             out << ", launches " << launches;
         return out.str();
     }
 };
 
-/* Estimate the clock ticks that a plan needs for one step of the whole batch. */
+/* Estimate the clock ticks that a plan needs for one step of the whole batch. docs/fused.md says where the numbers come
+ * from. */
 inline double estimate(const Plan &plan, const Gpu &gpu) {
-    const double rows = plan.pass_rows, slots = plan.slots(), chunks = plan.chunks();
-    // Ticks of a multiprocessor: 4 warps' products a tick; a read of 16 bytes a thread takes 4 ticks, a shuffle 1.
-    const double products = rows * slots * chunks * 4 * warps / 4;
-    const double reads = (rows * chunks + slots * (chunks - plan.register_chunks)) * 4 * warps;
-    const double shuffles = rows * slots * warps;
-    const double busy = std::max(products * 1.1, reads + shuffles) + (plan.backward ? 350 : 100);
-    const double alone = 500, travel = plan.cluster ? 900 : 1900;
-    const double passes = plan.passes();
-    double step = std::max(passes * busy + (passes == 1 ? alone : 100), busy + alone + travel);
-    if (passes == 1)
-        step = busy + alone + travel;
-    double waves = plan.launches;
-    if (plan.cluster)
-        waves = ceiling(plan.groups, std::max(1, gpu.resident.at(plan.blocks)));
-    return step * waves;
+    const double rows = plan.pass_rows, slots = plan.slots(), in_registers = plan.register_chunks, rest = plan.chunks() - in_registers;
+    const double products = 4 * rows * slots * plan.chunks(), shuffles = rows * (slots + 1);
+    const double reads = rows * in_registers + rest * (2 * rows + slots);  // instructions, as all but `port`
+    // A quarter of a multiprocessor starts one instruction a tick, for 2 warps that multiply and one more. The port of the
+    // shared memory moves 128 bytes a tick. Lanes that read the same number share it.
+    const double start = 2 * (products + reads + 2 * shuffles + 60) + 250;
+    const double port = 8 * (rows * plan.chunks() * (plan.backward ? 2 : 4) + rest * slots * 4 + shuffles);
+    const double pass = 1.12 * std::max(start, port), after = plan.backward ? 450 : 350, travel = plan.cluster ? 800 : 1700;
+    const double step = std::max(plan.passes() * pass, pass + after + travel);
+    return step * (plan.cluster ? double(ceiling(plan.groups, std::max(1, gpu.resident.at(plan.blocks)))) : plan.launches);
 }
 
 /* All plans for this size that fit the GPU. */
@@ -319,11 +330,14 @@ inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hi
     std::vector<Plan> all;
     for (int cluster = 0; cluster <= int(gpu.clusters); ++cluster)
         for (int units = 16; units <= 64; units *= 2)
-            for (int pass_rows = 1; pass_rows <= 6; ++pass_rows) {
+            for (int pass_rows = 1; pass_rows <= 8; ++pass_rows) {
                 Plan plan = {};
                 plan.backward = backward, plan.keep = keep, plan.cluster = cluster;
                 plan.hidden = int(hidden), plan.units = units, plan.blocks = int(ceiling(hidden, units));
-                plan.pass_rows = pass_rows, plan.stages = 2, plan.lookahead = 1;
+                plan.pass_rows = pass_rows, plan.stages = 2;
+                plan.set_registers = gpu.moves_registers(), plan.gate_warps = !plan.set_registers ? 1 : cluster ? 4 : 2;
+                if (units > 32 * plan.gate_warps)
+                    continue;
                 if (cluster && (plan.blocks > 16 || !gpu.resident.count(plan.blocks)))
                     continue;
                 if (!cluster && plan.blocks > gpu.multiprocessors)
@@ -338,7 +352,7 @@ inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hi
                     plan.k_lanes = 512 / units;
                 }
                 // So many registers can hold weights, beside the sums and what else a thread needs.
-                const int most = backward ? 160 : 192;
+                const int most = (plan.set_registers ? 204 : 164) - pass_rows * plan.slots();
                 plan.register_chunks = std::min(plan.chunks(), most / (4 * plan.slots()));
                 if (plan.register_chunks < 1)
                     continue;
@@ -426,7 +440,7 @@ inline State &state_of(Device &device) {
         state->error = "the fused LSTM needs a GPU of compute capability 8.0 or later; this one has " +
                        std::to_string(gpu.major) + "." + std::to_string(gpu.minor);
     for (int size = 1; gpu.clusters && size <= 16; ++size)  // blocks of a cluster share a part of the chip
-        gpu.resident[size] = std::max(1, int(gpu.multiprocessors / size * (size > 8 ? 0.9 : size > 2 ? 0.95 : 1)));
+        gpu.resident[size] = assumed_clusters(gpu, size);
     void *memory = nullptr;
     unsigned long long address = 0;
     if (state->error.empty())
@@ -495,7 +509,7 @@ inline std::string machine_code(Device &device, State &state, const std::vector<
 inline LaunchConfig launch_config(const Plan &plan, int groups, void *stream, LaunchAttribute &attribute) {
     LaunchConfig config = {};
     config.grid[0] = unsigned(groups * plan.blocks), config.grid[1] = config.grid[2] = 1;
-    config.block[0] = threads, config.block[1] = config.block[2] = 1;
+    config.block[0] = unsigned(plan.block_threads()), config.block[1] = config.block[2] = 1;
     config.shared_bytes = unsigned(plan.shared_bytes());
     config.stream = stream;
     attribute = LaunchAttribute();
@@ -544,7 +558,7 @@ inline std::string load_kernel(Device &device, State &state, const Plan &plan, K
     const LaunchConfig config = launch_config(plan, plan.groups, nullptr, attribute);
     if (plan.cluster)
         return driver.check(driver.cuOccupancyMaxActiveClusters(&resident, kernel.function, &config), "cuOccupancyMaxActiveClusters");
-    problem = driver.check(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel.function, threads, plan.shared_bytes()),
+    problem = driver.check(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel.function, plan.block_threads(), plan.shared_bytes()),
                            "cuOccupancyMaxActiveBlocksPerMultiprocessor");
     resident = resident * state.gpu.multiprocessors / plan.blocks;
     return problem;
