@@ -414,7 +414,7 @@ static void sweep(Sizes sizes, int most) {
             synchronize();
             const std::string problem = failure(device);
             std::printf("%ldx%ldx%ld %6.2f us a step, model %6.2f: %s %s\n", sizes.batch, sizes.seq, sizes.hidden, time / sizes.seq,
-                        all[number].cost / 1755, all[number].text().c_str(), problem.c_str());
+                        all[number].cost / 1980, all[number].text().c_str(), problem.c_str());
             std::fflush(stdout);
         }
     }
@@ -480,7 +480,7 @@ int main(int count, char **words) {
             for (int kind = 0; kind < 2; ++kind) {
                 const std::vector<Plan> all = plans(gpu, kind == 1, false, sizes.hidden, sizes.batch);
                 for (int number = 0; number < std::min(count > 2 ? std::atoi(words[2]) : 5, int(all.size())); ++number)
-                    std::printf("%ldx%ldx%ld model %6.2f us a step: %s\n", sizes.batch, sizes.seq, sizes.hidden, all[number].cost / 1755, all[number].text().c_str());
+                    std::printf("%ldx%ldx%ld model %6.2f us a step: %s\n", sizes.batch, sizes.seq, sizes.hidden, all[number].cost / 1980, all[number].text().c_str());
             }
         return 0;
     }

@@ -14,42 +14,51 @@
  *
  * cuBLAS computes x·W of all steps before, and the weights' gradients afterwards. lstm_cuda.h starts these kernels.
  *
- * Who does what. The blocks of the grid form groups. A group takes ROWS of the batch through all steps. Its BLOCKS
+ * Who does what. The blocks of the grid form groups. A group takes some rows of the batch through all steps. Its BLOCKS
  * thread blocks hold U on the chip, once, in registers and shared memory:
  *
  *     group      block 0        block 1        block 2                each block owns UNITS units, all four gates
  *              +--------------+--------------+--------------+
- *              | i f g o of   | i f g o of   | i f g o of   |         each block reads all states h[t-1] of the group's
+ *              | i f g o of   | i f g o of   | i f g o of   |         each block gets all states h[t-1] of the group's
  *          U   | units        | units        | units        |         rows, computes its units' part of h[t], and
  *              | 0..UNITS-1   | UNITS..      | 2·UNITS..    |         sends that part to all blocks of its group
  *              +--------------+--------------+--------------+
  *
- * Forward, one block: 8 warps, each with 2 units (K_LANES 32), 4 (16) or 8 (8) of the block's. The lanes of a warp split
- * the sum over k: lane l multiplies four states at a time.
+ * The warps of a block have different work, so that one kind's waiting is another kind's time:
  *
- *     k:   0..3     4..7     ...   4·K_LANES..                        a thread holds weights[chunk][slot]: 4 numbers of k
- *        +--------+--------+-----+--------+                           for each of 8 slots = 2 units × 4 gates. Each state
- *        | lane 0 | lane 1 | ... | lane 0 |  ...                      that it reads serves 8 products.
- *        +--------+--------+-----+--------+
+ *     8 warps that multiply  ── sums of a pass ──>  1, 2 or 4 warps that compute gates  ── new states ──>  other blocks
+ *               ^                                                                                               |
+ *               +──────── states of a pass, in shared memory ──── CLUSTER 0: a warp that fetches <──────────────+
  *
- * Afterwards the lanes add up their sums by shuffles. In each of them a lane sends half of its sums and keeps the other
- * half, so at the end lane l has the sum of gate l % 4 of unit l / 4 % 2, and no lane computes what another one does.
- * Lane l stores slot s's weights as number s xor (l % 8): so it always sends the upper half, and nothing is moved.
+ * On Hopper the first kind takes registers from the others (SET_REGISTERS): it needs them for the weights.
  *
- * Backward, one block: it owns the same units. It computes their gates' gradients, multiplies them with its slice of Uᵀ,
- * and gets a partial sum for every state of the group. It sends each partial sum to the block that owns the state.
- * So as many numbers travel as forward, where all gates' gradients would be four times as many.
+ * Forward, the warps that multiply. A block's 8 warps have 8 units each, for a part of the sum over k: with 16 units
+ * there are 4 parts, with 64 there is one. The lanes of a warp split the part's sum:
  *
- *     wait for the partial sums of all blocks -> add them up, d_a of own units -> d_a·Uᵀ: thread (column, lanes of k)
+ *     lane    0  1  2  3 |  4  5  6  7 | ... | 28..31     a thread holds weights[chunk][slot]: four numbers of k for
+ *     k_lane  0  0  0  0 |  1  1  1  1 | ... |  7  7       each of 8 slots = 2 units × 4 gates. So each state that it
+ *     group   0  1  2  3 |  0  1  2  3 | ... |  0..3       reads serves 8 products. Four lanes read the same states.
+ *     k       0..3       |  4..7       | ... | 28..31,  then 32..35 in the next chunk
+ *
+ * Afterwards the lanes of a group add up their sums by shuffles. In each of them a lane sends half of its sums and
+ * keeps the other half. So at the end it has one sum, and no lane computes what another one does. Lane k_lane keeps
+ * number s xor k_lane in its slot s: so it always sends the upper half, and nothing is moved.
+ *
+ * Backward. A block owns the same units. It computes their gates' gradients, multiplies them with its slice of Uᵀ, and
+ * gets a partial sum for every state of the group. It sends each partial sum to the block that owns the state. So as
+ * many numbers travel as forward. All gates' gradients would be four times as many.
+ *
+ *     add up the partial sums of all blocks -> d_a of own units -> d_a·Uᵀ: K_LANES lanes share a column's sum
  *
  * Passes. A block takes PASS_ROWS rows at a time. While the states of one pass travel, it computes the others.
  *
  * Two ways to travel:
- *   CLUSTER 1  A group is a cluster of thread blocks. A block writes into the others' shared memory (st.async), which
- *              counts the bytes that have come in. There are two buffers: who has all states of step t knows that
- *              everyone has read those of step t-1, since they were needed for step t. So nobody waits for a barrier.
- *   CLUSTER 0  A group's blocks write to memory, which stays in the L2 cache, and count up one number for each pass.
- *              A warp that sees the number copies the pass into shared memory while the others still compute.
+ *   CLUSTER 1  A group is a cluster of thread blocks. A block writes into the others' shared memory (st.async). A
+ *              barrier there counts the bytes that come in. There are two buffers: a block that has all states of step
+ *              t knows that all blocks have read those of step t-1, since they were needed for step t. So no block
+ *              waits for a barrier of all.
+ *   CLUSTER 0  A group's blocks write to memory, which stays in the L2 cache. A warp of its own then counts up one
+ *              number for each pass. Another one that sees the number copies the pass into shared memory.
  *
  * A kernel can't hang: every wait ends after LIMIT_NANOSECONDS. Then `failure` is set and the results become NaN.
  */
@@ -57,7 +66,7 @@
 typedef unsigned int Word;
 typedef unsigned long long Long;
 
-constexpr int warps = 8, threads = 32 * warps;                    // that multiply
+constexpr int warps = 8, threads = 32 * warps;  // that multiply
 constexpr int gate_threads = 32 * GATE_WARPS, all_threads = threads + gate_threads + (CLUSTER ? 0 : 64);
 constexpr int padded = BLOCKS * UNITS;  // units of all blocks; those beyond HIDDEN have no weights, and so are zero
 
@@ -88,7 +97,7 @@ struct Waiting {
                 if (holds())
                     return;
                 if (sleeps)
-                    __nanosleep(40);
+                    __nanosleep(30);
             }
             if (nanoseconds() - begin > LIMIT_NANOSECONDS) {
                 failed = true;
@@ -111,10 +120,14 @@ __device__ __forceinline__ bool barrier_passed(Word barrier, Word parity) {
     Word passed;
 #if __CUDA_ARCH__ >= 900
     asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-                 : "=r"(passed) : "r"(barrier), "r"(parity) : "memory");
+                 : "=r"(passed)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
 #else
     asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-                 : "=r"(passed) : "r"(barrier), "r"(parity) : "memory");
+                 : "=r"(passed)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
 #endif
     return passed;
 }
@@ -141,6 +154,33 @@ template <bool multiplies> __device__ __forceinline__ void take_registers() {
 #endif
 }
 
+/* The weights come through shared memory, a tile at a time. The next tile comes in while one is distributed. So many
+ * numbers are copied together; more wouldn't be aligned in U. */
+constexpr int piece = HIDDEN % 2 == 0 ? 2 : 1;
+
+/* Copy a piece from memory to shared memory while this thread goes on. Without `is_there` it becomes zero. */
+__device__ __forceinline__ void copy_piece(float *to, const float *from, bool is_there) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)), "l"(from), "n"(4 * piece),
+                 "r"(is_there ? 4 * piece : 0)
+                 : "memory");
+}
+
+/* Call copy(tile, buffer), which copies a tile, and distribute(tile, buffer), for all tiles. `count` is a constant. */
+template <int count, typename Copy, typename Distribute>
+__device__ __forceinline__ void through_tiles(const Copy &copy, const Distribute &distribute) {
+    copy(0, 0);
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#pragma unroll
+    for (int tile = 0; tile < count; ++tile) {
+        if (tile + 1 < count)
+            copy(tile + 1, (tile + 1) & 1);
+        asm volatile("cp.async.commit_group;\ncp.async.wait_group 1;" ::: "memory");
+        block_barrier<1, threads>();
+        distribute(tile, tile & 1);
+        block_barrier<1, threads>();
+    }
+}
+
 /* Four warps beside those that multiply. */
 enum Helper { gates_helper, fetch_helper, count_helper };
 
@@ -158,7 +198,8 @@ __device__ __forceinline__ void cluster_barrier() {
 /* Say how many bytes will come in before the barrier's next phase ends. */
 __device__ __forceinline__ void barrier_expect(Word barrier, Word bytes) {
     asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(barrier),
-                 "r"(bytes) : "memory");
+                 "r"(bytes)
+                 : "memory");
 }
 
 /* The address of this block's shared address in another block of the cluster. */
@@ -168,26 +209,24 @@ __device__ __forceinline__ Word remote_address(Word address, Word rank) {
     return remote;
 }
 
-template <int count> struct Send;
-template <> struct Send<1> {
-    static __device__ __forceinline__ void numbers(Word to, Word barrier, const float *from) {
+/* Write 1, 2 or 4 numbers into another block's shared memory. Its barrier counts the bytes once they are there. */
+template <int count> __device__ __forceinline__ void send_async(Word to, Word barrier, const float *numbers) {
+    if (count == 4)
+        asm volatile(
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(to),
+            "r"(__float_as_uint(numbers[0])), "r"(__float_as_uint(numbers[1 % count])),
+            "r"(__float_as_uint(numbers[2 % count])), "r"(__float_as_uint(numbers[3 % count])), "r"(barrier)
+            : "memory");
+    else if (count == 2)
+        asm volatile(
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];" ::"r"(to),
+            "r"(__float_as_uint(numbers[0])), "r"(__float_as_uint(numbers[1 % count])), "r"(barrier)
+            : "memory");
+    else
         asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(to),
-                     "r"(__float_as_uint(from[0])), "r"(barrier) : "memory");
-    }
-};
-template <> struct Send<2> {
-    static __device__ __forceinline__ void numbers(Word to, Word barrier, const float *from) {
-        asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];" ::"r"(to),
-                     "r"(__float_as_uint(from[0])), "r"(__float_as_uint(from[1])), "r"(barrier) : "memory");
-    }
-};
-template <> struct Send<4> {
-    static __device__ __forceinline__ void numbers(Word to, Word barrier, const float *from) {
-        asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(to),
-                     "r"(__float_as_uint(from[0])), "r"(__float_as_uint(from[1])), "r"(__float_as_uint(from[2])),
-                     "r"(__float_as_uint(from[3])), "r"(barrier) : "memory");
-    }
-};
+                     "r"(__float_as_uint(numbers[0])), "r"(barrier)
+                     : "memory");
+}
 
 #else
 
@@ -227,21 +266,6 @@ __device__ __forceinline__ int read_sent(const Word *sent) {
     return value;
 }
 
-template <int count> struct Send;
-template <> struct Send<1> {
-    static __device__ __forceinline__ void numbers(float *to, const float *from) { __stcg(to, from[0]); }
-};
-template <> struct Send<2> {
-    static __device__ __forceinline__ void numbers(float *to, const float *from) {
-        __stcg((float2 *)to, make_float2(from[0], from[1]));
-    }
-};
-template <> struct Send<4> {
-    static __device__ __forceinline__ void numbers(float *to, const float *from) {
-        __stcg((float4 *)to, make_float4(from[0], from[1], from[2], from[3]));
-    }
-};
-
 #endif
 
 /* ---- Arithmetic ------------------------------------------------------------------------------------------------- */
@@ -277,51 +301,66 @@ __device__ __forceinline__ float sum_with(float value, int lanes) {
 
 /* Add to sums[row][slot] the products of this thread's numbers of each row with its weights.
  *
- * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further. Where the weights
- * are in shared memory, two numbers are taken at a time, which needs fewer registers: the first two from `pairs`, the
- * other two `other_pair` float2 further. The next weights are read while the last ones are used. */
+ * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further.
+ * Where the weights are in shared memory, two numbers are taken at a time, which needs fewer registers: the first two
+ * from `pairs`, the other two `other_pair` float2 further. The next weights are read while the last ones are used. Half
+ * of the warps begin with the weights in shared memory, so that not all warps need its port at once. */
 template <int rows, int slots, int lanes, int in_registers, int chunks, int other_pair>
-__device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const float4 *numbers, const float2 *pairs, int row_stride,
-                                           const float4 (&weights)[in_registers][slots], const float4 *shared_weights) {
-#pragma unroll
-    for (int chunk = 0; chunk < in_registers; ++chunk)
-#pragma unroll
-        for (int r = 0; r < rows; ++r) {
-            const float4 x = numbers[r * row_stride + chunk * lanes];
-#pragma unroll
-            for (int s = 0; s < slots; ++s) {
-                const float4 w = weights[chunk][s];
-                sums[r][s] = fmaf(x.x, w.x, sums[r][s]);
-                sums[r][s] = fmaf(x.y, w.y, sums[r][s]);
-                sums[r][s] = fmaf(x.z, w.z, sums[r][s]);
-                sums[r][s] = fmaf(x.w, w.w, sums[r][s]);
-            }
-        }
-    if (in_registers == chunks)
-        return;
+__device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const float4 *numbers, const float2 *pairs,
+                                           int row_stride, const float4 (&weights)[in_registers][slots],
+                                           const float4 *shared_weights) {
     static_assert(slots % 2 == 0, "a read takes the weights of two slots");
-    constexpr int count = (chunks - in_registers) * slots;
-    float4 w = shared_weights[0];
+    auto from_registers = [&] {
 #pragma unroll
-    for (int half = 0; half < 2 * (chunks - in_registers); ++half) {
-        float2 x[rows];
-#pragma unroll
-        for (int r = 0; r < rows; ++r)
-            x[r] = pairs[(r * row_stride + (in_registers + half / 2) * lanes) * 2 + half % 2 * other_pair];
-#pragma unroll
-        for (int s = 0; s < slots; s += 2) {
-            const int next = (half * slots + s) / 2 + 1;
-            const float4 next_w = shared_weights[(next < count ? next : 0) * threads];
+        for (int chunk = 0; chunk < in_registers; ++chunk)
 #pragma unroll
             for (int r = 0; r < rows; ++r) {
-                sums[r][s] = fmaf(x[r].x, w.x, sums[r][s]);
-                sums[r][s + 1] = fmaf(x[r].x, w.z, sums[r][s + 1]);
-                sums[r][s] = fmaf(x[r].y, w.y, sums[r][s]);
-                sums[r][s + 1] = fmaf(x[r].y, w.w, sums[r][s + 1]);
+                const float4 x = numbers[r * row_stride + chunk * lanes];
+#pragma unroll
+                for (int s = 0; s < slots; ++s) {
+                    const float4 w = weights[chunk][s];
+                    sums[r][s] = fmaf(x.x, w.x, sums[r][s]);
+                    sums[r][s] = fmaf(x.y, w.y, sums[r][s]);
+                    sums[r][s] = fmaf(x.z, w.z, sums[r][s]);
+                    sums[r][s] = fmaf(x.w, w.w, sums[r][s]);
+                }
             }
-            w = next_w;
+    };
+    auto from_shared = [&] {
+        constexpr int count = (chunks - in_registers) * slots;
+        float4 w = shared_weights[0];
+#pragma unroll
+        for (int half = 0; half < 2 * (chunks - in_registers); ++half) {
+            float2 x[rows];
+#pragma unroll
+            for (int r = 0; r < rows; ++r)
+                x[r] = pairs[(r * row_stride + (in_registers + half / 2) * lanes) * 2 + half % 2 * other_pair];
+#pragma unroll
+            for (int s = 0; s < slots; s += 2) {
+                const int next = (half * slots + s) / 2 + 1;
+                const float4 next_w = shared_weights[(next < count ? next : 0) * threads];
+#pragma unroll
+                for (int r = 0; r < rows; ++r) {
+                    sums[r][s] = fmaf(x[r].x, w.x, sums[r][s]);
+                    sums[r][s + 1] = fmaf(x[r].x, w.z, sums[r][s + 1]);
+                    sums[r][s] = fmaf(x[r].y, w.y, sums[r][s]);
+                    sums[r][s + 1] = fmaf(x[r].y, w.w, sums[r][s + 1]);
+                }
+                w = next_w;
+            }
         }
+    };
+    if (in_registers == chunks) {
+        from_registers();
+        return;
     }
+    const int registers_at = threadIdx.x / 128;  // the warps of a scheduler differ in it
+#pragma unroll 1
+    for (int part = 0; part < 2; ++part)
+        if (part == registers_at)
+            from_registers();
+        else
+            from_shared();
 }
 
 /* The place of a pair of weights in shared memory, in float2: the pairs of two slots lie side by side. */
@@ -331,15 +370,15 @@ template <int slots> __device__ __forceinline__ int place_of_pair(int half, int 
 
 /* What both kernels get. lstm_cuda.h has the same. */
 struct Arguments {
-    const float *U;            // (HIDDEN, 4 HIDDEN)
-    float *gates;              // forward: (seq, batch, 4 HIDDEN), x·W, replaced by the gates if KEEP. Backward: the gates, replaced by d_a
-    float *cells;              // (seq, batch, HIDDEN), or null
-    float *states;             // forward: written. Backward: d_y
-    const float *bias;         // forward: (4 HIDDEN)
+    const float *U;     // (HIDDEN, 4 HIDDEN)
+    float *gates;       // (seq, batch, 4 HIDDEN). Forward: x·W, then the gates if KEEP. Backward: gates, then d_a
+    float *cells;       // (seq, batch, HIDDEN), or null
+    float *states;      // (seq, batch, HIDDEN). Forward: written. Backward: d_y
+    const float *bias;  // forward: (4 HIDDEN)
     const float *first_state;  // forward: (batch, HIDDEN), or null
     const float *first_cell;   // (batch, HIDDEN), or null
     float *end_state;          // backward: d_h0, or null
-    float *end_cell;           // forward: the last cells, backward: d_c0, or null
+    float *end_cell;           // (batch, HIDDEN), or null. Forward: the last cells. Backward: d_c0
     float *bias_sums;          // backward: (groups, 4 HIDDEN): the sum of d_a over the rows of each group
     float *exchange;           // CLUSTER 0: what the blocks tell each other
     Word *counters;            // CLUSTER 0: zeros
@@ -348,8 +387,10 @@ struct Arguments {
     int begin, end;            // the rows of the batch that this launch takes
 };
 
+#if !CLUSTER
 /* The counters of different passes lie so many words apart. */
 constexpr int counter_stride = 32;
+#endif
 
 /* Both kernels begin so: who this thread is, and which rows its group takes. */
 struct Place {
@@ -363,10 +404,10 @@ struct Place {
 
 /* Barriers in shared memory, in this order. They count warps, except for `arrived`. */
 struct Barriers {
-    Long *arrived;        // numbers of other blocks are there: [step % 2][pass] or [stage]
-    Long *taken;          // CLUSTER 0: they have been read: [stage]
-    Long *full, *empty;   // between this block's two kinds of warps: [n % 2]
-    Word *sent;           // CLUSTER 0: how often each warp has written what others need: [warp]
+    Long *arrived;       // numbers of other blocks are there: [step % 2][pass] or [stage]
+    Long *taken;         // CLUSTER 0: they have been read: [stage]
+    Long *full, *empty;  // between this block's two kinds of warps: [n % 2]
+    Word *sent;          // CLUSTER 0: how often each warp has written what others need: [warp]
     int buffers;
 
     __device__ Barriers(unsigned char *shared, int most_passes) {
@@ -411,93 +452,90 @@ __device__ __forceinline__ void set_up_barrier() {
 /* ---- Forward ---------------------------------------------------------------------------------------------------- */
 #if FORWARD
 
-constexpr int slots = 8;                                     // 2 units × 4 gates
-constexpr int chunks = (padded + 4 * K_LANES - 1) / (4 * K_LANES);  // of four k, for each lane
-constexpr int row_floats = chunks * 4 * K_LANES;             // a row of states in shared memory
-constexpr int warp_units = 64 / K_LANES;                     // units of a warp
-constexpr int classes = K_LANES / 8;                         // so many lanes have the same gate and different rows
-constexpr int lane_rows = (PASS_ROWS + classes - 1) / classes;
-constexpr int total_floats = 4 * UNITS + 8;                  // a row of sums; 8 more, for different banks
+constexpr int slots = 8;                                // 2 units × 4 gates
+constexpr int k_lanes = 8, lane_groups = 32 / k_lanes;  // four groups of lanes have two units each
+constexpr int warp_units = 2 * lane_groups;
+constexpr int k_parts = warps * warp_units / UNITS;  // so many warps share the sum over k
+constexpr int chunks = (padded + 4 * k_lanes * k_parts - 1) / (4 * k_lanes * k_parts);  // of four k, for each lane
+constexpr int row_floats = k_parts * chunks * 4 * k_lanes;  // a row of states in shared memory
+constexpr int total_floats = 4 * UNITS + 8;                 // a row of sums; 8 more, for different banks
 constexpr int rounds = (PASS_ROWS * UNITS + gate_threads - 1) / gate_threads;
-static_assert(UNITS == warps * warp_units && gate_threads % UNITS == 0, "sizes");
+static_assert(k_parts * UNITS == warps * warp_units && gate_threads % UNITS == 0, "sizes");
 
-/* Copy this block's slice of U into registers and shared memory, a tile of rows at a time. */
-__device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][slots], float2 *shared_weights, float *tile,
-                                             const float *U, int first_unit) {
-    constexpr int tile_rows = 4 * K_LANES, tile_columns = 4 * UNITS;
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, k_lane = lane % K_LANES;
-#pragma unroll
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-        block_barrier<1, threads>();
-#pragma unroll 16
-        for (int place = threadIdx.x; place < tile_rows * tile_columns; place += threads) {
+/* What a thread that multiplies has to do with. After the sums it has one gate of one unit, of each row. */
+struct Part {
+    int k_lane, group, k_part, first_unit;  // first_unit: of the warp
+    __device__ Part()
+        : k_lane(threadIdx.x % 32 / lane_groups), group(threadIdx.x % lane_groups),
+          k_part(threadIdx.x / 32 * k_parts / warps), first_unit(threadIdx.x / 32 % (warps / k_parts) * warp_units) {}
+    /* The place of a slot, among the block's [unit][gate]. Slot s of a lane is number s xor k_lane. */
+    __device__ int unit(int slot) const { return first_unit + group * 2 + (slot ^ k_lane) / 4; }
+    __device__ int gate(int slot) const { return (slot ^ k_lane) % 4; }
+};
+
+constexpr int tile_rows = 4 * k_lanes * k_parts, tile_columns = 4 * UNITS;
+constexpr int tile_floats = tile_rows * tile_columns + tile_rows / 2;  // two more for four rows, for different banks
+static_assert(tile_rows * tile_columns == 32 * threads, "sizes");
+
+/* Copy this block's slice of U into registers and shared memory, a chunk of rows at a time. */
+__device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][slots], float2 *shared_weights,
+                                             float *tiles, const float *U, int first_unit) {
+    const Part own;
+    auto copy = [&](int chunk, int buffer) {
+#pragma unroll 4
+        for (int place = threadIdx.x * piece; place < tile_rows * tile_columns; place += threads * piece) {
             const int row = place / tile_columns, column = place % tile_columns;
-            const int k = chunk * tile_rows + row, unit = first_unit + column % UNITS;
-            float weight = 0;
-            if (k < HIDDEN && unit < HIDDEN)
-                weight = U[(long long)k * (4 * HIDDEN) + column / UNITS * HIDDEN + unit];
-            tile[place + row / 4] = weight;  // one more for four rows, so that lanes read from different banks
+            const int k = (row / (4 * k_lanes) * chunks + chunk) * (4 * k_lanes) + row % (4 * k_lanes);
+            const int unit = first_unit + column % UNITS;
+            const bool is_there = k < HIDDEN && unit < HIDDEN;
+            copy_piece(tiles + buffer * tile_floats + place + row / 4 * 2,
+                       U + (is_there ? (long long)k * (4 * HIDDEN) + column / UNITS * HIDDEN + unit : 0), is_there);
         }
-        block_barrier<1, threads>();
+    };
+    auto distribute = [&](int chunk, int buffer) {
 #pragma unroll
         for (int s = 0; s < slots; ++s) {
-            const int number = s ^ (lane & 7);
-            const int column = number % 4 * UNITS + warp * warp_units + lane / K_LANES * 2 + number / 4;
-            auto weight = [&](int row) { return tile[row * tile_columns + row / 4 + column]; };
+            const float *const tile = tiles + buffer * tile_floats + own.gate(s) * UNITS + own.unit(s);
+            auto weight = [&](int k) {
+                const int row = own.k_part * (4 * k_lanes) + k;
+                return tile[row * tile_columns + row / 4 * 2];
+            };
             if (chunk < REGISTER_CHUNKS)
-                weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = make_float4(weight(4 * k_lane), weight(4 * k_lane + 1), weight(4 * k_lane + 2), weight(4 * k_lane + 3));
+                weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] =
+                    make_float4(weight(4 * own.k_lane), weight(4 * own.k_lane + 1), weight(4 * own.k_lane + 2),
+                                weight(4 * own.k_lane + 3));
             else
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
-                    const int row = half * 2 * K_LANES + 2 * k_lane;
-                    shared_weights[place_of_pair<slots>(2 * (chunk - REGISTER_CHUNKS) + half, s)] = make_float2(weight(row), weight(row + 1));
+                    const int k = half * 2 * k_lanes + 2 * own.k_lane;
+                    shared_weights[place_of_pair<slots>(2 * (chunk - REGISTER_CHUNKS) + half, s)] =
+                        make_float2(weight(k), weight(k + 1));
                 }
         }
-    }
-    block_barrier<1, threads>();
+    };
+    through_tiles<chunks>(copy, distribute);
 }
 
-/* Add up the lanes' sums. First each lane keeps one of the 8 slots, then one of `classes` rows: rows[i] becomes the sum
- * of gate lane % 4 of unit lane / K_LANES · 2 + lane / 4 % 2 of the warp, of row classes·i + lane / 8 % classes. */
-__device__ __forceinline__ void add_lanes(float (&rows)[lane_rows], float (&sums)[PASS_ROWS][slots], int lane) {
-    float total[lane_rows * classes];
+/* Add up the lanes' sums: each lane keeps its slot 0. */
+__device__ __forceinline__ float add_lanes(float (&sums)[slots]) {
 #pragma unroll
-    for (int r = 0; r < lane_rows * classes; ++r) {
-        total[r] = 0;
-        if (r < PASS_ROWS) {
-            float(&row)[slots] = sums[r < PASS_ROWS ? r : 0];
+    for (int half = slots / 2; half > 0; half /= 2)
 #pragma unroll
-            for (int half = slots / 2; half > 0; half /= 2)
-#pragma unroll
-                for (int s = 0; s < half; ++s)
-                    row[s] += __shfl_xor_sync(0xffffffffu, row[s + half], half);
-            total[r] = row[0];
-        }
-    }
-#pragma unroll
-    for (int half = classes / 2; half > 0; half /= 2)
-#pragma unroll
-        for (int i = 0; i < lane_rows; ++i)
-#pragma unroll
-            for (int r = 0; r < half; ++r) {
-                const bool upper = lane & (8 * half);
-                float &low = total[i * classes + r], &high = total[i * classes + r + half];
-                const float received = __shfl_xor_sync(0xffffffffu, upper ? low : high, 8 * half);
-                low = (upper ? high : low) + received;
-            }
-#pragma unroll
-    for (int i = 0; i < lane_rows; ++i)
-        rows[i] = total[i * classes];
+        for (int s = 0; s < half; ++s)
+            sums[s] += __shfl_xor_sync(0xffffffffu, sums[s + half], half * lane_groups);
+    return sums[0];
 }
 
 extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const Arguments a) {
     extern __shared__ __align__(128) unsigned char shared[];
     const Place at(a);
     const Barriers barriers(shared, at.most_passes);
-    float *const cells = (float *)(shared + Barriers::bytes(at.most_passes));             // [row][unit]
-    float *const totals = cells + at.most_passes * PASS_ROWS * UNITS;                     // [n % 2][row][unit][gate]
-    float2 *const all_weights = (float2 *)(totals + 2 * PASS_ROWS * total_floats);        // [half of a chunk][slot / 2][thread][slot % 2]
-    float *const numbers = (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][row][k]
+    float *const cells = (float *)(shared + Barriers::bytes(at.most_passes));  // [row][unit]
+    float *const totals = cells + at.most_passes * PASS_ROWS * UNITS;          // [n % 2][k part][row][unit][gate]
+    float2 *const all_weights =
+        (float2 *)(totals + 2 * k_parts * PASS_ROWS * total_floats);  // [half of a chunk][slot / 2][thread][slot % 2]
+    float *const numbers =
+        (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][row][k]
     const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
     const int pass_count = a.seq * passes;
     Waiting waiting(a.failure);
@@ -513,8 +551,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             barriers.init(warps, GATE_WARPS, warps);
         set_up_barrier();
 
-        const int row_class = lane / 8 % classes;
-        const int own = (at.warp * warp_units + lane / K_LANES * 2 + lane / 4 % 2) * 4 + lane % 4 + row_class * total_floats;
+        const Part own;
         for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
 #if CLUSTER
             const int buffer = ((step + 1) & 1) * most_passes + pass;
@@ -526,22 +563,23 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), (n / STAGES) & 1); });
 #endif
             float sums[PASS_ROWS][slots] = {};
-            const float *const first = numbers + buffer * PASS_ROWS * row_floats;
-            accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks, K_LANES>(
-                sums, (const float4 *)first + lane % K_LANES, (const float2 *)first + lane % K_LANES, row_floats / 4, weights,
+            const float *const first = numbers + buffer * PASS_ROWS * row_floats + own.k_part * (chunks * 4 * k_lanes);
+            accumulate<PASS_ROWS, slots, k_lanes, REGISTER_CHUNKS, chunks, k_lanes>(
+                sums, (const float4 *)first + own.k_lane, (const float2 *)first + own.k_lane, row_floats / 4, weights,
                 (const float4 *)all_weights + threadIdx.x);
 #if !CLUSTER
             barrier_arrive_warp(barriers.taken + buffer);
 #endif
-            float rows[lane_rows];
-            add_lanes(rows, sums, lane);
             if (n >= 2)
-                waiting.until([&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
-            float *const to = totals + (n & 1) * PASS_ROWS * total_floats + own;
+                waiting.until(
+                    [&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
+            float *const to =
+                totals + ((n & 1) * k_parts + own.k_part) * PASS_ROWS * total_floats + own.unit(0) * 4 + own.gate(0);
 #pragma unroll
-            for (int i = 0; i < lane_rows; ++i)
-                if (PASS_ROWS % classes == 0 || classes * i + row_class < PASS_ROWS)
-                    to[classes * i * total_floats] = waiting.failed ? __int_as_float(0x7fffffff) : rows[i];
+            for (int r = 0; r < PASS_ROWS; ++r) {
+                const float total = add_lanes(sums[r]);
+                to[r * total_floats] = waiting.failed ? __int_as_float(0x7fffffff) : total;
+            }
             barrier_arrive_warp(barriers.full + (n & 1));
             if (++pass == passes)
                 pass = 0, ++step;
@@ -560,16 +598,21 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
                 const int stage = n % STAGES;
                 if (n >= STAGES)
-                    waiting.until([&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); });
+                    waiting.until(
+                        [&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); },
+                        true);
                 if (lane == 0)
-                    waiting.until([&] { return read_counter(counters + pass * counter_stride) >= Word(step + 1) * BLOCKS; }, true);
+                    waiting.until(
+                        [&] { return read_counter(counters + pass * counter_stride) >= Word(step + 1) * BLOCKS; },
+                        true);
                 if (__any_sync(0xffffffffu, waiting.failed))
                     break;  // the other warps give up too, and write NaN
                 const float *const from = exchange + ((step + 1) & 1) * exchange_parity + pass * PASS_ROWS * padded;
                 const Word to = shared_address(numbers + stage * PASS_ROWS * row_floats);
 #pragma unroll 8
                 for (int place = lane; place < PASS_ROWS * padded / 4; place += 32)
-                    copy_async(to + (place / (padded / 4) * row_floats + place % (padded / 4) * 4) * 4, from + place * 4);
+                    copy_async(to + (place / (padded / 4) * row_floats + place % (padded / 4) * 4) * 4,
+                               from + place * 4);
                 barrier_arrive_after_copies(shared_address(barriers.arrived + stage));
                 if (++pass == passes)
                     pass = 0, ++step;
@@ -588,115 +631,129 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
 #endif
         // These compute the gates and the new states, and send them to the other blocks.
         if (helper == gates_helper) {
-        const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
-        const bool has_unit = unit < HIDDEN;
-        float bias[4];
+            const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
+            const bool has_unit = unit < HIDDEN;
+            float bias[4];
 #pragma unroll
-        for (int gate = 0; gate < 4; ++gate)
-            bias[gate] = has_unit ? a.bias[gate * HIDDEN + unit] : 0;
+            for (int gate = 0; gate < 4; ++gate)
+                bias[gate] = has_unit ? a.bias[gate * HIDDEN + unit] : 0;
 
-        // Send the state of a unit and row to all blocks of the group. All lanes call it.
-        auto send = [&](float state, int step, int pass, int row) {
+            // Send the state of a unit and row to all blocks of the group. All lanes call it.
+            auto send = [&](float state, int step, int pass, int row) {
 #if CLUSTER
-            // Four neighbours send their four units together, each to every fourth block.
-            float part[4];
-            const float one = __shfl_xor_sync(0xffffffffu, state, 1);
-            const float even = lane & 1 ? one : state, odd = lane & 1 ? state : one;
-            const float other_even = __shfl_xor_sync(0xffffffffu, even, 2), other_odd = __shfl_xor_sync(0xffffffffu, odd, 2);
-            part[0] = lane & 2 ? other_even : even, part[1] = lane & 2 ? other_odd : odd;
-            part[2] = lane & 2 ? even : other_even, part[3] = lane & 2 ? odd : other_odd;
-            if (row >= PASS_ROWS)
-                return;
-            const int buffer = (step & 1) * most_passes + pass;
-            const Word to = shared_address(numbers + (buffer * PASS_ROWS + row) * row_floats + at.member * UNITS + own_unit / 4 * 4);
-            const Word barrier = shared_address(barriers.arrived + buffer);
+                // Four neighbours send their four units together, each to every fourth block.
+                float part[4];
+                const float one = __shfl_xor_sync(0xffffffffu, state, 1);
+                const float even = lane & 1 ? one : state, odd = lane & 1 ? state : one;
+                const float other_even = __shfl_xor_sync(0xffffffffu, even, 2),
+                            other_odd = __shfl_xor_sync(0xffffffffu, odd, 2);
+                part[0] = lane & 2 ? other_even : even, part[1] = lane & 2 ? other_odd : odd;
+                part[2] = lane & 2 ? even : other_even, part[3] = lane & 2 ? odd : other_odd;
+                if (row >= PASS_ROWS)
+                    return;
+                const int buffer = (step & 1) * most_passes + pass;
+                const Word to = shared_address(numbers + (buffer * PASS_ROWS + row) * row_floats + at.member * UNITS +
+                                               own_unit / 4 * 4);
+                const Word barrier = shared_address(barriers.arrived + buffer);
 #pragma unroll
-            for (int d = 0; d < (BLOCKS + 3) / 4; ++d)
-                if (BLOCKS % 4 == 0 || lane % 4 + d * 4 < BLOCKS)
-                    Send<4>::numbers(remote_address(to, lane % 4 + d * 4), remote_address(barrier, lane % 4 + d * 4), part);
+                for (int d = 0; d < (BLOCKS + 3) / 4; ++d)
+                    if (BLOCKS % 4 == 0 || lane % 4 + d * 4 < BLOCKS)
+                        send_async<4>(remote_address(to, lane % 4 + d * 4), remote_address(barrier, lane % 4 + d * 4),
+                                      part);
 #else
-            if (row < PASS_ROWS)
-                __stcg(exchange + (step & 1) * exchange_parity + (pass * PASS_ROWS + row) * padded + at.member * UNITS + own_unit, state);
+                if (row < PASS_ROWS)
+                    __stcg(exchange + (step & 1) * exchange_parity + (pass * PASS_ROWS + row) * padded +
+                               at.member * UNITS + own_unit,
+                           state);
 #endif
-        };
-        auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
+            };
+            auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
 
-        // Step -1: send the initial states, note the initial cells.
-        for (int pass = 0; pass < passes; ++pass) {
+            // Step -1: send the initial states, note the initial cells.
+            for (int pass = 0; pass < passes; ++pass) {
 #pragma unroll
-            for (int round = 0; round < rounds; ++round) {
-                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows;
-                const size_t place = (size_t)(at.first_row + row) * HIDDEN + unit;
-                send(is_there && a.first_state ? a.first_state[place] : 0, -1, pass, pass_row);
-                if (pass_row < PASS_ROWS)
-                    cells[row * UNITS + own_unit] = is_there && a.first_cell ? a.first_cell[place] : 0;
-            }
-#if !CLUSTER
-            note_sent(barriers.sent + at.warp - warps, pass + 1);
-#endif
-        }
-
-        // x·W of the next pass comes in while this one is computed.
-        float next[rounds][4];
-        auto read_next = [&](int step, int pass) {
-#pragma unroll
-            for (int round = 0; round < rounds; ++round) {
-                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                const float *const from = a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
-                const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step < a.seq;
-#pragma unroll
-                for (int gate = 0; gate < 4; ++gate)
-                    next[round][gate] = is_there ? from[gate * HIDDEN] : 0;
-            }
-        };
-        read_next(0, 0);
-        for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
-            float x[rounds][4];
-#pragma unroll
-            for (int round = 0; round < rounds; ++round)
-#pragma unroll
-                for (int gate = 0; gate < 4; ++gate)
-                    x[round][gate] = next[round][gate] + bias[gate];
-            const bool last_pass = pass + 1 == passes;
-            read_next(last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
-            waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); });
-#pragma unroll
-            for (int round = 0; round < rounds; ++round) {
-                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
-                const int total_row = is_in_pass ? pass_row : 0;
-                const float4 total = *(const float4 *)(totals + ((n & 1) * PASS_ROWS + total_row) * total_floats + own_unit * 4);
-                float *const cell_place = cells + (pass * PASS_ROWS + total_row) * UNITS + own_unit;
-                const float i = sigmoid(x[round][0] + total.x), f = sigmoid(x[round][1] + total.y);
-                const float g = tangent(x[round][2] + total.z), o = sigmoid(x[round][3] + total.w);
-                const float cell = fmaf(f, *cell_place, i * g);
-                const float state = waiting.failed ? __int_as_float(0x7fffffff) : o * tangent(cell);
-                if (step + 1 < a.seq)
-                    send(state, step, pass, pass_row);
-                if (is_in_pass)
-                    *cell_place = cell;
-                if (is_in_pass && has_unit && row < at.rows) {
-                    const size_t place = (size_t)step * a.batch + at.first_row + row;
-                    a.states[place * HIDDEN + unit] = state;
-#if KEEP
-                    float *const gates = a.gates + place * (4 * HIDDEN) + unit;
-                    gates[0] = i, gates[HIDDEN] = f, gates[2 * HIDDEN] = g, gates[3 * HIDDEN] = o;
-                    a.cells[place * HIDDEN + unit] = cell;
-#endif
-                    if (step + 1 == a.seq && a.end_cell)
-                        a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = cell;
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows;
+                    const size_t place = (size_t)(at.first_row + row) * HIDDEN + unit;
+                    send(is_there && a.first_state ? a.first_state[place] : 0, -1, pass, pass_row);
+                    if (pass_row < PASS_ROWS)
+                        cells[row * UNITS + own_unit] = is_there && a.first_cell ? a.first_cell[place] : 0;
                 }
-            }
-            barrier_arrive_warp(barriers.empty + (n & 1));
 #if !CLUSTER
-            note_sent(barriers.sent + at.warp - warps, passes + n + 1);
+                note_sent(barriers.sent + at.warp - warps, pass + 1);
 #endif
-            if (last_pass)
-                pass = 0, ++step;
-            else
-                ++pass;
-        }
+            }
+
+            // x·W of the next pass comes in while this one is computed.
+            float next[rounds][4];
+            auto read_next = [&](int step, int pass) {
+#pragma unroll
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const float *const from =
+                        a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
+                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step < a.seq;
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate)
+                        next[round][gate] = is_there ? from[gate * HIDDEN] : 0;
+                }
+            };
+            read_next(0, 0);
+            for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+                float x[rounds][4];
+#pragma unroll
+                for (int round = 0; round < rounds; ++round)
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate)
+                        x[round][gate] = next[round][gate] + bias[gate];
+                const bool last_pass = pass + 1 == passes;
+                read_next(last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
+                waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); },
+                              !CLUSTER);
+#pragma unroll
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
+                    const int total_row = is_in_pass ? pass_row : 0;
+                    float4 total = make_float4(x[round][0], x[round][1], x[round][2], x[round][3]);
+#pragma unroll
+                    for (int k_part = 0; k_part < k_parts; ++k_part) {
+                        const float4 part =
+                            *(const float4 *)(totals +
+                                              (((n & 1) * k_parts + k_part) * PASS_ROWS + total_row) * total_floats +
+                                              own_unit * 4);
+                        total = make_float4(total.x + part.x, total.y + part.y, total.z + part.z, total.w + part.w);
+                    }
+                    float *const cell_place = cells + (pass * PASS_ROWS + total_row) * UNITS + own_unit;
+                    const float i = sigmoid(total.x), f = sigmoid(total.y), g = tangent(total.z), o = sigmoid(total.w);
+                    const float cell = fmaf(f, *cell_place, i * g);
+                    const float state = waiting.failed ? __int_as_float(0x7fffffff) : o * tangent(cell);
+                    if (step + 1 < a.seq)
+                        send(state, step, pass, pass_row);
+                    if (is_in_pass)
+                        *cell_place = cell;
+                    if (is_in_pass && has_unit && row < at.rows) {
+                        const size_t place = (size_t)step * a.batch + at.first_row + row;
+                        a.states[place * HIDDEN + unit] = state;
+#if KEEP
+                        float *const gates = a.gates + place * (4 * HIDDEN) + unit;
+                        gates[0] = i, gates[HIDDEN] = f, gates[2 * HIDDEN] = g, gates[3 * HIDDEN] = o;
+                        a.cells[place * HIDDEN + unit] = cell;
+#endif
+                        if (step + 1 == a.seq && a.end_cell)
+                            a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = cell;
+                    }
+                }
+                barrier_arrive_warp(barriers.empty + (n & 1));
+#if !CLUSTER
+                note_sent(barriers.sent + at.warp - warps, passes + n + 1);
+#endif
+                if (last_pass)
+                    pass = 0, ++step;
+                else
+                    ++pass;
+            }
         }
     }
 #if CLUSTER
@@ -709,11 +766,15 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
 /* ---- Backward --------------------------------------------------------------------------------------------------- */
 #if BACKWARD
 
-constexpr int parts = K_LANES / COPIES;                 // so many lanes share a thread group's columns after the sums
-constexpr int slots = TILES * VECTOR * parts;           // columns of a thread
-constexpr int chunks = UNITS / K_LANES;                 // units of a lane: their four gates are four k
+constexpr int parts = K_LANES / COPIES;        // so many lanes share a thread group's columns after the sums
+constexpr int slots = TILES * parts * VECTOR;  // columns of a thread
+constexpr int chunks = UNITS / K_LANES;        // units of a lane: their four gates are four k
 constexpr int tile_columns = threads * VECTOR / COPIES;
-constexpr int source_floats = PASS_ROWS * UNITS;        // one block's partial sums
+constexpr int tile_units = K_LANES > 8 ? K_LANES : 8;  // units of a tile of weights
+constexpr int unit_tiles = UNITS / tile_units;
+constexpr int tile_floats =
+    threads / COPIES * (4 * tile_units + 2);  // of every VECTOR-th column; two more for a column, for different banks
+constexpr int source_floats = PASS_ROWS * UNITS;  // one block's partial sums
 constexpr int rounds = (PASS_ROWS * UNITS + gate_threads - 1) / gate_threads;
 static_assert(UNITS % K_LANES == 0 && TILES * tile_columns >= padded && gate_threads % UNITS == 0, "sizes");
 
@@ -723,40 +784,58 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
     const Barriers barriers(shared, at.most_passes);
     float *const d_cells = (float *)(shared + Barriers::bytes(at.most_passes));        // [row][unit]
     float4 *const d_gates = (float4 *)(d_cells + at.most_passes * PASS_ROWS * UNITS);  // [n % 2][row][unit]
-    float2 *const all_weights = (float2 *)(d_gates + 2 * PASS_ROWS * UNITS);           // [half of a chunk][slot / 2][thread][slot % 2]
-    float *const numbers = (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][source][row][unit]
+    float2 *const all_weights =
+        (float2 *)(d_gates + 2 * PASS_ROWS * UNITS);  // [half of a chunk][slot / 2][thread][slot % 2]
+    float *const numbers =
+        (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][source][row][unit]
     const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
     // The last of the steps, -1, only adds up the partial sums for d_h0. Nobody needs the products of the last one.
     const int step_count = a.seq + (a.end_state ? 1 : 0), product_count = (step_count - 1) * passes;
     Waiting waiting(a.failure);
 
     if (at.warp < warps) {
-        // These warps multiply. A thread's columns are the slots [tile][part][VECTOR]. Part p stands for p xor own_part.
+        // These warps multiply. A thread's columns are the slots [tile][part][VECTOR]; part p is p xor own_part.
         take_registers<true>();
-        const int k_lane = lane % K_LANES, own_part = k_lane % parts, first_column = threadIdx.x / K_LANES * parts * VECTOR;
+        const int k_lane = lane % K_LANES, own_part = k_lane % parts, first_column = threadIdx.x / K_LANES * parts;
         float2 *const shared_weights = all_weights + 2 * threadIdx.x;
         float4 weights[REGISTER_CHUNKS][slots];
-#pragma unroll
-        for (int s = 0; s < slots; ++s) {
-            const int tile = s / (VECTOR * parts), part = s / VECTOR % parts ^ own_part;
-            const int column = tile * tile_columns + first_column + part * VECTOR + s % VECTOR;
-#pragma unroll
-            for (int chunk = 0; chunk < chunks; ++chunk) {
-                const int unit = at.member * UNITS + chunk * K_LANES + k_lane;
-                float4 weight = make_float4(0, 0, 0, 0);
-                if (column < HIDDEN && unit < HIDDEN) {
-                    const float *const from = a.U + (size_t)column * (4 * HIDDEN) + unit;
-                    weight = make_float4(from[0], from[HIDDEN], from[2 * HIDDEN], from[3 * HIDDEN]);
-                }
-                if (chunk < REGISTER_CHUNKS)
-                    weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = weight;
-                else {
-                    const int half = 2 * (chunk - REGISTER_CHUNKS);
-                    shared_weights[place_of_pair<slots>(half, s)] = make_float2(weight.x, weight.y);
-                    shared_weights[place_of_pair<slots>(half + 1, s)] = make_float2(weight.z, weight.w);
-                }
+        auto copy = [&](int tile, int buffer) {
+            float *const to = numbers + buffer * tile_floats;
+#pragma unroll 4
+            for (int place = threadIdx.x * piece; place < threads / COPIES * 4 * tile_units; place += threads * piece) {
+                const int row = place / (4 * tile_units), in_row = place % (4 * tile_units);
+                const int column =
+                    tile / unit_tiles / VECTOR * tile_columns + row * VECTOR + tile / unit_tiles % VECTOR;
+                const int unit = at.member * UNITS + tile % unit_tiles * tile_units + in_row % tile_units;
+                const bool is_there = column < HIDDEN && unit < HIDDEN;
+                copy_piece(to + row * (4 * tile_units + 2) + in_row,
+                           a.U + (is_there ? (size_t)column * (4 * HIDDEN) + in_row / tile_units * HIDDEN + unit : 0),
+                           is_there);
             }
-        }
+        };
+        auto distribute = [&](int tile, int buffer) {
+            constexpr int tile_chunks = tile_units / K_LANES;
+#pragma unroll
+            for (int in_tile = 0; in_tile < parts; ++in_tile)
+#pragma unroll
+                for (int c = 0; c < tile_chunks; ++c) {
+                    const int s = (tile / unit_tiles / VECTOR * parts + in_tile) * VECTOR + tile / unit_tiles % VECTOR;
+                    const int chunk = tile % unit_tiles * tile_chunks + c;
+                    const float *const from = numbers + buffer * tile_floats +
+                                              (first_column + (in_tile ^ own_part)) * (4 * tile_units + 2) +
+                                              c * K_LANES + k_lane;
+                    const float4 weight =
+                        make_float4(from[0], from[tile_units], from[2 * tile_units], from[3 * tile_units]);
+                    if (chunk < REGISTER_CHUNKS)
+                        weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = weight;
+                    else {
+                        const int half = 2 * (chunk - REGISTER_CHUNKS);
+                        shared_weights[place_of_pair<slots>(half, s)] = make_float2(weight.x, weight.y);
+                        shared_weights[place_of_pair<slots>(half + 1, s)] = make_float2(weight.z, weight.w);
+                    }
+                }
+        };
+        through_tiles<TILES * VECTOR * unit_tiles>(copy, distribute);
         if (threadIdx.x == 0)
             barriers.init(GATE_WARPS, warps, GATE_WARPS);
         set_up_barrier();
@@ -769,7 +848,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
             waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); });
             float sums[PASS_ROWS][slots] = {};
             const float4 *const first = d_gates + (n & 1) * PASS_ROWS * UNITS + k_lane;
-            accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks, 1>(sums, first, (const float2 *)first, UNITS, weights, (const float4 *)shared_weights);
+            accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks, 1>(sums, first, (const float2 *)first, UNITS,
+                                                                              weights, (const float4 *)shared_weights);
             barrier_arrive_warp(barriers.empty + (n & 1));
             if (waiting.failed)
                 sums[0][0] = __int_as_float(0x7fffffff);
@@ -788,15 +868,26 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
 #pragma unroll
                         for (int s = 0; s < VECTOR; ++s)
                             part[s] = sum_with(part[s], lanes);
-                    const int column = tile * tile_columns + first_column + own_part * VECTOR, owner = column / UNITS;
+                    const int column = tile * tile_columns + (first_column + own_part) * VECTOR, owner = column / UNITS;
                     if ((COPIES == 1 || k_lane < parts) && column < padded) {
 #if CLUSTER
                         const int buffer = (back & 1) * most_passes + pass;
-                        const Word to = shared_address(numbers + (buffer * BLOCKS + at.member) * source_floats + r * UNITS + column % UNITS);
-                        Send<VECTOR>::numbers(remote_address(to, owner), remote_address(shared_address(barriers.arrived + buffer), owner), part);
+                        const Word to = shared_address(numbers + (buffer * BLOCKS + at.member) * source_floats +
+                                                       r * UNITS + column % UNITS);
+                        send_async<VECTOR>(remote_address(to, owner),
+                                           remote_address(shared_address(barriers.arrived + buffer), owner), part);
 #else
-                        Send<VECTOR>::numbers(exchange + (back & 1) * exchange_parity +
-                                                  ((((size_t)pass * BLOCKS + owner) * BLOCKS + at.member) * PASS_ROWS + r) * UNITS + column % UNITS, part);
+                        float *const to =
+                            exchange + (back & 1) * exchange_parity +
+                            ((((size_t)pass * BLOCKS + owner) * BLOCKS + at.member) * PASS_ROWS + r) * UNITS +
+                            column % UNITS;
+                        if (VECTOR == 4)
+                            __stcg((float4 *)to,
+                                   make_float4(part[0], part[1 % VECTOR], part[2 % VECTOR], part[3 % VECTOR]));
+                        else if (VECTOR == 2)
+                            __stcg((float2 *)to, make_float2(part[0], part[1 % VECTOR]));
+                        else
+                            __stcg(to, part[0]);
 #endif
                     }
                 }
@@ -809,7 +900,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
     } else {
         take_registers<false>();
         const Helper helper = helper_of_warp();
-        for (int place = threadIdx.x - threads; helper == gates_helper && place < most_passes * PASS_ROWS * UNITS; place += gate_threads)
+        for (int place = threadIdx.x - threads; helper == gates_helper && place < most_passes * PASS_ROWS * UNITS;
+             place += gate_threads)
             d_cells[place] = 0;
         set_up_barrier();
 #if !CLUSTER
@@ -822,12 +914,17 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
             for (int n = 0, pass = 0, back = 0; n < product_count; ++n) {
                 const int stage = n % STAGES;
                 if (n >= STAGES)
-                    waiting.until([&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); });
+                    waiting.until(
+                        [&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); },
+                        true);
                 if (lane == 0)
-                    waiting.until([&] { return read_counter(counters + pass * counter_stride) >= Word(back + 1) * BLOCKS; }, true);
+                    waiting.until(
+                        [&] { return read_counter(counters + pass * counter_stride) >= Word(back + 1) * BLOCKS; },
+                        true);
                 if (__any_sync(0xffffffffu, waiting.failed))
                     break;  // the other warps give up too, and write NaN
-                const float *const from = exchange + (back & 1) * exchange_parity + ((size_t)pass * BLOCKS + at.member) * BLOCKS * source_floats;
+                const float *const from = exchange + (back & 1) * exchange_parity +
+                                          ((size_t)pass * BLOCKS + at.member) * BLOCKS * source_floats;
                 const Word to = shared_address(numbers + stage * BLOCKS * source_floats);
 #pragma unroll 8
                 for (int place = lane * 4; place < BLOCKS * source_floats; place += 128)
@@ -850,121 +947,135 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
 #endif
         // These add up the partial sums and compute the gates' gradients.
         if (helper == gates_helper) {
-        const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
-        const bool has_unit = unit < HIDDEN;
-        auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
-        // The gates i, f, g, o, the cell, the cell before and d_y of the next pass come in while this one is computed.
-        float next[rounds][7];
-        auto read_next = [&](int step, int pass) {
+            const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
+            const bool has_unit = unit < HIDDEN;
+            auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
+            // i, f, g, o, the cell, the cell before and d_y of the next pass come in while this one is computed.
+            float next[rounds][7];
+            auto read_next = [&](int step, int pass) {
 #pragma unroll
-            for (int round = 0; round < rounds; ++round) {
-                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step >= 0;
-                const size_t place = (size_t)step * a.batch + at.first_row + row;
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step >= 0;
+                    const size_t place = (size_t)step * a.batch + at.first_row + row;
 #pragma unroll
-                for (int gate = 0; gate < 4; ++gate)
-                    next[round][gate] = is_there ? a.gates[place * (4 * HIDDEN) + gate * HIDDEN + unit] : 0;
-                next[round][4] = is_there ? a.cells[place * HIDDEN + unit] : 0;
-                const float *const before = step > 0 ? a.cells + (place - a.batch) * HIDDEN
-                                                     : a.first_cell + (size_t)(at.first_row + row) * HIDDEN;
-                next[round][5] = is_there && (step > 0 || a.first_cell) ? before[unit] : 0;
-                next[round][6] = is_there ? a.states[place * HIDDEN + unit] : 0;
-            }
-        };
-        read_next(a.seq - 1, 0);
-        float bias_sums[4] = {};
+                    for (int gate = 0; gate < 4; ++gate)
+                        next[round][gate] = is_there ? a.gates[place * (4 * HIDDEN) + gate * HIDDEN + unit] : 0;
+                    next[round][4] = is_there ? a.cells[place * HIDDEN + unit] : 0;
+                    const float *const before = step > 0 ? a.cells + (place - a.batch) * HIDDEN
+                                                         : a.first_cell + (size_t)(at.first_row + row) * HIDDEN;
+                    next[round][5] = is_there && (step > 0 || a.first_cell) ? before[unit] : 0;
+                    next[round][6] = is_there ? a.states[place * HIDDEN + unit] : 0;
+                }
+            };
+            read_next(a.seq - 1, 0);
+            float bias_sums[4] = {};
 
-        for (int n = 0, pass = 0, back = 0; n < step_count * passes; ++n) {
-            const int step = a.seq - 1 - back;
-            float value[rounds][7];
+            for (int n = 0, pass = 0, back = 0; n < step_count * passes; ++n) {
+                const int step = a.seq - 1 - back;
+                float value[rounds][7];
 #pragma unroll
-            for (int round = 0; round < rounds; ++round)
+                for (int round = 0; round < rounds; ++round)
 #pragma unroll
-                for (int number = 0; number < 7; ++number)
-                    value[round][number] = next[round][number];
-            const bool last_pass = pass + 1 == passes;
-            read_next(last_pass ? step - 1 : step, last_pass ? 0 : pass + 1);
+                    for (int number = 0; number < 7; ++number)
+                        value[round][number] = next[round][number];
+                const bool last_pass = pass + 1 == passes;
+                read_next(last_pass ? step - 1 : step, last_pass ? 0 : pass + 1);
 #if CLUSTER
-            const int buffer = ((back + 1) & 1) * most_passes + pass;
-            if (back > 0) {
-                waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), ((back - 1) >> 1) & 1); });
-                if (thread == 0)
-                    barrier_expect(shared_address(barriers.arrived + buffer), PASS_ROWS * padded * 4);
-            }
-#else
-            const int buffer = (n - passes + STAGES * passes) % STAGES;
-            if (back > 0)
-                waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), ((n - passes) / STAGES) & 1); });
-#endif
-            if (n >= 2 && n < product_count)
-                waiting.until([&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
-#pragma unroll
-            for (int round = 0; round < rounds; ++round) {
-                const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
-                const int some_row = is_in_pass ? pass_row : 0;
-                float d_state = 0;
+                const int buffer = ((back + 1) & 1) * most_passes + pass;
                 if (back > 0) {
-                    const float *const from = numbers + buffer * BLOCKS * source_floats + some_row * UNITS + own_unit;
-                    float sums[4] = {};
-#pragma unroll
-                    for (int source = 0; source < BLOCKS; ++source)
-                        sums[source % 4] += from[source * source_floats];
-                    d_state = sums[0] + sums[1] + (sums[2] + sums[3]);
+                    waiting.until([&] {
+                        return barrier_passed(shared_address(barriers.arrived + buffer), ((back - 1) >> 1) & 1);
+                    });
+                    if (thread == 0)
+                        barrier_expect(shared_address(barriers.arrived + buffer), PASS_ROWS * padded * 4);
                 }
-                if (waiting.failed)
-                    d_state = __int_as_float(0x7fffffff);
-                const bool is_there = is_in_pass && has_unit && row < at.rows;
-                if (step < 0) {
-                    if (is_there)
-                        a.end_state[(size_t)(at.first_row + row) * HIDDEN + unit] = d_state;
-                    continue;
-                }
-                const float i = value[round][0], f = value[round][1], g = value[round][2], o = value[round][3];
-                const float curve = tangent(value[round][4]);
-                d_state += value[round][6];
-                float *const d_cell_place = d_cells + (pass * PASS_ROWS + some_row) * UNITS + own_unit;
-                const float d_cell = fmaf(d_state * o, 1.f - curve * curve, *d_cell_place);
-                const float4 d_gate = make_float4(d_cell * g * (i * (1.f - i)), d_cell * value[round][5] * (f * (1.f - f)),
-                                                  d_cell * i * (1.f - g * g), d_state * curve * (o * (1.f - o)));
-                if (is_in_pass) {
-                    *d_cell_place = d_cell * f;
-                    d_gates[((n & 1) * PASS_ROWS + pass_row) * UNITS + own_unit] = d_gate;
-                }
-                if (is_there) {
-                    bias_sums[0] += d_gate.x, bias_sums[1] += d_gate.y, bias_sums[2] += d_gate.z, bias_sums[3] += d_gate.w;
-                    float *const gates = a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
-                    gates[0] = d_gate.x, gates[HIDDEN] = d_gate.y, gates[2 * HIDDEN] = d_gate.z, gates[3 * HIDDEN] = d_gate.w;
-                    if (step == 0 && a.end_cell)
-                        a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = d_cell * f;
-                }
-            }
-            if (n < product_count)
-                barrier_arrive_warp(barriers.full + (n & 1));
-#if !CLUSTER
-            if (back > 0)
-                barrier_arrive_warp(barriers.taken + buffer);
+#else
+                const int buffer = (n - passes + STAGES * passes) % STAGES;
+                if (back > 0)
+                    waiting.until(
+                        [&] {
+                            return barrier_passed(shared_address(barriers.arrived + buffer),
+                                                  ((n - passes) / STAGES) & 1);
+                        },
+                        true);
 #endif
-            if (last_pass)
-                pass = 0, ++back;
-            else
-                ++pass;
-        }
-
-        // The bias's gradient: the sum over the threads that have the same unit.
-        block_barrier<2, gate_threads>();
-        float4 *const same_unit = (float4 *)numbers;  // all partial sums have been read
-        same_unit[thread] = make_float4(bias_sums[0], bias_sums[1], bias_sums[2], bias_sums[3]);
-        block_barrier<2, gate_threads>();
-        if (thread < UNITS && has_unit) {
-            float4 sum = make_float4(0, 0, 0, 0);
-            for (int other = 0; other < gate_threads / UNITS; ++other) {
-                const float4 part = same_unit[other * UNITS + own_unit];
-                sum = make_float4(sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w);
+                if (n >= 2 && n < product_count)
+                    waiting.until(
+                        [&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
+#pragma unroll
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
+                    const int some_row = is_in_pass ? pass_row : 0;
+                    float d_state = 0;
+                    if (back > 0) {
+                        const float *const from =
+                            numbers + buffer * BLOCKS * source_floats + some_row * UNITS + own_unit;
+                        float sums[4] = {};
+#pragma unroll
+                        for (int source = 0; source < BLOCKS; ++source)
+                            sums[source % 4] += from[source * source_floats];
+                        d_state = sums[0] + sums[1] + (sums[2] + sums[3]);
+                    }
+                    if (waiting.failed)
+                        d_state = __int_as_float(0x7fffffff);
+                    const bool is_there = is_in_pass && has_unit && row < at.rows;
+                    if (step < 0) {
+                        if (is_there)
+                            a.end_state[(size_t)(at.first_row + row) * HIDDEN + unit] = d_state;
+                        continue;
+                    }
+                    const float i = value[round][0], f = value[round][1], g = value[round][2], o = value[round][3];
+                    const float curve = tangent(value[round][4]);
+                    d_state += value[round][6];
+                    float *const d_cell_place = d_cells + (pass * PASS_ROWS + some_row) * UNITS + own_unit;
+                    const float d_cell = fmaf(d_state * o, 1.f - curve * curve, *d_cell_place);
+                    const float4 d_gate =
+                        make_float4(d_cell * g * (i * (1.f - i)), d_cell * value[round][5] * (f * (1.f - f)),
+                                    d_cell * i * (1.f - g * g), d_state * curve * (o * (1.f - o)));
+                    if (is_in_pass) {
+                        *d_cell_place = d_cell * f;
+                        if (n < product_count)
+                            d_gates[((n & 1) * PASS_ROWS + pass_row) * UNITS + own_unit] = d_gate;
+                    }
+                    if (is_there) {
+                        bias_sums[0] += d_gate.x, bias_sums[1] += d_gate.y, bias_sums[2] += d_gate.z,
+                            bias_sums[3] += d_gate.w;
+                        float *const gates =
+                            a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
+                        gates[0] = d_gate.x, gates[HIDDEN] = d_gate.y, gates[2 * HIDDEN] = d_gate.z,
+                        gates[3 * HIDDEN] = d_gate.w;
+                        if (step == 0 && a.end_cell)
+                            a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = d_cell * f;
+                    }
+                }
+                if (n < product_count)
+                    barrier_arrive_warp(barriers.full + (n & 1));
+#if !CLUSTER
+                if (back > 0)
+                    barrier_arrive_warp(barriers.taken + buffer);
+#endif
+                if (last_pass)
+                    pass = 0, ++back;
+                else
+                    ++pass;
             }
-            float *const to = a.bias_sums + (size_t)at.group * (4 * HIDDEN) + unit;
-            to[0] = sum.x, to[HIDDEN] = sum.y, to[2 * HIDDEN] = sum.z, to[3 * HIDDEN] = sum.w;
-        }
+
+            // The bias's gradient: the sum over the threads that have the same unit.
+            block_barrier<2, gate_threads>();
+            float4 *const same_unit = (float4 *)numbers;  // all partial sums have been read
+            same_unit[thread] = make_float4(bias_sums[0], bias_sums[1], bias_sums[2], bias_sums[3]);
+            block_barrier<2, gate_threads>();
+            if (thread < UNITS && has_unit) {
+                float4 sum = make_float4(0, 0, 0, 0);
+                for (int other = 0; other < gate_threads / UNITS; ++other) {
+                    const float4 part = same_unit[other * UNITS + own_unit];
+                    sum = make_float4(sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w);
+                }
+                float *const to = a.bias_sums + (size_t)at.group * (4 * HIDDEN) + unit;
+                to[0] = sum.x, to[HIDDEN] = sum.y, to[2 * HIDDEN] = sum.z, to[3 * HIDDEN] = sum.w;
+            }
         }
     }
 #if CLUSTER

@@ -38,26 +38,28 @@ namespace rnnbench_fused_cuda {
 
 enum class Products { float32, tf32x3, tf32 };  // strict FMA, three TF32 products, one TF32 product
 
-struct Sizes { long seq, batch, inputs, hidden; };
+struct Sizes {
+    long seq, batch, inputs, hidden;
+};
 
 /* All arrays are contiguous float32 in device memory, C order. A pointer may be null where it says "or null". */
 struct ForwardCall {
     Sizes sizes;
     Products products;
-    const float *inputs;      // (seq, batch, inputs)
-    const float *W, *U, *b;   // (inputs, 4 hidden), (hidden, 4 hidden), (4 hidden); gates in the order i, f, g, o
-    const float *h0, *c0;     // (batch, hidden), or null: zeros
-    float *states;            // (seq, batch, hidden), written
-    float *gates, *cells;     // (seq, batch, 4 hidden), (seq, batch, hidden), or null: not kept
+    const float *inputs;     // (seq, batch, inputs)
+    const float *W, *U, *b;  // (inputs, 4 hidden), (hidden, 4 hidden), (4 hidden); gates in the order i, f, g, o
+    const float *h0, *c0;    // (batch, hidden), or null: zeros
+    float *states;           // (seq, batch, hidden), written
+    float *gates, *cells;    // (seq, batch, 4 hidden), (seq, batch, hidden), or null: not kept
 };
 
 struct BackwardCall {
     Sizes sizes;
     Products products;
-    float *gates;             // as forward wrote it; overwritten with the gates' gradients
+    float *gates;  // as forward wrote it; overwritten with the gates' gradients
     const float *cells, *states, *d_states;
     const float *inputs, *W, *U;
-    const float *h0, *c0;     // or null
+    const float *h0, *c0;                        // or null
     float *d_inputs, *dW, *dU, *db, *dh0, *dc0;  // each or null: not wanted
 };
 
@@ -65,12 +67,13 @@ struct BackwardCall {
 struct Device {
     void *stream;             // CUstream that all work goes to
     void *context_of_caller;  // handed to the two functions below
-    /* C = alpha op(A) op(B) + beta C, row-major, leading dimensions in elements, on `stream`, in this precision. Returns
-     * false and sets `error`. */
+    /* C = alpha op(A) op(B) + beta C, row-major, leading dimensions in elements, on `stream`, in this precision. At
+     * failure it returns false and sets `error`. */
     bool (*multiply)(void *context_of_caller, Products products, bool transpose_a, bool transpose_b, long m, long n,
                      long k, float alpha, const float *a, long lda, const float *b, long ldb, float beta, float *c,
                      long ldc, std::string &error);
-    /* Device memory for the kernels' workspace: at least `bytes`, kept until a call with a larger number. Null at failure. */
+    /* Device memory for the kernels' workspace: at least `bytes`, kept until a call with a larger number. Null at
+     * failure. */
     void *(*workspace)(void *context_of_caller, size_t bytes);
     std::string nvrtc_path;    // library to dlopen for NVRTC, or "" for the usual names
     std::string cache_folder;  // compiled kernels are kept here, or "" for nowhere
@@ -81,7 +84,13 @@ struct Device {
 struct LaunchAttribute {
     int id;
     char pad[4];
-    union { int cooperative; struct { unsigned x, y, z; } cluster; char size[64]; } value;
+    union {
+        int cooperative;
+        struct {
+            unsigned x, y, z;
+        } cluster;
+        char size[64];
+    } value;
 };
 
 struct LaunchConfig {
@@ -132,8 +141,8 @@ struct Driver {
             error = "CUDA's driver library libcuda.so.1 can't be loaded; install NVIDIA's driver";
             return;
         }
-#define RNNBENCH_LOAD(name)                                                                                            \
-    if (!(*reinterpret_cast<void **>(&name) = dlsym(library, #name)))                                                  \
+#define RNNBENCH_LOAD(name)                                           \
+    if (!(*reinterpret_cast<void **>(&name) = dlsym(library, #name))) \
         error = "CUDA's driver has no " #name "; install a driver for CUDA 12 or later";
         RNNBENCH_LOAD(cuCtxGetDevice)
         RNNBENCH_LOAD(cuDeviceGetAttribute)
@@ -175,8 +184,8 @@ struct Compiler {
             error = "NVRTC can't be loaded from " + names.back() + "; install the package nvidia-cuda-nvrtc";
             return;
         }
-#define RNNBENCH_LOAD(name)                                                                                            \
-    if (!(*reinterpret_cast<void **>(&name) = dlsym(library, #name)))                                                  \
+#define RNNBENCH_LOAD(name)                                           \
+    if (!(*reinterpret_cast<void **>(&name) = dlsym(library, #name))) \
         error = "NVRTC has no " #name "; install NVRTC of CUDA 12 or later";
         RNNBENCH_LOAD(nvrtcVersion)
         RNNBENCH_LOAD(nvrtcCreateProgram)
@@ -236,14 +245,18 @@ inline long ceiling(long number, long divisor) { return (number + divisor - 1) /
 struct Gpu {
     int multiprocessors, major, minor, shared_bytes;  // shared_bytes: the most that a block can have
     bool clusters;
-    std::map<int, int> resident;  // how many clusters of so many blocks fit at once: an estimate, later the driver's word
+    std::map<int, int>
+        resident;  // how many clusters of so many blocks fit at once: an estimate, later the driver's word
 
     /* Hopper's warps can hand registers to each other. That needs its own architecture's name. */
     bool moves_registers() const { return major == 9; }
-    std::string architecture() const { return "sm_" + std::to_string(major * 10 + minor) + (moves_registers() ? "a" : ""); }
+    std::string architecture() const {
+        return "sm_" + std::to_string(major * 10 + minor) + (moves_registers() ? "a" : "");
+    }
 };
 
-/* How many clusters of so many blocks probably fit. A cluster lies in one of the chip's parts of 16 or 18 multiprocessors. */
+/* How many clusters of so many blocks probably fit. A cluster lies in one of the chip's parts, which have 16 or 18
+ * multiprocessors. */
 inline int assumed_clusters(const Gpu &gpu, int size) {
     return std::max(1, int(gpu.multiprocessors / size * (size > 8 ? 0.9 : size > 2 ? 0.95 : 1)));
 }
@@ -252,26 +265,30 @@ inline int assumed_clusters(const Gpu &gpu, int size) {
 struct Plan {
     bool backward, keep, cluster, set_registers;
     int gate_warps, hidden, blocks, units, k_lanes, register_chunks, pass_rows, stages;
-    int vector, tiles, copies;  // backward only
-    int rows, groups, launches; // of the batch for a group; groups in a launch
-    double cost;                // estimated clock ticks for a step
+    int vector, tiles, copies;   // backward only
+    int rows, groups, launches;  // of the batch for a group; groups in a launch
+    double cost;                 // estimated clock ticks for a step
 
     int padded() const { return blocks * units; }
     int passes() const { return rows / pass_rows; }
     int slots() const { return backward ? tiles * vector * (k_lanes / copies) : 8; }
-    int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes)); }
+    int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes * k_parts())); }
+    int k_parts() const { return 64 / units; }  // forward only: warps that share a sum
     int register_count() const { return 4 * slots() * register_chunks; }
 
     /* Bytes of shared memory, in the order in which the kernel lays them out. */
     size_t shared_bytes() const {
-        const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes;
+        const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes * k_parts();
         const long head = (buffers * 2 * 8 + 4 * 8 + warps * 4 + 127) / 128 * 128 + rows * units * 4;
         const long weights = long(chunks() - register_chunks) * slots() * threads * 16;
         if (backward) {
-            return head + 2 * pass_rows * units * 16 + weights + std::max(buffers * blocks * pass_rows * units * 4, 32L * gate_warps * 16);
+            return head + 2 * pass_rows * units * 16 + weights +
+                   std::max(buffers * blocks * pass_rows * units * 4,
+                            2L * threads / copies * (4 * std::max(8, k_lanes) + 2) * 4);
         }
-        return head + 2 * pass_rows * (4 * units + 8) * 4 + weights +
-               std::max(buffers * pass_rows * row_floats * 4, (16L * k_lanes * units + k_lanes) * 4);
+        return head + 2 * k_parts() * pass_rows * (4 * units + 8) * 4 + weights +
+               std::max(buffers * pass_rows * row_floats * 4,
+                        2L * (16 * k_lanes * units + 2 * k_lanes) * k_parts() * 4);
     }
 
     int block_threads() const { return threads + 32 * (gate_warps + (cluster ? 0 : 2)); }
@@ -283,14 +300,24 @@ struct Plan {
     size_t counter_count() const { return cluster ? 0 : size_t(groups) * passes() * counter_stride; }
 
     std::vector<std::string> options() const {
-        auto define = [](const char *name, long value) { return std::string("-D") + name + "=" + std::to_string(value); };
-        std::vector<std::string> all = {
-            define("FORWARD", !backward), define("BACKWARD", backward), define("CLUSTER", cluster),
-            define("HIDDEN", hidden), define("BLOCKS", blocks), define("UNITS", units), define("K_LANES", k_lanes),
-            define("REGISTER_CHUNKS", register_chunks), define("PASS_ROWS", pass_rows), define("STAGES", stages),
-            define("GATE_WARPS", gate_warps), define("SET_REGISTERS", set_registers), "-DLIMIT_NANOSECONDS=" RNNBENCH_LSTM_LIMIT};
+        auto define = [](const char *name, long value) {
+            return std::string("-D") + name + "=" + std::to_string(value);
+        };
+        std::vector<std::string> all = {define("FORWARD", !backward),
+                                        define("BACKWARD", backward),
+                                        define("CLUSTER", cluster),
+                                        define("HIDDEN", hidden),
+                                        define("BLOCKS", blocks),
+                                        define("UNITS", units),
+                                        define("REGISTER_CHUNKS", register_chunks),
+                                        define("PASS_ROWS", pass_rows),
+                                        define("STAGES", stages),
+                                        define("GATE_WARPS", gate_warps),
+                                        define("SET_REGISTERS", set_registers),
+                                        "-DLIMIT_NANOSECONDS=" RNNBENCH_LSTM_LIMIT};
         if (backward)
-            for (const std::string &option : {define("VECTOR", vector), define("TILES", tiles), define("COPIES", copies)})
+            for (const std::string &option : {define("K_LANES", k_lanes), define("VECTOR", vector),
+                                              define("TILES", tiles), define("COPIES", copies)})
                 all.push_back(option);
         else
             all.push_back(define("KEEP", keep));
@@ -299,8 +326,11 @@ struct Plan {
 
     std::string text() const {
         std::ostringstream out;
-        out << (backward ? "backward" : keep ? "forward+" : "forward") << (cluster ? " cluster" : " grid") << " of " << blocks << "x" << units
-            << ", k " << k_lanes << "x" << chunks() << " (" << register_chunks << " in registers), groups " << groups << "x" << rows << " rows by "
+        out << (backward ? "backward"
+                : keep   ? "forward+"
+                         : "forward")
+            << (cluster ? " cluster" : " grid") << " of " << blocks << "x" << units << ", k " << k_lanes << "x"
+            << chunks() << " (" << register_chunks << " in registers), groups " << groups << "x" << rows << " rows by "
             << pass_rows;
         if (!cluster)
             out << ", stages " << stages;
@@ -310,19 +340,19 @@ struct Plan {
     }
 };
 
-/* Estimate the clock ticks that a plan needs for one step of the whole batch. docs/fused.md says where the numbers come
- * from. */
+/* Estimate the clock ticks that a plan needs for one step of the whole batch. The numbers were fitted to an H100's
+ * times: see docs/fused.md. */
 inline double estimate(const Plan &plan, const Gpu &gpu) {
-    const double rows = plan.pass_rows, slots = plan.slots(), in_registers = plan.register_chunks, rest = plan.chunks() - in_registers;
-    const double products = 4 * rows * slots * plan.chunks(), shuffles = rows * (slots + 1);
-    const double reads = rows * in_registers + rest * (2 * rows + slots);  // instructions, as all but `port`
-    // A quarter of a multiprocessor starts one instruction a tick, for 2 warps that multiply and one more. The port of the
-    // shared memory moves 128 bytes a tick. Lanes that read the same number share it.
-    const double start = 2 * (products + reads + 2 * shuffles + 60) + 250;
-    const double port = 8 * (rows * plan.chunks() * (plan.backward ? 2 : 4) + rest * slots * 4 + shuffles);
-    const double pass = 1.12 * std::max(start, port), after = plan.backward ? 450 : 350, travel = plan.cluster ? 800 : 1700;
-    const double step = std::max(plan.passes() * pass, pass + after + travel);
-    return step * (plan.cluster ? double(ceiling(plan.groups, std::max(1, gpu.resident.at(plan.blocks)))) : plan.launches);
+    const double rows = plan.pass_rows, slots = plan.slots(), chunks = plan.chunks(),
+                 in_shared = chunks - plan.register_chunks;
+    // Instructions of two warps, which share a quarter of a multiprocessor. Then ticks of the shared memory's port, for
+    // the states, the weights and the shuffles of all warps: most of them add to the products' time.
+    const double products = 2 * 4 * rows * slots * chunks;
+    const double port = warps * (2 * rows * chunks + 4 * in_shared * slots + rows * slots);
+    const double pass = 1.25 * products + 0.8 * port + 700, travel = plan.cluster ? 500 : 3400;
+    const double step = std::max(plan.passes() * pass, pass + travel);
+    return step *
+           (plan.cluster ? double(ceiling(plan.groups, std::max(1, gpu.resident.at(plan.blocks)))) : plan.launches);
 }
 
 /* All plans for this size that fit the GPU. */
@@ -347,16 +377,20 @@ inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hi
                     plan.copies = plan.padded() <= threads / 2 ? 2 : 1;
                     plan.vector = !cluster && m % 4 == 0 ? 4 : m % 2 == 0 ? 2 : 1;
                     plan.tiles = m / plan.vector;
+                    if (pass_rows * units > 32 * plan.gate_warps)
+                        continue;  // the gates' warps have registers for one item only
                     plan.k_lanes = plan.copies == 2 ? 16 : m == 1 ? 8 : m == 2 ? 4 : m <= 5 ? 2 : 1;
                 } else {
-                    plan.k_lanes = 512 / units;
+                    plan.k_lanes = 8;
                 }
                 // So many registers can hold weights, beside the sums and what else a thread needs.
-                const int most = (plan.set_registers ? 204 : 164) - pass_rows * plan.slots();
+                const int most =
+                    plan.set_registers ? 204 - pass_rows * plan.slots() : std::min(112, 144 - pass_rows * plan.slots());
                 plan.register_chunks = std::min(plan.chunks(), most / (4 * plan.slots()));
                 if (plan.register_chunks < 1)
                     continue;
-                const long resident = cluster ? std::max(1, gpu.resident.at(plan.blocks)) : gpu.multiprocessors / plan.blocks;
+                const long resident =
+                    cluster ? std::max(1, gpu.resident.at(plan.blocks)) : gpu.multiprocessors / plan.blocks;
                 long groups = std::min(resident, ceiling(batch, pass_rows));
                 plan.rows = int(ceiling(ceiling(batch, groups), pass_rows) * pass_rows);
                 while (plan.rows > pass_rows && plan.shared_bytes() > size_t(gpu.shared_bytes))
@@ -404,8 +438,8 @@ struct State {
     std::string error;  // why this GPU can't be used
     Gpu gpu = {};
     std::unique_ptr<Compiler> compiler;
-    std::map<std::vector<std::string>, Kernel> kernels;                     // by the options
-    std::map<std::tuple<bool, bool, long, long>, Kernel> chosen;            // by direction, keep, hidden, batch
+    std::map<std::vector<std::string>, Kernel> kernels;           // by the options
+    std::map<std::tuple<bool, bool, long, long>, Kernel> chosen;  // by direction, keep, hidden, batch
     volatile unsigned *failures = nullptr;  // [0] forward, [1] backward; memory of the host that the GPU sees
     unsigned *failures_on_gpu = nullptr;
 };
@@ -446,7 +480,8 @@ inline State &state_of(Device &device) {
     if (state->error.empty())
         state->error = driver.check(driver.cuMemHostAlloc(&memory, 64, 3), "cuMemHostAlloc");
     if (state->error.empty())
-        state->error = driver.check(driver.cuMemHostGetDevicePointer_v2(&address, memory, 0), "cuMemHostGetDevicePointer");
+        state->error =
+            driver.check(driver.cuMemHostGetDevicePointer_v2(&address, memory, 0), "cuMemHostGetDevicePointer");
     if (state->error.empty()) {
         std::memset(memory, 0, 64);
         state->failures = static_cast<unsigned *>(memory);
@@ -462,7 +497,8 @@ inline uint64_t hash(const std::string &text, uint64_t value = 14695981039346656
 }
 
 /* Set `code` to the machine code for these options, from the cache's file or from NVRTC. */
-inline std::string machine_code(Device &device, State &state, const std::vector<std::string> &options, std::string &code) {
+inline std::string machine_code(Device &device, State &state, const std::vector<std::string> &options,
+                                std::string &code) {
     if (!state.compiler)
         state.compiler.reset(new Compiler(device.nvrtc_path));
     if (!state.compiler->error.empty())
@@ -539,15 +575,19 @@ inline std::string load_kernel(Device &device, State &state, const Plan &plan, K
         if (problem.empty())
             problem = driver.check(driver.cuModuleLoadData(&module, code.data()), "cuModuleLoadData");
         if (problem.empty())
-            problem = driver.check(driver.cuModuleGetFunction(&loaded.function, module, plan.backward ? "lstm_backward" : "lstm_forward"),
-                                   "cuModuleGetFunction");
+            problem = driver.check(
+                driver.cuModuleGetFunction(&loaded.function, module, plan.backward ? "lstm_backward" : "lstm_forward"),
+                "cuModuleGetFunction");
         if (problem.empty() && plan.backward)
-            problem = driver.check(driver.cuModuleGetFunction(&loaded.add_up, module, "lstm_add_up"), "cuModuleGetFunction");
+            problem =
+                driver.check(driver.cuModuleGetFunction(&loaded.add_up, module, "lstm_add_up"), "cuModuleGetFunction");
         if (problem.empty())
-            problem = driver.check(driver.cuFuncSetAttribute(loaded.function, Driver::function_shared_bytes, state.gpu.shared_bytes),
-                                   "cuFuncSetAttribute");
+            problem = driver.check(
+                driver.cuFuncSetAttribute(loaded.function, Driver::function_shared_bytes, state.gpu.shared_bytes),
+                "cuFuncSetAttribute");
         if (problem.empty() && plan.cluster && plan.blocks > 8)
-            problem = driver.check(driver.cuFuncSetAttribute(loaded.function, Driver::function_any_cluster_size, 1), "cuFuncSetAttribute");
+            problem = driver.check(driver.cuFuncSetAttribute(loaded.function, Driver::function_any_cluster_size, 1),
+                                   "cuFuncSetAttribute");
         if (!problem.empty())
             return problem;
         found = state.kernels.emplace(options, loaded).first;
@@ -557,15 +597,18 @@ inline std::string load_kernel(Device &device, State &state, const Plan &plan, K
     LaunchAttribute attribute;
     const LaunchConfig config = launch_config(plan, plan.groups, nullptr, attribute);
     if (plan.cluster)
-        return driver.check(driver.cuOccupancyMaxActiveClusters(&resident, kernel.function, &config), "cuOccupancyMaxActiveClusters");
-    problem = driver.check(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel.function, plan.block_threads(), plan.shared_bytes()),
+        return driver.check(driver.cuOccupancyMaxActiveClusters(&resident, kernel.function, &config),
+                            "cuOccupancyMaxActiveClusters");
+    problem = driver.check(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
+                               &resident, kernel.function, plan.block_threads(), plan.shared_bytes()),
                            "cuOccupancyMaxActiveBlocksPerMultiprocessor");
     resident = resident * state.gpu.multiprocessors / plan.blocks;
     return problem;
 }
 
 /* Find the kernel for this size, by the model of its time. `unsupported` is set if there is none. */
-inline std::string choose(Device &device, State &state, bool backward, bool keep, const Sizes &sizes, Kernel &kernel, bool &unsupported) {
+inline std::string choose(Device &device, State &state, bool backward, bool keep, const Sizes &sizes, Kernel &kernel,
+                          bool &unsupported) {
     const auto key = std::make_tuple(backward, keep, sizes.hidden, sizes.batch);
     const auto found = state.chosen.find(key);
     if (found != state.chosen.end()) {
@@ -595,8 +638,9 @@ inline std::string choose(Device &device, State &state, bool backward, bool keep
             return "";
         } else {
             unsupported = true;
-            return "lstm: the GPU has room for " + std::to_string(resident) + " groups of " + std::to_string(all[0].blocks) +
-                   " thread blocks, " + std::to_string(all[0].groups) + " are needed for hidden size " + std::to_string(sizes.hidden) +
+            return "lstm: the GPU has room for " + std::to_string(resident) + " groups of " +
+                   std::to_string(all[0].blocks) + " thread blocks, " + std::to_string(all[0].groups) +
+                   " are needed for hidden size " + std::to_string(sizes.hidden) +
                    "; use the implementation cudnn, or a whole GPU";
         }
     }
@@ -617,15 +661,18 @@ inline std::string launch(Device &device, const Kernel &kernel, Arguments argume
         arguments.end = std::min(arguments.batch, arguments.begin + plan.groups * plan.rows);
         if (!plan.cluster) {
             const std::string problem = driver.check(
-                driver.cuMemsetD32Async(address(arguments.counters), 0, plan.counter_count(), device.stream), "cuMemsetD32Async");
+                driver.cuMemsetD32Async(address(arguments.counters), 0, plan.counter_count(), device.stream),
+                "cuMemsetD32Async");
             if (!problem.empty())
                 return problem;
         }
         LaunchAttribute attribute;
-        const LaunchConfig config = launch_config(plan, int(ceiling(arguments.end - arguments.begin, plan.rows)), device.stream, attribute);
+        const LaunchConfig config =
+            launch_config(plan, int(ceiling(arguments.end - arguments.begin, plan.rows)), device.stream, attribute);
         void *parameters[] = {&arguments};
-        const std::string problem = driver.check(driver.cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
-                                                 plan.backward ? "cuLaunchKernelEx of lstm_backward" : "cuLaunchKernelEx of lstm_forward");
+        const std::string problem =
+            driver.check(driver.cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
+                         plan.backward ? "cuLaunchKernelEx of lstm_backward" : "cuLaunchKernelEx of lstm_forward");
         if (!problem.empty())
             return problem;
         if (arguments.bias_sums)
@@ -650,8 +697,8 @@ class Workspace {
 /* x·W of a forward pass that keeps no gates takes at most so much of the workspace. */
 constexpr size_t most_product_bytes = size_t(256) << 20;
 
-/* Put the forward pass on the stream. Returns "" or one sentence: what is wrong, where, what to do. `unsupported` is set
- * if no kernel can do this size on this GPU. */
+/* Put the forward pass on the stream. Returns "" or one sentence: what is wrong, where, what to do. It sets
+ * `unsupported` if no kernel can do this size on this GPU. */
 inline std::string forward(Device &device, const ForwardCall &call, bool &unsupported) {
     State &state = state_of(device);
     std::lock_guard<std::mutex> lock(state.mutex);
@@ -669,7 +716,8 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
     if (!problem.empty())
         return problem;
 
-    const long steps = keep ? sizes.seq : std::max(1L, std::min(sizes.seq, long(most_product_bytes / (step_gates * sizeof(float)))));
+    const long steps =
+        keep ? sizes.seq : std::max(1L, std::min(sizes.seq, long(most_product_bytes / (step_gates * sizeof(float)))));
     Workspace parts;
     const size_t products_at = parts.add(keep ? 0 : steps * step_gates * sizeof(float));
     const size_t cells_at = parts.add(steps < sizes.seq ? cells * sizeof(float) : 0);
@@ -677,7 +725,8 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
     const size_t counters_at = parts.add(kernel.plan.counter_count() * sizeof(unsigned));
     char *workspace = nullptr;
     if (parts.size && !(workspace = static_cast<char *>(device.workspace(device.context_of_caller, parts.size))))
-        return "lstm: the GPU has no " + std::to_string(parts.size) + " bytes left for the forward pass; use a smaller batch";
+        return "lstm: the GPU has no " + std::to_string(parts.size) +
+               " bytes left for the forward pass; use a smaller batch";
 
     Arguments arguments = {};
     arguments.U = call.U;
@@ -696,10 +745,14 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
         arguments.first_cell = step ? arguments.end_cell : call.c0;
         arguments.seq = int(count);
         if (sizes.inputs == 0)
-            problem = driver.check(driver.cuMemsetD32Async(address(arguments.gates), 0, count * step_gates, device.stream), "cuMemsetD32Async");
-        else if (!device.multiply(device.context_of_caller, call.products, false, false, count * sizes.batch, 4 * sizes.hidden,
-                                  sizes.inputs, 1, call.inputs + step * sizes.batch * sizes.inputs, sizes.inputs, call.W,
-                                  4 * sizes.hidden, 0, arguments.gates, 4 * sizes.hidden, problem) && problem.empty())
+            problem =
+                driver.check(driver.cuMemsetD32Async(address(arguments.gates), 0, count * step_gates, device.stream),
+                             "cuMemsetD32Async");
+        else if (!device.multiply(device.context_of_caller, call.products, false, false, count * sizes.batch,
+                                  4 * sizes.hidden, sizes.inputs, 1, call.inputs + step * sizes.batch * sizes.inputs,
+                                  sizes.inputs, call.W, 4 * sizes.hidden, 0, arguments.gates, 4 * sizes.hidden,
+                                  problem) &&
+                 problem.empty())
             problem = "lstm: the product of the inputs and W failed";
         if (problem.empty())
             problem = launch(device, kernel, arguments);
@@ -733,7 +786,8 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
     const size_t bias_sums_at = parts.add(size_t(groups) * width * sizeof(float));
     char *const workspace = static_cast<char *>(device.workspace(device.context_of_caller, parts.size));
     if (!workspace)
-        return "lstm: the GPU has no " + std::to_string(parts.size) + " bytes left for the backward pass; use a smaller batch";
+        return "lstm: the GPU has no " + std::to_string(parts.size) +
+               " bytes left for the backward pass; use a smaller batch";
 
     Arguments arguments = {};
     arguments.U = call.U;
@@ -760,31 +814,38 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
         float *to = call.db;
         int count = groups;
         void *parameters[] = {&arguments.bias_sums, &count, &to};
-        problem = driver.check(driver.cuLaunchKernelEx(&config, kernel.add_up, parameters, nullptr), "cuLaunchKernelEx of lstm_add_up");
+        problem = driver.check(driver.cuLaunchKernelEx(&config, kernel.add_up, parameters, nullptr),
+                               "cuLaunchKernelEx of lstm_add_up");
         if (!problem.empty())
             return problem;
     }
-    auto multiply = [&](bool transpose_a, bool transpose_b, long m, long n, long k, const float *a, long lda, const float *b,
-                        long ldb, float beta, float *c, long ldc) {
+    auto multiply = [&](bool transpose_a, bool transpose_b, long m, long n, long k, const float *a, long lda,
+                        const float *b, long ldb, float beta, float *c, long ldc) {
         if (problem.empty() && m > 0 && n > 0 &&
-            !device.multiply(device.context_of_caller, call.products, transpose_a, transpose_b, m, n, k, 1, a, lda, b, ldb, beta, c, ldc, problem) &&
+            !device.multiply(device.context_of_caller, call.products, transpose_a, transpose_b, m, n, k, 1, a, lda, b,
+                             ldb, beta, c, ldc, problem) &&
             problem.empty())
             problem = "lstm: a product of the weights' gradients failed";
     };
     if (call.dW)
-        multiply(true, false, sizes.inputs, width, all_rows, call.inputs, sizes.inputs, call.gates, width, 0, call.dW, width);
+        multiply(true, false, sizes.inputs, width, all_rows, call.inputs, sizes.inputs, call.gates, width, 0, call.dW,
+                 width);
     if (call.dU) {
         const bool more_steps = sizes.seq > 1;
         if (more_steps)
-            multiply(true, false, sizes.hidden, width, all_rows - sizes.batch, call.states, sizes.hidden, call.gates + 4 * cells, width, 0,
-                     call.dU, width);
+            multiply(true, false, sizes.hidden, width, all_rows - sizes.batch, call.states, sizes.hidden,
+                     call.gates + 4 * cells, width, 0, call.dU, width);
         else if (!call.h0)
-            problem = driver.check(driver.cuMemsetD32Async(address(call.dU), 0, size_t(sizes.hidden) * width, device.stream), "cuMemsetD32Async");
+            problem =
+                driver.check(driver.cuMemsetD32Async(address(call.dU), 0, size_t(sizes.hidden) * width, device.stream),
+                             "cuMemsetD32Async");
         if (call.h0)
-            multiply(true, false, sizes.hidden, width, sizes.batch, call.h0, sizes.hidden, call.gates, width, more_steps ? 1.f : 0.f, call.dU, width);
+            multiply(true, false, sizes.hidden, width, sizes.batch, call.h0, sizes.hidden, call.gates, width,
+                     more_steps ? 1.f : 0.f, call.dU, width);
     }
     if (call.d_inputs)
-        multiply(false, true, all_rows, sizes.inputs, width, call.gates, width, call.W, width, 0, call.d_inputs, sizes.inputs);
+        multiply(false, true, all_rows, sizes.inputs, width, call.gates, width, call.W, width, 0, call.d_inputs,
+                 sizes.inputs);
     return problem;
 }
 
@@ -797,7 +858,8 @@ inline std::string failure(Device &device) {
         if (state.failures[kernel]) {
             state.failures[kernel] = 0;
             return std::string("lstm: the GPU kernel ") + (kernel ? "lstm_backward" : "lstm_forward") +
-                   " gave up: its thread blocks waited 2 s for each other; its results are NaN. Leave the GPU to this program, or use the implementation cudnn";
+                   " gave up: its thread blocks waited 2 s for each other; its results are NaN. Leave the GPU to this "
+                   "program, or use the implementation cudnn";
         }
     return "";
 }
