@@ -1,4 +1,4 @@
-"""The CUDA layer's kernels compile for GPUs that aren't there: without a warning, and with all numbers in registers."""
+"""The CUDA layer's kernels compile for GPUs that aren't there: without a warning, and with the weights in registers."""
 
 import re
 import subprocess
@@ -32,7 +32,7 @@ def lines(tmp_path_factory):
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_90"])
-def test_every_kernel_compiles_without_a_warning_and_spills_nothing(lines, architecture):
+def test_every_kernel_compiles_without_a_warning_and_keeps_its_weights_in_registers(lines, architecture):
     found = [line for line in lines if line.startswith(architecture)]
     assert len(found) == 12
     for line in found:

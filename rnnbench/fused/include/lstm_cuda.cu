@@ -570,16 +570,18 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
 #if !CLUSTER
             barrier_arrive_warp(barriers.taken + buffer);
 #endif
+            float total[PASS_ROWS];
+#pragma unroll
+            for (int r = 0; r < PASS_ROWS; ++r)
+                total[r] = add_lanes(sums[r]);
             if (n >= 2)
                 waiting.until(
                     [&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
             float *const to =
                 totals + ((n & 1) * k_parts + own.k_part) * PASS_ROWS * total_floats + own.unit(0) * 4 + own.gate(0);
 #pragma unroll
-            for (int r = 0; r < PASS_ROWS; ++r) {
-                const float total = add_lanes(sums[r]);
-                to[r * total_floats] = waiting.failed ? __int_as_float(0x7fffffff) : total;
-            }
+            for (int r = 0; r < PASS_ROWS; ++r)
+                to[r * total_floats] = waiting.failed ? __int_as_float(0x7fffffff) : total[r];
             barrier_arrive_warp(barriers.full + (n & 1));
             if (++pass == passes)
                 pass = 0, ++step;
