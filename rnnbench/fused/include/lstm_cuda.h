@@ -348,8 +348,10 @@ inline double estimate(const Plan &plan, const Gpu &gpu) {
     // Instructions of two warps, which share a quarter of a multiprocessor. Then ticks of the shared memory's port, for
     // the states, the weights and the shuffles of all warps: most of them add to the products' time.
     const double products = 2 * 4 * rows * slots * chunks;
-    const double port = warps * (2 * rows * chunks + 4 * in_shared * slots + rows * slots);
-    const double pass = 1.25 * products + 0.8 * port + 700, travel = plan.cluster ? 500 : 3400;
+    const double port = warps * ((plan.backward ? 2 : 4) * rows * chunks + 4 * in_shared * slots + rows * slots);
+    // With more rows the compiler has no registers left to read ahead.
+    const double crowded = in_shared > 0 && rows > 4 ? 1.08 : 1;
+    const double pass = (1.25 * products + 0.8 * port) * crowded + 700, travel = plan.cluster ? 500 : 3400;
     const double step = std::max(plan.passes() * pass, pass + travel);
     return step *
            (plan.cluster ? double(ceiling(plan.groups, std::max(1, gpu.resident.at(plan.blocks)))) : plan.launches);
@@ -360,7 +362,7 @@ inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hi
     std::vector<Plan> all;
     for (int cluster = 0; cluster <= int(gpu.clusters); ++cluster)
         for (int units = 16; units <= 64; units *= 2)
-            for (int pass_rows = 1; pass_rows <= 8; ++pass_rows) {
+            for (int pass_rows = 1; pass_rows <= 6; ++pass_rows) {
                 Plan plan = {};
                 plan.backward = backward, plan.keep = keep, plan.cluster = cluster;
                 plan.hidden = int(hidden), plan.units = units, plan.blocks = int(ceiling(hidden, units));
