@@ -86,7 +86,7 @@ def main() -> int:
     """Answer the requests on stdin until it is closed, or until one fails."""
     # The process must not outlive the one that started it, which may have stopped it with SIGSTOP.
     ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    sys.path.insert(0, sys.argv[1])
+    sys.path[0] = sys.argv[1]  # instead of this file's folder
     # Frameworks print to stdout too, so the answers get a pipe of their own.
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)

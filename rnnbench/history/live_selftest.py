@@ -153,7 +153,7 @@ def _measure(name: str, shape: Shape, device: str) -> list[Row]:
     commit = subprocess.run(
         ["git", "rev-parse", "--short=8", "HEAD"], cwd=_FOLDER, capture_output=True, text=True, check=False
     )
-    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     rows = []
     for (slowdown, function), pairs in timed.items():
         seconds = statistics.median(pair.seconds[0] for pair in pairs)

@@ -50,7 +50,7 @@ class Process:
         pipe = subprocess.PIPE
         try:
             self._process = subprocess.Popen(
-                [code.python, "-P", str(_WORKER), str(code.folder)],
+                [code.python, str(_WORKER), str(code.folder)],
                 env=environment,
                 stdin=pipe,
                 stdout=pipe,
