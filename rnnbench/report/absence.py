@@ -23,15 +23,25 @@ def reason(variant: str, shape: Shape, facts: Mapping[str, str]) -> str | None:
 
     The facts are those of machine.json. A machine whose facts name a GPU was timed on cuda.
     """
-    device = "cuda" if "gpu" in facts else "cpu"
+    device = _device(facts)
     if variant in variants.VARIANTS and variants.made_for_another(variant, device):
         devices = " and ".join(_MADE_FOR[name] for name in variants.VARIANTS[variant].devices)
         return f"made for {devices}, but this machine was timed on its {'GPU' if device == 'cuda' else 'CPU'}"
+    return too_large(shape, facts)
+
+
+def too_large(shape: Shape, facts: Mapping[str, str]) -> str | None:
+    """Return why the memory of a machine that was timed on its CPU is too small for a shape, else None."""
     try:
         memory = float(facts["ram"])
     except (KeyError, ValueError):
         return None
-    return variants.too_large(Workload(*shape), device, memory)
+    return variants.too_large(Workload(*shape), _device(facts), memory)
+
+
+def _device(facts: Mapping[str, str]) -> str:
+    """Return the device that was timed: a machine whose facts name a GPU was timed on cuda."""
+    return "cuda" if "gpu" in facts else "cpu"
 
 
 def of_variants(facts: Mapping[str, str]) -> dict[str, list[str]]:

@@ -252,9 +252,12 @@ def interval_note(report: Report) -> str:
     return note + widened
 
 
-def ranking_notes(report: Report) -> list[str]:
-    """Return the sentences that belong to a ranking: what a lead and a tie are, and what the machine can tell."""
-    ranked = standings(report.rows, report.detectable)
+def ranking_notes(report: Report, ranked: Sequence[Standing] | None = None) -> list[str]:
+    """Return the sentences that belong to a ranking: what a lead and a tie are, and what the machine can tell.
+
+    `ranked` are the report's standings, if the caller has them.
+    """
+    ranked = standings(report.rows, report.detectable) if ranked is None else ranked
     if not ranked:
         return []
     lines = ["A lead is the ratio of the median times."]
@@ -366,10 +369,10 @@ def value_text(row: Row) -> str:
     """Return a figure as text: its median, its interval in brackets, and a * if it is in doubt."""
     if row.figure.state != "ok":
         return row.figure.state
-    ends = (row.interval.low, row.interval.high) if row.interval else ()
-    scale = 1e-6 if row.figure.quantity == "memory" else 1
-    value, *bounds = (number((in_unit(row.figure, each) or 0) * scale) for each in (row.figure.value, *ends))
-    text = f"{value} ({'–'.join(bounds)})" if bounds else value
+    scale = 1e-6 if row.figure.quantity == "memory" else in_unit(row.figure, 1) or 1
+    text = number((row.figure.value or 0) * scale)
+    if row.interval:
+        text = f"{text} ({number(row.interval.low * scale)}–{number(row.interval.high * scale)})"
     return f"{text}*" if row.figure.marks else text
 
 

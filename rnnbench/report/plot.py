@@ -69,10 +69,12 @@ def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[
     figures, or the largest ones if several have as many. They are a shape in which the axis is 0. Return None and no
     lines if no implementation was timed at two sizes along the axis.
     """
-    grouped: dict[Shape, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    grouped: dict[tuple[int, ...], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    place = PARAM_NAMES.index(axis)
     for row in rows:
         if row.figure.value:
-            grouped[row.figure.shape._replace(**{axis: 0})][row.implementation].append(row)
+            shape = row.figure.shape
+            grouped[(*shape[:place], 0, *shape[place + 1 :])][row.implementation].append(row)
     candidates = {
         base: {name: line for name, line in by_implementation.items() if len(line) > 1}
         for base, by_implementation in grouped.items()
@@ -80,7 +82,9 @@ def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[
     base = max(candidates, key=lambda base: (sum(map(len, candidates[base].values())), base), default=None)
     if base is None or not candidates[base]:
         return None, {}
-    return base, {name: sorted(line, key=lambda row: row.figure.shape) for name, line in candidates[base].items()}
+    return Shape(*base), {
+        name: sorted(line, key=lambda row: row.figure.shape) for name, line in candidates[base].items()
+    }
 
 
 def slope(line: Iterable[Row], axis: str) -> float:

@@ -1,23 +1,25 @@
 """How the implementations compare over all shapes at once: the ratios, a table and a sentence.
 
 At each shape an implementation's time is divided by the fastest one's. Its summary is the geometric mean of
-these ratios, with the smallest and the largest. TF32 is left out: it is another precision.
+these ratios, with the smallest and the largest. Strict float32 and TF32 are two precisions, each with its own summary.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import NotFound
 from rnnbench.report.formats import ratio_text
-from rnnbench.report.tables import BASELINE, CALLS, Report, contenders, is_tie, make
+from rnnbench.report.tables import BASELINE, CALLS, Contenders, Report, contenders, is_tie, make
 from rnnbench.variants import VARIANTS
 
 PRECISION = "strict float32"
+PRECISIONS = {False: PRECISION, True: "TF32"}  # by whether a variant computes in TF32
 
 
 class Summary(NamedTuple):
@@ -34,22 +36,24 @@ class Summary(NamedTuple):
         return statistics.geometric_mean(self.ratios)
 
 
-def summaries(report: Report, quantity: str) -> list[Summary]:
-    """Return the summaries of a call in strict float32, "train" or "forward": the lowest mean first.
+def summaries(report: Report, quantity: str, tf32: bool = False, competing: Contenders | None = None) -> list[Summary]:
+    """Return the summaries of a call, "train" or "forward", in one of the precisions: the lowest mean first.
 
-    Shapes where a single implementation was timed are left out.
+    Shapes where a single implementation was timed are left out. `competing` are the report's contenders, or those at
+    some of its shapes; the default is all of them.
     """
     ratios: dict[str, list[float]] = defaultdict(list)
     wins: Counter[str] = Counter()
     ties: Counter[str] = Counter()
-    for (_, call, tf32), rows in contenders(report.rows).items():
-        if call == quantity and not tf32 and len(rows) > 1:
+    for (_, call, in_tf32), rows in (contenders(report.rows) if competing is None else competing).items():
+        if call == quantity and in_tf32 == tf32 and len(rows) > 1:
             times = {variant: row.figure.value or 0 for variant, row in rows.items()}
             fastest = min(times, key=lambda variant: times[variant])
             for variant, time in times.items():
                 ratios[variant].append(time / times[fastest])
             leaders = [name for name in rows if is_tie(rows[fastest], rows[name], report.detectable)]
-            (ties if len(leaders) > 1 else wins).update(leaders)
+            for name in leaders:
+                (ties if len(leaders) > 1 else wins)[name] += 1
     return sorted(
         (Summary(variant, tuple(found), wins[variant], ties[variant]) for variant, found in ratios.items()),
         key=lambda summary: summary.mean,
@@ -68,9 +72,12 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
     return ["implementation", "what it is", *of_calls], rows
 
 
-def answer(report: Report) -> str:
-    """Return the train step's result in a sentence; raises NotFound where no shape has two implementations."""
-    ranked = summaries(report, "train")
+def answer(report: Report, tf32: bool = False, competing: Contenders | None = None) -> str:
+    """Return the train step's result in a sentence; raises NotFound where no shape has two implementations.
+
+    See `summaries` for the arguments.
+    """
+    ranked = summaries(report, "train", tf32, competing)
     if not ranked:
         raise NotFound(f"{report.facts['machine']} at {report.commit[:8]} has no shape with two implementations")
     best, *others = ranked
@@ -79,21 +86,26 @@ def answer(report: Report) -> str:
         low, mean, high = map(ratio_text, (min(ratios), statistics.geometric_mean(ratios), max(ratios)))
         tied = f", a tie at {best.ties}" if best.ties else ""
         return (
-            f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} trains {mean} times as fast as "
+            f"On the {hardware(report)}, in {PRECISIONS[tf32]}, {_named(best.variant)} trains {mean} times as fast as "
             f"{_named(others[0].variant)} ({low} to {high} over {counted(len(best.ratios), 'shape')}{tied})."
         )
     named = dict.fromkeys([others[0], *(one for one in others if one.variant == BASELINE), others[-1]])
     first, *rest = (f"{_named(one.variant)}{{}} {ratio_text(one.mean)} times" for one in named)
     times = ", ".join([f"{first.format(' takes')} as long as the fastest", *(one.format("") for one in rest)])
     return (
-        f"On the {hardware(report)}, in {PRECISION}, {_named(best.variant)} {_fastest(best)}; "
+        f"On the {hardware(report)}, in {PRECISIONS[tf32]}, {_named(best.variant)} {_fastest(best)}; "
         f"by the geometric mean over the shapes, {times}."
     )
 
 
 def hardware(report: Report) -> str:
     """Return the name of the GPU, or else of the processor, that was timed."""
-    return report.facts.get("gpu") or report.facts.get("cpu") or report.facts["machine"]
+    return hardware_of(report.facts)
+
+
+def hardware_of(facts: Mapping[str, str]) -> str:
+    """Return the name of a machine's GPU, or else of its processor, or else of the machine."""
+    return facts.get("gpu") or facts.get("cpu") or facts["machine"]
 
 
 def spread_text(summary: Summary) -> str:

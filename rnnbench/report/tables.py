@@ -66,6 +66,10 @@ class Standing(NamedTuple):
     ours: Versus | None  # Theano's best against the best peer; None if one of them has no time
 
 
+# By shape, call and whether it is in TF32, and then by variant.
+Contenders = dict[tuple[Shape, str, bool], dict[str, Row]]
+
+
 class Report(NamedTuple):
     """The figures of a machine at a commit, in the order of the tables."""
 
@@ -160,19 +164,25 @@ def heading(report: Report) -> str:
     return f"{report.facts['machine']} ({hardware}) at {report.commit[:8]} of {report.date}"
 
 
-def contenders(rows: Sequence[Row]) -> dict[tuple[Shape, str, bool], dict[str, Row]]:
+def contenders(rows: Sequence[Row]) -> Contenders:
     """Return the rows that compete: by shape, call and whether it is in TF32, and then by variant.
 
     A variant that several environments have timed competes with its fastest row. A variant whose error
     exceeds its tolerance at a shape doesn't compete there.
     """
-    wrong = {(row.figure.shape, row.implementation) for row in rows if is_wrong(row.figure)}
-    competing: dict[tuple[Shape, str, bool], dict[str, Row]] = defaultdict(dict)
+    wrong = {
+        (row.figure.shape, row.implementation)
+        for row in rows
+        if row.figure.quantity not in CALLS and is_wrong(row.figure)
+    }
+    competing: Contenders = defaultdict(dict)
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.value and (figure.shape, row.implementation) not in wrong:
             fastest = competing[figure.shape, figure.quantity, figure.variant.endswith("tf32")]
-            fastest[figure.variant] = min(row, fastest.get(figure.variant, row), key=_seconds)
+            other = fastest.get(figure.variant)
+            if other is None or figure.value < _seconds(other):
+                fastest[figure.variant] = row
     return competing
 
 
@@ -181,8 +191,13 @@ def standings(rows: Sequence[Row], detectable: float = 0) -> list[Standing]:
 
     `detectable` is the smallest change that the machine detects; a smaller lead is a tie.
     """
+    return rank(contenders(rows), detectable)
+
+
+def rank(competing: Contenders, detectable: float = 0) -> list[Standing]:
+    """Return the standings of these contenders."""
     ranked = []
-    for (shape, quantity, tf32), fastest in contenders(rows).items():
+    for (shape, quantity, tf32), fastest in competing.items():
         best, *others = sorted(fastest.values(), key=_seconds)
         if others:
             ours, peer = (
