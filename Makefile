@@ -67,7 +67,7 @@ bench: $(VENV)/bench
 	@$(if $(STRICTLY),$(RUN) rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
 	@echo; $(RUN) rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --summary
 	@echo
-	@echo '==> Next: make preview           shows the dashboard'
+	@echo '==> Next: make preview           shows the dashboard; this machine: http://127.0.0.1:8080/?machine=$(MACHINE)'
 	@echo '          make bench-peers       times PyTorch, JAX and others beside these; it downloads some GB'
 	@echo '          make bench GRID=seed   times the ten shapes published in 2016'
 	@echo '          docs/results-h100.md   has every time on an H100'

@@ -11,6 +11,7 @@ try:
     # The plugin imports these only when it needs them.
     import fastjsonschema  # noqa: F401
     import jiter  # noqa: F401
+    import markdown  # noqa: F401
 
     from rnnbench.asv_plugin import setup  # noqa: F401 - asv calls it
 except ModuleNotFoundError as missing:
@@ -18,5 +19,5 @@ except ModuleNotFoundError as missing:
         raise
     log.warning(
         f"{missing.name} is missing. asv works without it, but doesn't mark the figures of a busy machine, and has no "
-        f"environment peers and no tab Recurrent networks: {sys.executable} -m pip install '.[bench]'"
+        f"environment peers and no results page: {sys.executable} -m pip install '.[bench]'"
     )

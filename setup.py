@@ -60,8 +60,16 @@ setup(
         # FlashRNN isn't among the peers, since it needs a GPU and CUDA's compiler.
         "flashrnn": ["flashrnn"],
         "peers": [requirement for peer in PEERS.values() for requirement in peer],
-        # asv builds its environments with virtualenv. orjson writes the data of our tab in the dashboard.
-        "bench": ["asv==0.6.6", "fastjsonschema==2.22.3", *JITER, "orjson==3.13.0", RICH, "virtualenv==21.15.8"],
+        # asv builds its environments with virtualenv. orjson writes the results page's data, Markdown its documents.
+        "bench": [
+            "asv==0.6.6",
+            "fastjsonschema==2.22.3",
+            *JITER,
+            "Markdown==3.11.3",
+            "orjson==3.13.0",
+            RICH,
+            "virtualenv==21.15.8",
+        ],
         # tabulate draws the Markdown tables (asv needs it too), matplotlib the plots.
         "report": [*JITER, "matplotlib==3.10.9", RICH, "tabulate==0.10.0"],
         "test": [

@@ -1,7 +1,7 @@
 """Extend asv; asv.conf.json names asv_plugin.py, which loads this module.
 
-With this plugin `asv publish` adds a tab to the dashboard. `asv run` stores the machine's state with the results, and
-prints one line for each benchmark. The peers get their own kind of environment.
+With this plugin `asv publish` puts the results page in front of asv's pages. `asv run` stores the machine's state with
+the results, and prints one line for each benchmark. The peers get their own kind of environment.
 """
 
 from __future__ import annotations
@@ -150,32 +150,32 @@ def _notes() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="rnnbench-")
 
 
-class RecurrentNetworks(OutputPublisher):  # type: ignore[misc]  # asv has no types
-    """The dashboard's extra tab, and local copies of the libraries that asv's pages load."""
+class ResultsPage(OutputPublisher):  # type: ignore[misc]  # asv has no types
+    """The results page in front of asv's pages, and local copies of the libraries that these load."""
 
-    name = page.NAME
+    name = "results"
     button_label = page.TITLE
-    description = "Fused recurrent networks against a framework's loop"
+    description = "How fast each implementation is"
 
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:
-        """Add the tab and the libraries to the pages that asv has written."""
+        """Add the page and the libraries to the pages that asv has written."""
         html = Path(conf.html_dir)
         _fill_summaries(html, benchmarks)
         # Millions of short-lived figures would make the garbage collector scan all of asv's objects again and again.
         gc.disable()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default", ResultsWarning)
-            page.write(Path(conf.results_dir), html)
+            page.write(Path(conf.results_dir), html, Path(conf.repo), conf.project_url, conf.show_commit_url)
         gc.enable()
         for warning in caught:
             log.warning(str(warning.message))
         try:
-            libraries.carry(html)
+            libraries.carry(html / page.ASV_PAGE)
         except libraries.LibrariesMissing as reason:
             log.warning(
-                f"The dashboard will load its libraries from public servers, since {reason}. "
-                "To copy them into the dashboard, publish again with npm and a network."
+                f"asv's pages will load their libraries from public servers, since {reason}. "
+                "To copy them beside the pages, publish again with npm and a network."
             )
 
 

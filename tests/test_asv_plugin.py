@@ -66,7 +66,7 @@ def test_each_process_is_stored_with_the_number_of_its_samples():
     assert taken == {"32, 30, 128, 1": [20, 7, 12], "32, 30, 128, 3": [9, 11]}
 
 
-@pytest.mark.parametrize("missing", ["numpy", "fastjsonschema", "jiter", "orjson"])
+@pytest.mark.parametrize("missing", ["numpy", "fastjsonschema", "jiter", "markdown", "orjson"])
 def test_without_a_package_of_ours_asv_says_in_a_line_what_it_lacks(missing):
     hide = f"import sys; sys.modules[{missing!r}] = None; from asv.console import log; log.enable()"
     load = "from asv.plugin_manager import PluginManager; PluginManager().import_plugin('.asv_plugin')"

@@ -1,1 +1,1 @@
-"""Reports from the results: tables, plots, the dashboard's tab, and the comparison with figures published in 2016."""
+"""Reports from the results: tables, plots, the results page, and the comparison with figures published in 2016."""

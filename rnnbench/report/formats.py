@@ -29,10 +29,11 @@ UNITS = {
     "error_gradients": "relative error",
 }  # builds are in seconds
 
-# A number is written with these decimals if it is below the limit: three digits at most, and two decimals near 1.
+_PER_EXAMPLE = (*CALLS, *ON_GPUS)
+
+# A ratio is written with these decimals if it is below the limit: three digits at most, and two decimals near 1.
 RATIO_DIGITS = ((1.995, 2), (99.95, 1), (math.inf, 0))
 PERCENT_DIGITS = ((0.995, 2), (9.95, 1), (math.inf, 0))
-_THREE_DIGITS = ((9.995, 2), (99.95, 1), (math.inf, 0))
 
 SIZE_HEADINGS = ["depth", "batch × seq", "hidden"]
 # These are also all columns of other tables that hold text. They are aligned left, columns of numbers right.
@@ -340,18 +341,18 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 def in_unit(figure: Figure, value: float | None) -> float | None:
     """Return a value of a figure, such as its median, in the unit of its quantity (see UNITS)."""
-    return value and value * (1e6 / figure.shape.batch if figure.quantity in (*CALLS, *ON_GPUS) else 1)
+    return value and value * (1e6 / figure.shape.batch if figure.quantity in _PER_EXAMPLE else 1)
 
 
 def number(value: float) -> str:
     """Return a number as text: three significant digits, or two and an exponent below 1e-3 and from 1e7."""
+    # The page has ten thousands of these texts. 99.96 has no decimal, because rounding carries.
+    if 0.9995 <= value < 1e7:
+        return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
     if value == 0:
         return "0"
     if not 1e-3 <= value < 1e7:
         return f"{value:.1e}"
-    # Rounding can carry: 99.96 has no decimal.
-    if value >= 0.9995:
-        return _rounded(value, _THREE_DIGITS)
     return f"{value:.{2 - math.floor(math.log10(float(f'{value:.3g}')))}f}"
 
 

@@ -63,17 +63,16 @@ def pinned() -> list[Library]:
     ]
 
 
-def carry(html: Path) -> None:
-    """Copy the libraries into a published folder, and make its page load them from there.
+def carry(page: Path) -> None:
+    """Copy the libraries beside asv's page, and make the page load them from there.
 
     They come from the user's cache, or else from npm's registry, which fills the cache. Raises LibrariesMissing, and
     changes nothing, if neither has them.
     """
     libraries = _load()
-    page = html / "index.html"
     text = page.read_text(encoding="utf-8")
     for library, data in libraries.items():
-        files.write(html / FOLDER / library.place, data)
+        files.write(page.parent / FOLDER / library.place, data)
         if library.address:
             address = re.escape(library.address)
             # A local file needs neither attribute, and browsers check `integrity` only if CORS allows the access.

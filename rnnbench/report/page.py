@@ -1,9 +1,13 @@
-"""Add our own tab to asv's dashboard: write its data, and insert its HTML into asv's page."""
+"""Write the results page: the site's first page, in front of asv's own pages."""
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
-from collections.abc import Iterable, Mapping
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,159 +15,126 @@ import orjson
 
 from rnnbench import history
 from rnnbench.history import selftest
-from rnnbench.measure import state
-from rnnbench.measure.floor import Floor, floor
-from rnnbench.network.shapes import GRIDS
-from rnnbench.report import absence, formats, published
-from rnnbench.report.tables import BASELINE, CALLS, compare, is_wrong, standings
+from rnnbench.report import page_data, page_documents
 
-NAME = "recurrent-networks"  # names the tab's address, its files and its folder
-TITLE = "Recurrent networks"
-
-SHAPES = GRIDS["full"]
-_POSITIONS = {shape: position for position, shape in enumerate(SHAPES)}
+TITLE = "Results"
+ASV_PAGE = "asv.html"  # the page with asv's own views, which asv writes as index.html
+DATA = "data"  # the folder of the page's data
 
 _PARTS = Path(__file__).parent / "page"
 
-# Each part of the tab is inserted before a text that occurs once in asv's index.html.
-_PLACES = {
-    "</head>": (
-        f'  <link href="{NAME}.css" rel="stylesheet" type="text/css"/>\n'
-        f'    <script src="{NAME}.js"></script>\n'
-        # asv's own pages need a wide window. The tab's script changes this value while the tab is open.
-        '    <meta name="viewport" content="width=980">\n  '
-    ),
-    '<li id="nav-li-graphdisplay">': f'<li id="nav-li-{NAME}"><a href="#/{NAME}">{TITLE}</a></li>\n        ',
-    "<!-- A modal dialog box": (_PARTS / f"{NAME}.html").read_text(encoding="utf-8"),
+# Each part is inserted before a text that occurs once in asv's page.
+_ADDED_TO_ASV = {
+    # A browser doesn't let a page from disk read other files, as asv's does.
+    "<title>airspeed velocity</title>": """<script>
+      if (location.protocol === 'file:') { location.replace('index.html#from-disk'); }
+    </script>
+    """,
+    # asv's own pages need a wide window. The legend lies on the graph, and the list has a row for each figure that
+    # another interpreter may have.
+    "</head>": """  <meta name="viewport" content="width=980">
+    <style>
+      @media (max-width: 1150px) { .navbar-text { display: none; } }
+      #main-graph .legend > div { display: none; }
+      #main-graph .legend { opacity: .6; pointer-events: none; }
+      #summarylist-body tbody tr:has(td.value[data-sort-value="-1e+99"]) { display: none; }
+    </style>
+  """,
+    '<li id="nav-li-" class="active">': f'<li><a href="index.html">{TITLE}</a></li>\n        ',
 }
 
 
-def write(results: Path, html: Path) -> None:
-    """Add the tab to a dashboard that asv has written.
+def write(results: Path, html: Path, repository: Path, project_url: str = "", commit_url: str = "") -> None:
+    """Put the results page in front of the site that asv has written.
 
-    A history.ResultsWarning names each broken results file, which is left out. Raises ValueError if asv's page
-    isn't that of asv 0.6.6.
+    The repository's documents come with it. The page links to `project_url`, and to `commit_url` followed by a
+    commit's hash, if they are addresses on the web. A history.ResultsWarning names each broken results file, which is
+    left out. Raises ValueError if asv's page isn't that of asv 0.6.6.
     """
-    for script in (f"{NAME}.js", f"{NAME}.css"):
-        shutil.copy(_PARTS / script, html)
-    _insert(html / "index.html")
+    _move_asvs_page(html)
+    for part in _PARTS.iterdir():
+        if part.suffix != ".html":
+            shutil.copy(part, html)
+    # A browser keeps what it has loaded. The time makes it load the data of this publication.
+    version = str(int(time.time()))
+    text = (_PARTS / "index.html").read_text(encoding="utf-8")
+    (html / "index.html").write_text(text.replace("VERSION", version), encoding="utf-8")
+    template = (_PARTS / "document.html").read_text(encoding="utf-8")
+    project = {
+        "address": _web(project_url),
+        "commit": _web(commit_url),
+        "documents": page_documents.write(repository, html, template, _web(project_url)),
+        "version": version,
+    }
 
-    folder = html / NAME
-    folder.mkdir()
+    (html / DATA).mkdir()
     runs: dict[tuple[str, str], list[history.Run]] = {}
     for run in history.runs(results):
         runs.setdefault((run.machine, run.commit), []).append(run)
-    known = history.machines(results)
-    # The machine with the newest results comes first, because the page opens on the first one.
-    machines = {machine: known[machine] for machine in dict.fromkeys([*(machine for machine, _ in runs), *known])}
+    machines = history.machines(results)
+    folders = {machine: same_commit[0].path.parent for (machine, _), same_commit in runs.items()}
+    verdicts = {machine: selftest.read(folders[machine]) if machine in folders else [] for machine in machines}
+    records = _write_records(html, runs, machines, verdicts)
+    _save(html, "index", page_data.index(machines, verdicts, records, project))
+
+
+def _write_records(
+    html: Path,
+    runs: Mapping[tuple[str, str], Sequence[history.Run]],
+    machines: Mapping[str, Mapping[str, str]],
+    verdicts: Mapping[str, Sequence[selftest.Verdict]],
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Write a file for each machine and commit; return the summaries of these records by machine."""
     numbers = {machine: number for number, machine in enumerate(machines)}
-    commits: dict[str, list[list[Any]]] = {machine: [] for machine in machines}
-    variants: dict[str, set[str]] = {machine: set() for machine in machines}
-    folders: dict[str, Path] = {}
-    for (machine, commit), same_commit in runs.items():
-        folders[machine] = same_commit[0].path.parent
-        content = _content(same_commit, machines[machine])
+    tasks = [
         # The number stands for the machine, because its name can have characters that a file's name can't.
-        _save(folder / f"{numbers[machine]}-{commit}.json", content)
-        commits[machine].append([commit, same_commit[0].date])
-        variants[machine].update(series["variant"] for series in content["series"])
-    _save(
-        folder / "index.json",
-        {
-            "machines": [
-                {
-                    "name": machine,
-                    "facts": facts | _precision(folders.get(machine)),
-                    "commits": commits[machine],
-                    "floors": {variant: _floors(variant, facts) for variant in sorted(variants[machine])},
-                    "reasons": {
-                        variant: [absence.reason(variant, shape, facts) for shape in SHAPES]
-                        for variant in sorted(variants[machine])
-                    },
-                }
-                for machine, facts in machines.items()
-            ],
-            "shapes": SHAPES,
-            "grids": GRIDS,
-            "published": _published(),
-            "baseline": BASELINE,
-            "failed": absence.FAILED,
-            "marks": state.MARKS,
-        },
-    )
-
-
-def _content(runs: Iterable[history.Run], facts: Mapping[str, str]) -> dict[str, Any]:
-    """Return the data of a machine and a commit: its figures, and two of the report's tables."""
-    figures = [figure for run in runs for figure in history.read(run, unavailable=True)]
-    # Only these figures affect the two tables.
-    ranked = [figure for figure in figures if figure.value and (figure.quantity in CALLS or is_wrong(figure))]
-    rows = compare(ranked, (), facts)
-    return {
-        "series": _series(figures),
-        "ranking": formats.ranking(standings(rows)),
-        "software": formats.software(rows),
-    }
-
-
-def _series(figures: Iterable[history.Figure]) -> list[dict[str, Any]]:
-    """Return a series of figures for each variant and environment.
-
-    A figure is a list: the position of its shape, its value, its lower and upper quartile, the number of samples, and
-    its marks if it has any. Figures that are n/a are left out. A variant that is n/a at every shape has a series
-    without figures.
-    """
-    series: dict[tuple[str, str], dict[str, list[list[Any]]]] = {}
-    for figure in figures:
-        quantities = series.setdefault((figure.variant, figure.environment), {})
-        # Older results can have shapes that the full grid has no more. The tab leaves these out.
-        position = _POSITIONS.get(figure.shape)
-        if figure.state != "n/a" and position is not None:
-            row = [position, figure.value, figure.low, figure.high, figure.samples]
-            quantities.setdefault(figure.quantity, []).append([*row, figure.marks] if figure.marks else row)
-    measured = {variant for (variant, _), quantities in series.items() if quantities}
-    return [
-        {"variant": variant, "environment": environment, "figures": quantities}
-        for (variant, environment), quantities in sorted(series.items())
-        # Leave out an environment that can't run the variant, if another one can.
-        if quantities or variant not in measured
+        (html, f"{numbers[machine]}-{commit}", same_commit, machines[machine], verdicts[machine])
+        for (machine, commit), same_commit in runs.items()
     ]
+    # All processors work, as they do for asv.
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork")) as pool:
+        written = list(pool.map(_write_record, *zip(*tasks, strict=True), chunksize=4)) if tasks else []
+    records: dict[str, list[Mapping[str, Any]]] = {machine: [] for machine in machines}
+    for (machine, _), (described, messages) in zip(runs, written, strict=True):
+        records[machine].append(described)
+        for message in messages:
+            warnings.warn(message, history.ResultsWarning, stacklevel=3)
+    return records
 
 
-def _precision(folder: Path | None) -> dict[str, str]:
-    """Return the result of the machine's selftest as a fact; no fact if there was no selftest."""
-    verdicts = selftest.read(folder) if folder else []
-    return {"selftest": selftest.sentence(verdicts)} if verdicts else {}
+def _write_record(
+    html: Path,
+    name: str,
+    runs: Sequence[history.Run],
+    facts: Mapping[str, str],
+    verdicts: Sequence[selftest.Verdict],
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Write a record's file; return its summary for the index, and what was left out of the record."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default", history.ResultsWarning)
+        described, content = page_data.record(runs, facts, verdicts)
+    _save(html, name, content)
+    return described, [str(warning.message) for warning in caught]
 
 
-def _floors(variant: str, facts: Mapping[str, str]) -> dict[str, list[Floor | None]]:
-    """Return the floors of a variant by call, one for each shape of SHAPES."""
-    return {quantity: [floor(shape, quantity, variant, facts) for shape in SHAPES] for quantity in CALLS}
-
-
-def _published() -> list[dict[str, Any]]:
-    """Return the sources of published figures; times are in seconds per batch, variants our nearest ones."""
-    return [
-        {
-            "name": name,
-            "differences": source.differences,
-            "figures": [
-                [figure.shape, figure.quantity, figure.variant, figure.value] for figure in published.figures(name)
-            ],
-        }
-        for name, source in published.SOURCES.items()
-    ]
-
-
-def _insert(index: Path) -> None:
-    text = index.read_text(encoding="utf-8").replace("<html>", '<html lang="en">')
-    for place, addition in _PLACES.items():
+def _move_asvs_page(html: Path) -> None:
+    """Rename asv's page, and add to it a link to ours."""
+    text = (html / "index.html").read_text(encoding="utf-8").replace("<html>", '<html lang="en">')
+    for place, addition in _ADDED_TO_ASV.items():
         if text.count(place) != 1:
-            raise ValueError(f"can't add the tab to {index}: the page must have {place!r} once. Install asv 0.6.6")
+            raise ValueError(f"can't add to {html}/index.html: it must have {place!r} once. Install asv 0.6.6")
         text = text.replace(place, f"{addition}{place}")
-    index.write_text(text, encoding="utf-8")
+    (html / ASV_PAGE).write_text(text, encoding="utf-8")
 
 
-def _save(path: Path, content: Any) -> None:
+def _web(address: str) -> str:
+    return address if address.startswith(("http://", "https://")) else ""
+
+
+def _save(html: Path, name: str, content: Any) -> None:
+    """Write data as a script that hands it to the page, because a page from disk can load scripts but no data."""
     # orjson doesn't know named tuples. `default` makes lists of them.
-    path.write_bytes(orjson.dumps(content, default=list))
+    text = orjson.dumps(content, default=list, option=orjson.OPT_NON_STR_KEYS).decode()
+    # As text within quotes, a name such as __proto__ is data. In a literal it would be syntax.
+    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+    (html / DATA / f"{name}.js").write_text(f"receive('{name}','{quoted}')\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Results to publish, and functions that open the dashboard in a browser and read its tables."""
+"""Results to publish, and functions that open the site in a browser and read its tables."""
 
 import contextlib
 import itertools
@@ -71,30 +71,66 @@ class History:
         return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
     def publish(self, **environment):
-        """Run asv publish; return the folder that it wrote and the text that it printed."""
-        html = self.folder / "html"
-        settings = json.loads((ROOT / "asv.conf.json").read_text())
-        settings |= {"repo": str(ROOT), "results_dir": str(self.results), "html_dir": str(html)}
-        (self.folder / "asv.conf.json").write_text(json.dumps(settings))
-        asv = Path(sys.executable).with_name("asv")
-        command = [asv, "publish", "--config", self.folder / "asv.conf.json"]
-        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return html, done.stdout + done.stderr
+        """Run rnnbench publish; return the folder that it wrote and the text that it printed."""
+        return publish(self.folder, self.results, **environment)
+
+
+def publish(folder, results, **environment):
+    """Run rnnbench publish in a folder; return the folder of the site and the text that was printed."""
+    html = folder / "html"
+    settings = json.loads((ROOT / "asv.conf.json").read_text())
+    settings |= {"repo": str(ROOT), "results_dir": str(results), "html_dir": str(html)}
+    (folder / "asv.conf.json").write_text(json.dumps(settings))
+    rnnbench = Path(sys.executable).with_name("rnnbench")
+    command = [rnnbench, "publish", "--config", folder / "asv.conf.json"]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return html, done.stdout + done.stderr
 
 
 def page_opener(tab, address):
-    """Return a function that opens a place of a dashboard in the tab, with choices in the address."""
+    """Return a function that opens the results page in the tab, with choices in the address."""
 
-    def show(place, **choices):
+    def show(**choices):
         query = "&".join(f"{name}={value}" for name, value in choices.items())
-        tab.goto("about:blank")  # otherwise the wait below would find the page of earlier choices
-        tab.goto(f"{address}#/{place}{'?' if query else ''}{query}")
-        if place == dashboard.NAME:
-            tab.wait_for_selector("#rn-results:not([hidden])")
+        tab.goto(f"{address}index.html{'?' if query else ''}{query}")
+        tab.wait_for_selector("#results:not([hidden])")
         return tab
 
     return show
+
+
+def read_data(html, name):
+    """Return the content of one of the page's data files: "index", or a machine's number and a commit."""
+    text = (html / dashboard.DATA / f"{name}.js").read_text()
+    begin, end = f"receive('{name}','", "')\n"
+    assert text.startswith(begin)
+    assert text.endswith(end)
+    return json.loads(re.sub(r"\\(.)", r"\1", text[len(begin) : -len(end)]))
+
+
+def write_data(html, name, content):
+    """Write a data file of the page."""
+    quoted = json.dumps(content).replace("\\", "\\\\").replace("'", "\\'")
+    (html / dashboard.DATA / f"{name}.js").write_text(f"receive('{name}','{quoted}')\n")
+
+
+@contextlib.contextmanager
+def edited_record(html, machine, commit):
+    """Yield the content of a record. Changes to it are written back."""
+    machines = read_data(html, "index")["machines"]
+    name = f"{[described['name'] for described in machines].index(machine)}-{commit}"
+    content = read_data(html, name)
+    yield content["lstm"]
+    write_data(html, name, content)
+
+
+@contextlib.contextmanager
+def edited_index(html):
+    """Yield the content of the index. Changes to it are written back."""
+    content = read_data(html, "index")
+    yield content
+    write_data(html, "index", content)
 
 
 def stored_figures(path, benchmark):
@@ -106,41 +142,54 @@ def stored_figures(path, benchmark):
     return {shape: figure for shape, *figure in figures if figure[0] is not None and not math.isnan(figure[0])}
 
 
-def table_rows(tab, selector):
-    """Return the texts of a table's cells, by shape and the last header. The headers of a shape may span rows."""
-    read = "rows => rows.map(row => Array.from(row.cells, cell => [cell.tagName, cell.textContent]))"
-    texts, shape = {}, None
-    for row in tab.locator(f"{selector} tbody tr").evaluate_all(read):
-        *sizes, implementation = [text for tag, text in row if tag == "TH"]
-        if sizes:
-            depth, batch_seq, hidden = sizes
-            shape = (*map(int, batch_seq.split(" × ")), int(hidden), int(depth))
-        texts[shape, implementation] = [text for tag, text in row if tag == "TD"]
-    return texts
+def table(tab, selector):
+    """Return the headings of a table, and the texts of each row's cells."""
+    headings = tab.locator(f"{selector} thead th").all_text_contents()
+    read = "rows => rows.map(row => Array.from(row.cells, cell => cell.textContent))"
+    return headings, tab.locator(f"{selector} tbody tr").evaluate_all(read)
 
 
-def heat_map_texts(tab, selector):
-    """Return the texts of the heat maps' cells, in reading order."""
-    return [text for text in tab.locator(f"{selector} table.heat td").all_text_contents() if text]
+def sizes(text):
+    """Return the shape that a text such as "32 × 30 × 128 × 1" names."""
+    return tuple(map(int, text.split(" × ")))
 
 
-def in_heat_map_order(shapes):
-    """Yield each call and shape in the reading order of a heat map: train before forward, hidden sizes across."""
-    rows = sorted({(depth, seq, batch) for batch, seq, _, depth in shapes})
-    for depth, seq, batch in rows:
-        across = sorted(shape for shape in shapes if (shape[3], shape[1], shape[0]) == (depth, seq, batch))
-        yield from itertools.product(("train", "forward"), across)
+def times(tab, call):
+    """Return the texts of a table of times by shape and implementation."""
+    (_, *implementations), rows = table(tab, f"#times-of-{call}")
+    return {
+        (sizes(shape), implementation): text
+        for shape, *texts in rows
+        for implementation, text in zip(implementations, texts, strict=True)
+    }
 
 
-@contextlib.contextmanager
-def edited_data(html, machine, commit):
-    """Yield a dashboard's data of a machine and commit. Changes to the data are written back."""
-    machines = json.loads((html / dashboard.NAME / "index.json").read_text())["machines"]
-    number = [described["name"] for described in machines].index(machine)
-    path = html / dashboard.NAME / f"{number}-{commit}.json"
-    content = json.loads(path.read_text())
-    yield content
-    path.write_text(json.dumps(content))
+def ranking(tab):
+    """Return the cells of the ranking at each shape, by shape and call."""
+    _, rows = table(tab, "#ranking-rows")
+    return {
+        ((*sizes(batch_seq), int(hidden), int(depth)), call): texts for depth, batch_seq, hidden, call, *texts in rows
+    }
+
+
+def unfold(tab, section):
+    """Open a folded section, and wait until it is drawn."""
+    tab.evaluate(
+        """id => new Promise(function (resolve) {
+            const details = document.getElementById(id);
+            details.addEventListener('toggle', resolve, { once: true });
+            details.open = true;
+        })""",
+        section,
+    )
+
+
+def notes(tab, selector="#dots"):
+    """Return the notes of a chart's dots, each as a list of lines."""
+    labels = tab.locator(f"{selector} circle.dot").evaluate_all(
+        "dots => dots.map(dot => dot.getAttribute('aria-label'))"
+    )
+    return [label.split(". ") for label in labels]
 
 
 def numbers(text):
@@ -154,17 +203,18 @@ def rounds_to(shown, value):
     return abs(float(shown) - value) <= 0.5001 * unit
 
 
-def check_times(table, path, shapes):
-    """Check that a table of times has the figures of a results file; return how many were checked."""
+def check_times(tab, path, shapes):
+    """Check that the tables of times have the figures of a results file; return how many were checked."""
     count = 0
-    for variant, name in (("scan", "ScanLSTM"), ("cudnn", "CudnnLSTM")):
-        for column, function in enumerate(("train", "forward")):
-            for shape, figure in stored_figures(path, f"lstm.{name}.time_{function}").items():
+    for call in ("train", "forward"):
+        shown = times(tab, call)
+        for variant, name in (("scan", "ScanLSTM"), ("cudnn", "CudnnLSTM")):
+            for shape, figure in stored_figures(path, f"lstm.{name}.time_{call}").items():
                 if shape not in shapes:
                     continue
-                shown = numbers(table[shape, variant][column])
-                assert len(shown) == 3
-                for text, seconds in zip(shown, figure, strict=True):
-                    assert rounds_to(text, seconds / shape[0] * 1e6), (shape, variant, function)
+                texts = numbers(shown[shape, variant])
+                assert len(texts) == 3
+                for text, seconds in zip(texts, figure, strict=True):
+                    assert rounds_to(text, seconds / shape[0] * 1e6), (shape, variant, call)
                 count += 1
     return count

@@ -11,6 +11,7 @@ import asv
 import pytest
 from asv.results import iter_results_paths
 from helpers import HELPERS, ROOT, synthetic
+from helpers.dashboard import read_data
 
 from rnnbench.cli import main
 from rnnbench.history import ResultsWarning, live_selftest, selftest
@@ -164,10 +165,10 @@ def test_report_and_page_show_the_stored_verdicts(tmp_path, capsys):
             assert (selftest.sentence(stored) in " ".join(output.split())) == shown
             assert errors == ""
     shutil.copytree(Path(asv.__file__).with_name("www"), tmp_path / "html")
-    page.write(tmp_path, tmp_path / "html")
-    north, south = json.loads((tmp_path / "html" / page.NAME / "index.json").read_text())["machines"]
-    assert north["facts"]["selftest"] == selftest.sentence(stored)
-    assert "selftest" not in south["facts"]
+    page.write(tmp_path, tmp_path / "html", tmp_path)
+    north, south = read_data(tmp_path / "html", "index")["machines"]
+    assert north["selftest"] == selftest.sentence(stored)
+    assert south["selftest"] is None
 
 
 def test_asv_ignores_the_stored_verdicts(tmp_path):

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 from helpers import ROOT, recorded, synthetic
+from helpers.dashboard import read_data
 from helpers.reports import at_first_shape
 
 from rnnbench.history import selftest, site
 from rnnbench.history.benchmark_names import class_prefix
-from rnnbench.report import page
 from rnnbench.variants import VARIANTS, is_ours
 
 FIRST_COMMITS = json.loads((ROOT / "asv.conf.json").read_text())["regressions_first_commits"]
@@ -37,11 +37,11 @@ def index(html):
 
 
 def test_the_page_shows_each_machines_selftest(html):
-    machines = json.loads((html / page.NAME / "index.json").read_text())["machines"]
+    machines = read_data(html, "index")["machines"]
     for machine in machines:
         verdicts = selftest.read(recorded.HISTORY / machine["name"])
         assert verdicts
-        assert machine["facts"]["selftest"] == selftest.sentence(verdicts)
+        assert machine["selftest"] == selftest.sentence(verdicts)
 
 
 def test_facts_that_change_with_an_update_do_not_cut_a_series(index):

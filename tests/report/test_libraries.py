@@ -75,7 +75,7 @@ def test_every_library_of_asvs_page_is_pinned_by_the_pages_checksum():
 
 
 def test_the_page_loads_the_copied_libraries(html, working_npm):
-    libraries.carry(html)
+    libraries.carry(html / "index.html")
     assert not remote_addresses(html)
     loaded = re.findall(rf'"({libraries.FOLDER}/[^"]+)"', (html / "index.html").read_text())
     assert len(loaded) == len(re.findall("integrity=", STOCK_PAGE.read_text()))
@@ -83,43 +83,43 @@ def test_the_page_loads_the_copied_libraries(html, working_npm):
 
 
 def test_the_fonts_are_where_the_style_sheet_expects_them(html, working_npm):
-    libraries.carry(html)
+    libraries.carry(html / "index.html")
     bootstrap = html / libraries.FOLDER / "bootstrap@3.1.1" / "dist"
     assert (bootstrap / "css" / "bootstrap.min.css").is_file()
     assert {path.suffix for path in (bootstrap / "fonts").iterdir()} == {".eot", ".svg", ".ttf", ".woff"}
 
 
 def test_a_second_publish_needs_no_npm(html, working_npm):
-    libraries.carry(html)
+    libraries.carry(html / "index.html")
     (working_npm / "npm").unlink()
     (html / "index.html").write_text(STOCK_PAGE.read_text())
-    libraries.carry(html)
+    libraries.carry(html / "index.html")
     assert not remote_addresses(html)
 
 
 def test_a_damaged_cache_is_fetched_again(html, working_npm, tmp_path):
-    libraries.carry(html)
+    libraries.carry(html / "index.html")
     damaged = tmp_path / "cache" / "rnnbench" / libraries.FOLDER / libraries.pinned()[0].place
     damaged.write_text("damaged")
-    libraries.carry(html)
+    libraries.carry(html / "index.html")
     assert damaged.read_text() == libraries.pinned()[0].place
 
 
 def test_files_with_another_checksum_are_refused(html, programs):
     install(programs, NPM)
     with pytest.raises(libraries.LibrariesMissing, match="checksum"):
-        libraries.carry(html)
+        libraries.carry(html / "index.html")
     assert (html / "index.html").read_text() == STOCK_PAGE.read_text()
 
 
 def test_without_npm(html, programs):
     with pytest.raises(libraries.LibrariesMissing, match="npm, which fetches them, isn't installed"):
-        libraries.carry(html)
+        libraries.carry(html / "index.html")
     assert (html / "index.html").read_text() == STOCK_PAGE.read_text()
 
 
 def test_without_a_network(html, programs):
     install(programs, "#!/bin/sh\necho 'npm error code ENOTFOUND\nnpm error network' >&2\nexit 1\n")
     with pytest.raises(libraries.LibrariesMissing, match=r"npm can't fetch them \(ENOTFOUND\)"):
-        libraries.carry(html)
+        libraries.carry(html / "index.html")
     assert (html / "index.html").read_text() == STOCK_PAGE.read_text()

@@ -1,4 +1,4 @@
-"""Tests of the tab's data: the time and memory that it adds to `asv publish`, and the order of the machines."""
+"""Tests of the results page's data: the time and memory that it adds to `asv publish`."""
 
 import json
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asv
 from helpers import ROOT, synthetic
+from helpers.dashboard import read_data
 
 from rnnbench.report import page
 
@@ -28,8 +29,8 @@ settings = config.Config.load(sys.argv[1])
 start = seconds()
 Publish.run(settings, pull=False)
 own = seconds()
-from rnnbench.asv_plugin import RecurrentNetworks
-RecurrentNetworks.publish(settings, None, benchmarks.Benchmarks.load(settings), None, None)
+from rnnbench.asv_plugin import ResultsPage
+ResultsPage.publish(settings, None, benchmarks.Benchmarks.load(settings), None, None)
 print("seconds", own - start, seconds() - own)
 """
 
@@ -54,7 +55,7 @@ def repository(folder, commits):
     return listed.stdout.split()
 
 
-def test_the_tab_adds_at_most_a_fifth_to_the_time_of_publish(tmp_path, python, monkeypatch):
+def test_the_page_adds_at_most_a_fifth_to_the_time_of_publish(tmp_path, python, monkeypatch):
     hashes = repository(tmp_path / "repository", COMMITS)
     monkeypatch.setattr(synthetic, "commit_hash", hashes.__getitem__)
     synthetic.write(tmp_path / "results", COMMITS)
@@ -73,31 +74,39 @@ def test_the_tab_adds_at_most_a_fifth_to_the_time_of_publish(tmp_path, python, m
     assert done.returncode == 0, done.stdout + done.stderr
     *_, own, added = done.stdout.split()
     assert float(added) < 0.2 * float(own)
-    assert len(list((tmp_path / "html" / page.NAME).glob("*-*.json"))) == COMMITS * len(synthetic.MACHINES)
+    assert len(list((tmp_path / "html" / page.DATA).glob("*-*.js"))) == COMMITS * len(synthetic.MACHINES)
 
 
-def test_the_machine_with_the_newest_results_comes_first(tmp_path):
+def test_every_record_has_a_file_and_a_line_in_the_index(tmp_path):
     results, html = tmp_path / "results", dashboard(tmp_path / "html")
     synthetic.write(results, 2, machines=["north", "south"])
     synthetic.write_machine(results, "east")
     synthetic.write_run(results, "south", synthetic.commit_hash(2), synthetic.full_grid())
-    page.write(results, html)
-    machines = json.loads((html / page.NAME / "index.json").read_text())["machines"]
-    assert [machine["name"] for machine in machines] == ["south", "north", "east"]
-    for number, commits in enumerate((3, 2, 0)):
-        assert len(list((html / page.NAME).glob(f"{number}-*.json"))) == commits == len(machines[number]["commits"])
+    page.write(results, html, tmp_path)
+    index = read_data(html, "index")
+    assert {machine["name"]: len(machine["records"]) for machine in index["machines"]} == {
+        "east": 0,
+        "north": 2,
+        "south": 3,
+    }
+    for number, machine in enumerate(index["machines"]):
+        for record in machine["records"]:
+            assert (record["implementations"], record["shapes"]) == (5, 36)
+            assert read_data(html, f"{number}-{record['commit']}")["lstm"]["grid"] == "full"
 
 
-def test_memory_does_not_grow_with_the_number_of_commits(tmp_path):
+def test_memory_hardly_grows_with_the_number_of_commits(tmp_path):
     def peak(commits):
         results = tmp_path / f"results-{commits}"
         synthetic.write(results, commits, machines=["north"])
         html = dashboard(tmp_path / f"html-{commits}")
         tracemalloc.start()
-        page.write(results, html)
+        page.write(results, html, tmp_path)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return peak
 
     peak(1)  # imports modules and fills caches, which stay
-    assert peak(12) < 1.1 * peak(2)
+    growth = (peak(12) - peak(2)) / 10
+    record = min(path.stat().st_size for path in (tmp_path / "html-12" / page.DATA).glob("0-*.js"))
+    assert growth < 0.1 * record

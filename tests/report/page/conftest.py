@@ -1,4 +1,4 @@
-"""Fixtures for tests of the dashboard, which is published once and opened in a real browser without a network."""
+"""Fixtures for tests of the site, which is published once and opened in a real browser without a network."""
 
 import functools
 import http.server
@@ -6,25 +6,34 @@ import shutil
 import threading
 
 import pytest
-from helpers.dashboard import History, page_opener
+from helpers import recorded
+from helpers.dashboard import History, page_opener, publish
 from playwright.sync_api import sync_playwright
+
+from rnnbench.report import page as dashboard
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory):
-    """Return the results of the published dashboard. Tests must not change them."""
+    """Return the results of the published site. Tests must not change them."""
     return History(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(scope="session")
 def html(history):
-    """Return the folder of the published dashboard. Tests must not change it, but may copy it."""
+    """Return the folder of the published site. Tests must not change it, but may copy it."""
     folder, said = history.publish()
     if "from public servers" in said:
         pytest.skip(said)
     return folder
+
+
+@pytest.fixture(scope="session")
+def recorded_site(tmp_path_factory):
+    """Return the folder of a site with all recorded results."""
+    return publish(tmp_path_factory.mktemp("recorded"), recorded.HISTORY)[0]
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -65,11 +74,14 @@ def chromium():
 def tab(chromium):
     """Return a browser tab. The test fails if the tab logs an error or warning, or asks another host for a file."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(8000)
     errors = []
     tab = context.new_page()
     tab.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
     tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.on("requestfailed", lambda request: errors.append(f"{request.url}: {request.failure}"))
+    # A page that leads to another one stops what it is loading.
+    stopped = "net::ERR_ABORTED"
+    tab.on("requestfailed", lambda it: it.failure == stopped or errors.append(f"{it.url}: {it.failure}"))
     tab.on("request", lambda request: request.url.startswith("http://127.0.0.1:") or errors.append(request.url))
     yield tab
     context.close()
@@ -78,11 +90,28 @@ def tab(chromium):
 
 @pytest.fixture(scope="session")
 def address(html, serve):
-    """Return the address of the published dashboard."""
+    """Return the address of the published site."""
     return serve(html)
 
 
 @pytest.fixture
 def open_page(tab, address):
-    """Return a function that opens a page of the dashboard."""
+    """Return a function that opens the results page with some choices."""
     return page_opener(tab, address)
+
+
+@pytest.fixture
+def open_recorded(tab, recorded_site, serve):
+    """Return a function that opens the results page of all recorded results with some choices."""
+    return page_opener(tab, serve(recorded_site))
+
+
+@pytest.fixture
+def open_asv(tab, address):
+    """Return a function that opens one of asv's own pages."""
+
+    def show(place):
+        tab.goto(f"{address}{dashboard.ASV_PAGE}#/{place}")
+        return tab
+
+    return show

@@ -1,88 +1,101 @@
-"""Tests of the tab where figures are missing."""
+"""Tests of the results page where figures are missing."""
 
 import json
 import shutil
 
 from helpers import recorded
-from helpers.dashboard import FAILED, SHAPES, edited_data, heat_map_texts, page_opener, table_rows
+from helpers.dashboard import FAILED, SHAPES, edited_index, edited_record, page_opener, sizes, table, times, unfold
 
 from rnnbench import Workload
-from rnnbench.network.shapes import Shape
+from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.report import absence
-from rnnbench.report import page as dashboard
 
 
-def test_failed_and_na_look_different(open_page, history):
-    tab = open_page(dashboard.NAME, machine="h100", commit=history.older, grid="full")
-    table = table_rows(tab, "#rn-times")
-    assert table[FAILED, "cudnn"][0] == "failed"
-    assert table[(32, 100, 128, 1), "cudnn"] == ["n/a", "n/a"]
-    failed = tab.locator("#rn-times td.failed")
-    absent = tab.locator("#rn-times td.absent").first
-    assert failed.count() == 1
-    colour = "shape => getComputedStyle(shape).color"
+def cell(tab, shape, implementation):
+    """Return the cell of a train time."""
+    headings, rows = table(tab, "#times-of-train")
+    row = [sizes(texts[0]) for texts in rows].index(shape)
+    return tab.locator("#times-of-train tbody tr").nth(row).locator("th, td").nth(headings.index(implementation))
+
+
+def test_failed_and_na_look_different_and_say_why(tab, html, serve, tmp_path, history):
+    other, missing = shutil.copytree(html, tmp_path / "html"), (32, 30, 128, 1)
+    with edited_record(other, "h100", history.older) as record:
+        (cudnn,) = (one for one in record["implementations"] if one["name"] == "cudnn")
+        cudnn["figures"]["train"] = [row for row in cudnn["figures"]["train"] if SHAPES[row[0]] != missing]
+    page_opener(tab, serve(other))(machine="h100", commit=history.older, grid="full")
+    failed, absent = cell(tab, FAILED, "cudnn"), cell(tab, missing, "cudnn")
+    assert (failed.text_content(), absent.text_content()) == ("failed", "n/a")
+    colour = "cell => getComputedStyle(cell).color"
     assert failed.evaluate(colour) != absent.evaluate(colour)
-    assert "should have run" in failed.get_attribute("title")
-    assert "failed" in tab.locator("#rn-speedup td.failed").all_text_contents()
+    failed.hover()
+    assert "should have run" in tab.locator("#tip").inner_text()
+    absent.hover()
+    assert "not measured at this commit" in tab.locator("#tip").inner_text()
+    assert tab.locator("#times-of-train td.failed").count() == 1
+
+
+def test_shapes_that_nobody_timed_are_counted(open_page, history):
+    tab = open_page(machine="h100", commit=history.older, grid="full")
+    assert {shape for shape, _ in times(tab, "train")} == set(GRIDS["seed"])
+    assert "Not timed at this commit: 26 of the grid’s 36 shapes." in tab.locator("#absent").text_content()
 
 
 def test_implementations_made_for_another_device_are_listed_once(open_page):
-    tab = open_page(dashboard.NAME, machine="epyc-2core")
-    assert tab.locator("#rn-unavailable li").all_text_contents() == [
-        "Not shown: cudnn, cudnn_tf32. Reason: made for NVIDIA GPUs, but this machine was timed on its CPU."
-    ]
-    assert {implementation for _, implementation in table_rows(tab, "#rn-times")} == {"scan"}
+    tab = open_page(machine="epyc-2core")
+    text = tab.locator("#absent").text_content()
+    reason = "Reason: made for NVIDIA GPUs, but this machine was timed on its CPU."
+    assert text.count(reason) == 1
+    assert text.startswith(f"Not shown: cudnn and cudnn_tf32. {reason}")
+    assert {implementation for _, implementation in times(tab, "train")} == {"scan"}
 
 
 def test_the_page_explains_shapes_too_large_for_the_machine(tab, html, serve, tmp_path):
     other = shutil.copytree(html, tmp_path / "html")
     facts = json.loads((recorded.RESULTS / "epyc-2core" / "machine.json").read_text()) | {"ram": str(2**30)}
     shape = (128, 200, 1024, 3)
-    reason = absence.reason("scan", Shape(*shape), facts)
+    reason = absence.too_large(Shape(*shape), facts)
     assert f"{Workload(*shape).least_memory / 2**30:.1f} GiB of memory, and this machine has 1.0 GiB" in reason
-    index = json.loads((other / dashboard.NAME / "index.json").read_text())
-    machine = next(described for described in index["machines"] if described["name"] == "epyc-2core")
-    assert set(machine["reasons"]["scan"]) == {None}
-    machine["reasons"]["scan"] = [absence.reason("scan", Shape(*shape), facts) for shape in SHAPES]
-    (other / dashboard.NAME / "index.json").write_text(json.dumps(index))
-
-    page_opener(tab, serve(other))(dashboard.NAME, machine="epyc-2core", grid="full")
-    assert f"n/a: {reason}." in tab.locator("#rn-unavailable li").all_text_contents()
-    titles = tab.locator("#rn-times td.absent").evaluate_all("cells => cells.map(cell => cell.title)")
-    assert {reason, "not measured"} <= set(titles)
+    with edited_index(other) as index:
+        machine = next(machine for machine in index["machines"] if machine["name"] == "epyc-2core")
+        assert machine["large"] == {}
+        machine["large"] = {str(SHAPES.index(shape)): reason}
+    page_opener(tab, serve(other))(machine="epyc-2core", grid="full")
+    assert f"Too large: {reason}." in tab.locator("#absent").text_content()
 
 
-def test_without_scan_nothing_is_compared_with_it(tab, html, serve, tmp_path, history):
-    other = shutil.copytree(html, tmp_path / "html")
-    with edited_data(other, "h100", history.newest) as content:
-        content["series"] = [series for series in content["series"] if series["variant"] != "scan"]
-    page_opener(tab, serve(other))(dashboard.NAME, machine="h100", commit=history.newest)
-    assert tab.locator("#rn-speedup").text_content() == (
-        "There is nothing to compare: no shape has both a time for scan and a time for another implementation. "
-        "Run make bench to time scan, and make bench-peers to time PyTorch, JAX and others."
-    )
-    assert {implementation for _, implementation in table_rows(tab, "#rn-times")} == {"cudnn"}
-
-
-def test_a_single_implementation_is_not_ranked(open_page):
-    tab = open_page(dashboard.NAME, machine="epyc-2core")
-    assert not tab.get_by_text("The fastest implementation at each shape").is_visible()
+def test_a_single_implementation_is_not_ranked_and_the_page_says_what_to_do(open_page, history):
+    tab = open_page(machine="epyc-2core")
+    assert not tab.locator("#ranking").is_visible()
+    assert not tab.locator("#chart").is_visible()
+    answer = tab.locator("#answer")
+    assert answer.text_content().startswith("scan was timed on epyc-2core at ")
+    assert "make bench-peers" in answer.text_content()
+    answer.get_by_role("link").click()
+    tab.wait_for_selector("#chart-title >> text=H100")
+    assert tab.locator("#commit").input_value() == history.older
 
 
 def test_without_peaks_there_is_no_floor_and_the_page_says_so(open_page):
-    tab = open_page(dashboard.NAME, machine="epyc-2core")
-    assert heat_map_texts(tab, "#rn-floor") == []
-    assert "results/epyc-2core/machine.json" in tab.locator("#rn-floor").text_content()
+    tab = open_page(machine="epyc-2core")
+    unfold(tab, "floor")
+    assert tab.locator("#floor-dots svg").count() == 0
+    assert "results/epyc-2core/machine.json" in tab.locator("#floor-note").text_content()
 
 
-def test_without_software_facts_the_table_is_hidden(open_page, history):
-    tab = open_page(dashboard.NAME, machine="h100", commit=history.newest)
-    assert tab.locator("#rn-software").is_hidden()
+def test_costs_measured_at_another_commit_have_a_link_there(open_recorded):
+    tab = open_recorded(machine="h100", commit="fc372c93")
+    unfold(tab, "costs")
+    elsewhere = tab.locator("#costs-elsewhere")
+    assert "Memory (MB)" in elsewhere.text_content()
+    elsewhere.get_by_role("link").first.click()
+    tab.wait_for_function("new URLSearchParams(location.search).get('commit') === 'ec908981'")
+    tab.wait_for_selector("#costs-rows")
 
 
 def test_no_results_at_all(tab, html, serve, tmp_path):
-    shutil.copytree(html, tmp_path / "html")
-    data = tmp_path / "html" / dashboard.NAME / "index.json"
-    data.write_text(json.dumps(json.loads(data.read_text()) | {"machines": []}))
-    tab.goto(f"{serve(tmp_path / 'html')}#/{dashboard.NAME}")
+    other = shutil.copytree(html, tmp_path / "html")
+    with edited_index(other) as index:
+        index["machines"] = []
+    tab.goto(f"{serve(other)}index.html")
     tab.wait_for_selector("text=There are no results yet")

@@ -1,49 +1,100 @@
-"""Tests of the tab with a keyboard, a screen reader, a phone and a printer."""
+"""Tests of the results page with a keyboard, a screen reader, a phone, in the dark and on paper."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from helpers.dashboard import MACHINES, page_opener
+from helpers.dashboard import page_opener
 
-from rnnbench.report import page as dashboard
+OPEN_ALL = "document.querySelectorAll('main details').forEach(details => { details.open = true; })"
 
 
 def test_the_keyboard_is_enough(open_page):
-    tab = open_page("")
-    tab.get_by_role("link", name=dashboard.TITLE).focus()
-    tab.keyboard.press("Enter")
-    tab.wait_for_selector("#rn-results:not([hidden])")
-    before = tab.locator("#rn-machine").input_value()
+    tab = open_page()
+    before = tab.locator("#machine").input_value()
     for _ in range(20):
         tab.keyboard.press("Tab")
-        if tab.evaluate("document.activeElement.id") == "rn-machine":
+        if tab.evaluate("document.activeElement.id") == "machine":
             break
+    tab.keyboard.press("ArrowUp")
+    tab.wait_for_function("before => document.querySelector('#machine').value !== before", arg=before)
+    assert tab.evaluate("document.activeElement.id") == "machine"
+
+
+def test_the_arrow_keys_show_each_dots_note(open_page, history):
+    tab = open_page(machine="h100", commit=history.older)
+    tab.locator("#dots circle.dot").first.focus()
+    first = tab.locator("#tip").inner_text()
+    assert "µs per example" in first
+    assert "samples" in first
+    tab.keyboard.press("ArrowRight")
+    second = tab.locator("#tip").inner_text()
     tab.keyboard.press("ArrowDown")
-    tab.wait_for_function("before => document.querySelector('#rn-machine').value !== before", arg=before)
-    chosen = tab.locator("#rn-machine").input_value()
-    tab.wait_for_selector(f"text=Shown: {chosen} at")
-    assert tab.evaluate("document.activeElement.id") == "rn-machine"
+    third = tab.locator("#tip").inner_text()
+    assert len({first, second, third}) == 3
+    assert first.split(",")[0] == second.split(",")[0] != third.split(",")[0]
+    tab.keyboard.press("Escape")
+    assert tab.locator("#tip").is_hidden()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("machine", MACHINES)
-def test_accessibility(open_page, machine, width, history):
-    commit = history.older if machine == "h100" else history.newest
-    tab = open_page(dashboard.NAME, machine=machine, commit=commit)
-    tab.set_viewport_size({"width": width, "height": 844})
-    results = Axe().run(tab)
-    assert not results.response["violations"], results.generate_report()
-
-
-def test_a_phone_needs_no_sideways_scrolling(chromium, address, history):
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, is_mobile=True)
-    tab = page_opener(context.new_page(), address)(dashboard.NAME, machine="h100", commit=history.older)
-    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+def test_a_tap_shows_the_note(chromium, address, history):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    tab = page_opener(context.new_page(), address)(machine="h100", commit=history.older)
+    box = tab.locator("#dots circle.dot").last.bounding_box()
+    tab.touchscreen.tap(box["x"] + 9, box["y"] + 9)
+    assert "µs per example" in tab.locator("#tip").inner_text()
+    tab.locator("#times-of-train td").first.tap()
+    assert "train, " in tab.locator("#tip").inner_text()
     context.close()
 
 
-def test_print_leaves_out_navigation_and_selectors(open_page):
-    tab = open_page(dashboard.NAME, machine="h100")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility(chromium, recorded_site, serve, scheme):
+    context = chromium.new_context(color_scheme=scheme)
+    tab = page_opener(context.new_page(), serve(recorded_site))()
+    for width in (390, 768, 1280):
+        tab.set_viewport_size({"width": width, "height": 844})
+        results = Axe().run(tab)
+        assert not results.response["violations"], results.generate_report()
+    tab.evaluate(OPEN_ALL)
+    results = Axe().run(page_opener(tab, serve(recorded_site))(machine="h100", against="titan-x"))
+    assert not results.response["violations"], results.generate_report()
+    context.close()
+
+
+def test_dark_is_dark(chromium, address):
+    context = chromium.new_context(color_scheme="dark")
+    tab = page_opener(context.new_page(), address)()
+    red, green, blue = (
+        int(part) for part in tab.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)")
+    )
+    assert max(red, green, blue) < 64
+    context.close()
+
+
+def test_a_phone_needs_no_sideways_scrolling_and_a_cut_table_has_a_sign(chromium, address, history):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, is_mobile=True)
+    tab = page_opener(context.new_page(), address)(machine="h100", commit=history.older)
+    tab.evaluate(OPEN_ALL)
+    tab.wait_for_timeout(100)
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    state = """regions => regions.map(region =>
+        [region.scrollWidth > region.clientWidth + 4, !region.previousElementSibling.hidden])"""
+    regions = tab.locator(".scroll").evaluate_all(state)
+    assert any(is_cut for is_cut, _ in regions)
+    assert all(is_cut == has_sign for is_cut, has_sign in regions)
+    context.close()
+
+
+def test_print_has_everything_but_the_controls_and_keeps_colours(open_page, history):
+    tab = open_page(machine="h100", commit=history.older)
+    colours = """[...document.querySelectorAll('#dots .dot, #dots .mean')].map(
+        node => getComputedStyle(node).fill + getComputedStyle(node).stroke)"""
+    before = tab.evaluate(colours)
     tab.emulate_media(media="print")
-    assert not tab.locator("#nav").is_visible()
-    assert not tab.locator("#rn-machine").is_visible()
-    assert tab.locator("#rn-times table").is_visible()
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert not tab.locator("nav").is_visible()
+    assert not tab.locator("#machine").is_visible()
+    for name in ("#times-of-train", "#floor-dots svg", "#growth-lines svg >> nth=0", "#facts"):
+        assert tab.locator(name).is_visible()
+    assert tab.evaluate(colours) == before
+    assert tab.evaluate("getComputedStyle(document.querySelector('td.fastest')).printColorAdjust") == "exact"
+    assert len(tab.pdf()) > 20_000

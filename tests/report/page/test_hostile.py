@@ -8,8 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
-from helpers.dashboard import MACHINES, SHAPES, History, page_opener, table_rows
+from helpers.dashboard import (
+    MACHINES,
+    SHAPES,
+    History,
+    edited_index,
+    page_opener,
+    read_data,
+    times,
+    unfold,
+    write_data,
+)
 
 from rnnbench.report import page as dashboard
 
@@ -73,16 +82,6 @@ class HostileHistory(History):
         path.write_text(text or json.dumps(content))
         return path if run or text else place / "machine.json"
 
-    def publish(self, **environment):
-        """Run rnnbench publish, because asv publish has no protection; return its folder and what it printed."""
-        html = self.folder / "html"
-        settings = json.loads((ROOT / "asv.conf.json").read_text()) | {"repo": str(ROOT)}
-        (self.folder / "asv.conf.json").write_text(json.dumps(settings))
-        rnnbench = Path(sys.executable).with_name("rnnbench")
-        done = subprocess.run([rnnbench, "publish"], cwd=self.folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return html, done.stdout + done.stderr
-
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
@@ -90,38 +89,34 @@ def hostile(tmp_path_factory):
 
 
 def test_text_from_results_is_never_markup(tab, html, serve, tmp_path):
-    hostile = "<img src=x onerror=alert(1)>&amp;\"'"
-    shutil.copytree(html, tmp_path / "html")
-    data = tmp_path / "html" / dashboard.NAME
-    index = json.loads((data / "index.json").read_text())
-    index["machines"][0] |= {
-        "name": hostile,
-        "facts": {hostile: hostile},
-        "floors": {hostile: {}},
-        "reasons": {hostile: []},
+    hostile = "<img src=x onerror=alert(1)>&amp;\"'\\`"
+    other = shutil.copytree(html, tmp_path / "html")
+    with edited_index(other) as index:
+        number = [machine["name"] for machine in index["machines"]].index("h100")
+        commit = index["machines"][number]["records"][0]["commit"]
+        index["machines"][number] |= {"name": hostile, "hardware": hostile, "facts": [[hostile, hostile]]}
+    content = read_data(other, f"{number}-{commit}")
+    for implementation in content["lstm"]["implementations"]:
+        implementation |= {"name": hostile, "label": hostile, "environment": hostile}
+    content["lstm"] |= {
+        "sentences": {"seed": {"strict": hostile}},
+        "ranking": ["", [hostile] * 5, [["1", "32 × 30", "128", "train", hostile]]],
+        "software": ["", [hostile] * 2, [[hostile, hostile]]],
     }
-    (data / "index.json").write_text(json.dumps(index))
-    file = data / f"0-{index['machines'][0]['commits'][0][0]}.json"
-    series = [
-        recorded | {"variant": hostile, "environment": hostile} for recorded in json.loads(file.read_text())["series"]
-    ]
-    ranking = ["", [hostile], [["1", "32 × 30", "128", hostile, hostile]]]
-    software = ["", [hostile], [[hostile, hostile]]]
-    file.write_text(json.dumps({"series": series, "ranking": ranking, "software": software}))
-
-    page_opener(tab, serve(tmp_path / "html"))(dashboard.NAME)
-    assert tab.locator(f"#{dashboard.NAME} img").count() == 0
-    assert tab.locator("#rn-facts dd").first.text_content() == hostile
-    assert hostile in tab.locator("#rn-machine").text_content()
-    assert hostile in tab.locator("#rn-times").text_content()
-    assert hostile in tab.locator("#rn-ranking").text_content()
-    assert hostile in tab.locator("#rn-software").text_content()
+    write_data(other, f"{number}-{commit}", content)
+    page_opener(tab, serve(other))(commit=commit)
+    tab.evaluate("document.querySelectorAll('main details').forEach(details => { details.open = true; })")
+    tab.wait_for_selector("#software-rows")
+    assert tab.locator("img").count() == 0
+    assert tab.locator("#facts dd").first.text_content() == hostile
+    for name in ("#machine", "#chart-title", "#dots", "#times", "#ranking-table", "#software-table"):
+        assert hostile in tab.locator(name).text_content()
 
 
 def test_nothing_from_strangers_runs(tab, hostile, serve):
     html, said = hostile.publish()
     for path in hostile.refused:
-        assert f"leaving out {path.relative_to(hostile.folder)}: it" in said
+        assert f"leaving out {path}: it" in said
     assert all(letter.isprintable() or letter == "\n" for letter in said)
     published = {path.relative_to(html) for path in html.rglob("*")}
     assert not [path for path in published if re.search("[<>]|escaped|__proto__", str(path))]
@@ -129,9 +124,12 @@ def test_nothing_from_strangers_runs(tab, hostile, serve):
 
     address = serve(html)
     benchmarks = ("lstm.ScanLSTM.time_train", "lstm.ConstructorLSTM.time_train")
-    places = ("", "summarylist?machine=tricky", "regressions", *benchmarks, f"{dashboard.NAME}?machine=tricky")
-    for number, place in enumerate(places):
-        tab.goto(f"{address}?{number}#/{place}")
+    asv = [
+        f"{dashboard.ASV_PAGE}?{place}#/{place}"
+        for place in ("", "summarylist?machine=tricky", "regressions", *benchmarks)
+    ]
+    for place in (*asv, "index.html?machine=tricky"):
+        tab.goto(f"{address}{place}")
         tab.wait_for_load_state("networkidle")
         # Move the mouse over each element that may show more.
         for name in (".benchmark-container", ".benchmark-plot", "#nav a", ".panel-body a", "td"):
@@ -143,9 +141,10 @@ def test_nothing_from_strangers_runs(tab, hostile, serve):
             None,
             0,
         ]
-    facts = dict(zip(*(tab.locator(f"#rn-facts {tag}").all_text_contents() for tag in ("dt", "dd")), strict=True))
+    unfold(tab, "software")
+    facts = dict(zip(*(tab.locator(f"#facts {tag}").all_text_contents() for tag in ("dt", "dd")), strict=True))
     assert all(facts[key] == text for key, text in TRICKY.items() if key != "ram")
-    assert {implementation for _, implementation in table_rows(tab, "#rn-times")} == {"scan", "constructor"}
+    assert {implementation for _, implementation in times(tab, "train")} == {"scan", "constructor"}
 
 
 def test_hostile_text_moves_no_cursor(hostile, tmp_path):

@@ -1,4 +1,4 @@
-"""Tests of asv publish with our tab, and of rnnbench preview."""
+"""Tests of rnnbench publish, and of rnnbench preview."""
 
 import json
 import re
@@ -22,8 +22,9 @@ def test_without_npm_publish_warns_and_keeps_asvs_links(tmp_path):
     other = History(tmp_path)
     html, said = other.publish(PATH=str(programs), XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert "from public servers, since npm, which fetches them, isn't installed" in said
-    assert "https://code.jquery.com/" in (html / "index.html").read_text()
-    assert (html / dashboard.NAME / "index.json").is_file()
+    assert "https://code.jquery.com/" in (html / dashboard.ASV_PAGE).read_text()
+    assert "https://" not in (html / "index.html").read_text()
+    assert (html / dashboard.DATA / "index.js").is_file()
 
 
 def test_a_broken_results_file_is_named_and_left_out(tmp_path):
@@ -32,7 +33,7 @@ def test_a_broken_results_file_is_named_and_left_out(tmp_path):
     broken.write_text(MACHINES["h100"].read_text()[:1000])
     html, said = other.publish()
     assert re.search(rf"leaving out .*{broken.name}", said)
-    assert len(list((html / dashboard.NAME).glob("*.json"))) == 4
+    assert len(list((html / dashboard.DATA).glob("*.js"))) == 4
 
 
 def test_the_preview_listens_on_the_loopback_alone(html):

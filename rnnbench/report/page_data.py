@@ -1,0 +1,276 @@
+"""The data of the results page: an index of all records, and a file for each record.
+
+A record is what one machine measured at one commit. Texts and statistics are made here. The page only lays them out,
+and divides figures by each other, because a visitor chooses what is compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rnnbench import history
+from rnnbench.history import selftest
+from rnnbench.history.benchmark_names import ON_GPUS
+from rnnbench.measure import state
+from rnnbench.measure.floor import floor
+from rnnbench.network.shapes import GRIDS, PARAM_NAMES
+from rnnbench.report import absence, formats, plot, published, summary
+from rnnbench.report.tables import CALLS, Contenders, Report, Row, compare, contenders, day, is_wrong, rank
+from rnnbench.variants import VARIANTS, is_ours
+
+NETWORKS = {"lstm": "LSTM"}  # the kinds of networks, each with its name on the page
+PRECISIONS = {"strict": summary.PRECISION, "tf32": "TF32"}  # the words in the address, each with its name on the page
+
+SHAPES = GRIDS["full"]
+_POSITIONS = {shape: position for position, shape in enumerate(SHAPES)}
+_RANKED = (*CALLS, "error_outputs", "error_gradients")
+_STRICT, _TF32 = "", "tf32"  # names of variants that stand for all of a precision when a floor is computed
+
+_GRID_NAMES = {
+    "quick": "quick: three small shapes",
+    "seed": "seed: the ten shapes published in 2016",
+    "full": "full: all 36 shapes",
+}
+_GPU_PEAKS = "The peak rates come from the GPU's properties."
+_CPU_PEAKS = (
+    "The peak rates were measured. On a shared machine, whose speed changes, a time can come close to that floor."
+)
+_MEGA = 1e-6  # the page shows megabytes
+_COSTS = {
+    "device_train": "Train on the GPU (µs per example)",
+    "device_forward": "Forward on the GPU (µs per example)",
+    "build_train_warm": "Build, train, warm (s)",
+    "build_forward_warm": "Build, forward, warm (s)",
+    "build_train_cold": "Build, train, cold (s)",
+    "build_forward_cold": "Build, forward, cold (s)",
+    "memory": "Memory (MB)",
+    "error_outputs": "Error, outputs",
+    "error_gradients": "Error, gradients",
+}
+
+
+def index(
+    machines: Mapping[str, Mapping[str, str]],
+    verdicts: Mapping[str, Sequence[selftest.Verdict]],
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
+    project: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the index: the machines with their facts and records, and what is the same for all records.
+
+    Takes each machine's facts, its selftest's verdicts and the summaries of its records (see `record`), by the
+    machine's name, and the addresses and documents of the project.
+    """
+    return {
+        "machines": [
+            {
+                "name": machine,
+                "hardware": summary.hardware_of(facts),
+                "facts": _facts(facts),
+                "selftest": selftest.sentence(verdicts[machine]) if verdicts[machine] else None,
+                "detectable": selftest.detectable(verdicts[machine]),
+                "absent": absence.of_variants(facts),
+                "large": _too_large(facts),
+                "floors": _floors(facts),
+                "peaks": _GPU_PEAKS if "gpu" in facts else _CPU_PEAKS,
+                "records": records[machine],
+            }
+            for machine, facts in machines.items()
+        ],
+        "published": [_published(name) for name in published.SOURCES],
+        "networks": NETWORKS,
+        "precisions": PRECISIONS,
+        "shapes": SHAPES,
+        "grids": {name: [_GRID_NAMES[name], [_POSITIONS[shape] for shape in grid]] for name, grid in GRIDS.items()},
+        "variants": {name: [row.label, row.description, is_ours(name)] for name, row in VARIANTS.items()},
+        "costs": _COSTS,
+        "failed": absence.FAILED,
+        "marks": state.MARKS,
+        "units": formats.UNITS,
+        "digits": {"ratio": _digits(formats.RATIO_DIGITS), "percent": _digits(formats.PERCENT_DIGITS)},
+        "project": project,
+    }
+
+
+def record(
+    runs: Sequence[history.Run], facts: Mapping[str, str], verdicts: Sequence[selftest.Verdict]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a summary of a record for the index, and the record's own data, by the kind of network."""
+    figures = [figure for run in runs for figure in history.read(run, unavailable=True)]
+    # Only these figures affect the sentences and the ranking.
+    ranked = [figure for figure in figures if figure.value and figure.quantity in _RANKED]
+    detectable = selftest.detectable(verdicts)
+    rows = compare(ranked, (), facts, detectable)
+    report = Report(dict(facts), runs[0].commit, day(runs[0].date), None, "", (), None, detectable, rows)
+    calls = [row for row in rows if row.figure.quantity in CALLS]
+    competing = {key: group for key, group in contenders(rows).items() if len(group) > 1}
+    standings = rank(competing, detectable)
+    timed = {row.figure.shape for row in calls}
+    described = {
+        "commit": report.commit,
+        "date": report.date.isoformat(),
+        "implementations": len({row.figure.variant for row in calls}),
+        "shapes": len(timed),
+        # The page opens at the record with the most figures that compete with another one.
+        "answers": sum(map(len, competing.values())),
+        "costs": sorted({figure.quantity for figure in figures if figure.value is not None} - {*CALLS}),
+    }
+    content = {
+        "grid": next((name for name, grid in GRIDS.items() if timed <= {*grid}), "full"),
+        "implementations": _implementations(figures, calls),
+        "sentences": _sentences(report, competing),
+        "ranking": formats.ranking(standings),
+        "notes": [*formats.ranking_notes(report, standings), *formats.unchecked(report)],
+        "intervals": formats.interval_note(report),
+        "covers": any(row.interval.covers_processes for row in calls if row.interval),
+        "growth": _growth(calls),
+        "software": formats.software(calls),
+    }
+    return described, {"lstm": content}
+
+
+def _implementations(figures: Iterable[history.Figure], rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return each variant and environment with its figures by quantity.
+
+    A figure is a list: the position of its shape, its value, the ends of its interval, its text, the number of
+    samples, and its marks if it has any. A figure that failed has no value. Figures that are n/a are left out, and so
+    is an environment without any other figure if another one has some.
+    """
+    texts = {id(row.figure): (*(row.interval or (None, None))[:2], formats.value_text(row)) for row in rows}
+    found: dict[tuple[str, str], dict[str, list[list[Any]]]] = {}
+    wrong: dict[tuple[str, str], set[int]] = defaultdict(set)
+    versions: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for figure in figures:
+        key, quantity = (figure.variant, figure.environment), figure.quantity
+        quantities = found.setdefault(key, {})
+        # Older results can have shapes that the full grid has no more. The page leaves these out.
+        position = _POSITIONS.get(figure.shape)
+        if figure.state == "n/a" or position is None:
+            continue
+        if quantity in CALLS:
+            versions[key][quantity] = figure.version
+        elif quantity.startswith("error") and is_wrong(figure):
+            wrong[key].add(position)
+        text = texts.get(id(figure)) or (figure.low, figure.high, _cost_text(figure))
+        row = [position, figure.value, *text, figure.samples]
+        quantities.setdefault(quantity, []).append([*row, figure.marks] if figure.marks else row)
+    measured = Counter(variant for (variant, _), quantities in found.items() if quantities)
+    return [
+        {
+            "name": variant,
+            "label": f"{variant} ({environment})" if measured[variant] > 1 else variant,
+            "environment": environment,
+            "tf32": variant.endswith("tf32"),
+            "wrong": sorted(wrong[variant, environment]),
+            "versions": versions[variant, environment],
+            "figures": quantities,
+        }
+        for (variant, environment), quantities in sorted(found.items())
+        if quantities or not measured[variant]
+    ]
+
+
+def _cost_text(figure: history.Figure) -> str:
+    if figure.value is None:
+        return figure.state
+    per_example = figure.quantity in ON_GPUS
+    scale = formats.in_unit(figure, 1) or 1 if per_example else _MEGA if figure.quantity == "memory" else 1
+    return formats.number(figure.value * scale)
+
+
+def _sentences(report: Report, competing: Contenders) -> dict[str, dict[str, str]]:
+    """Return the answer in a sentence for each grid and precision in which implementations compete."""
+    sentences: dict[str, dict[str, str]] = {}
+    for grid, precision in itertools.product(GRIDS, PRECISIONS):
+        tf32 = precision == "tf32"
+        shapes = {*GRIDS[grid]}
+        part = {key: group for key, group in competing.items() if key[0] in shapes and key[2] == tf32}
+        if any(call == "train" for _, call, _ in part):
+            sentences.setdefault(grid, {})[precision] = summary.answer(report, tf32, part)
+    return sentences
+
+
+def _growth(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return how time grows: for each call and each size the fixed sizes, and each implementation's line and slope."""
+    found = []
+    for quantity in CALLS:
+        of_call = [row for row in rows if row.figure.quantity == quantity]
+        for axis in plot.AXES:
+            base, lines = plot.lines(of_call, axis)
+            if base is None:
+                continue
+            found.append(
+                {
+                    "call": quantity,
+                    "axis": axis,
+                    "fixed": ", ".join(f"{name} {getattr(base, name)}" for name in PARAM_NAMES if name != axis),
+                    "lines": [
+                        {
+                            "label": label,
+                            "slope": f"{plot.slope(line, axis):z.2f}",
+                            "points": [[getattr(row.figure.shape, axis), row.figure.value] for row in line],
+                        }
+                        for label, line in lines.items()
+                    ],
+                }
+            )
+    return found
+
+
+def _digits(digits: Iterable[tuple[float, int]]) -> list[tuple[float | None, int]]:
+    """Return the rule of rounding for the page; JSON has no infinity."""
+    return [(None if below == math.inf else below, decimals) for below, decimals in digits]
+
+
+def _facts(facts: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the facts of a machine as names and texts; rates and sizes have units."""
+    return [(name.replace("_", " "), _with_unit(name, value)) for name, value in facts.items() if name != "machine"]
+
+
+def _with_unit(name: str, value: str) -> str:
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if name == "ram":
+        return f"{number / 1e9:.0f} GB"
+    if name == "memory_bandwidth":
+        return f"{formats.number(number / 1e9)} GB/s"
+    if name.endswith("_flops"):
+        return f"{formats.number(number / 1e12)} TFLOP/s"
+    return value
+
+
+def _too_large(facts: Mapping[str, str]) -> dict[int, str]:
+    """Return the reason why the machine can't run a shape, by the shape's position."""
+    reasons = {position: absence.too_large(shape, facts) for shape, position in _POSITIONS.items()}
+    return {position: reason for position, reason in reasons.items() if reason}
+
+
+def _floors(facts: Mapping[str, str]) -> dict[str, dict[str, list[Any]]]:
+    """Return the floor of each shape in seconds, and the peak rate that sets it, by precision and call."""
+    return {
+        precision: {call: [floor(shape, call, variant, facts) for shape in SHAPES] for call in CALLS}
+        for precision, variant in (("strict", _STRICT), ("tf32", _TF32))
+    }
+
+
+def _published(name: str) -> dict[str, Any]:
+    """Return a source of published figures; times are in seconds a batch, variants our nearest ones."""
+    figures: dict[str, dict[str, list[list[Any]]]] = {}
+    for row in compare(list(published.figures(name)), (), {}):
+        figure = row.figure
+        if figure.shape in _POSITIONS and figure.variant in VARIANTS:
+            line = [_POSITIONS[figure.shape], figure.value, None, None, formats.value_text(row), 1]
+            figures.setdefault(figure.variant, {}).setdefault(figure.quantity, []).append(line)
+    return {
+        "name": name,
+        "differences": published.SOURCES[name].differences,
+        "implementations": [
+            {"name": variant, "label": variant, "environment": name, "tf32": False, "wrong": [], "figures": quantities}
+            for variant, quantities in figures.items()
+        ],
+    }
