@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import variants
+from rnnbench.history import selftest
 from rnnbench.history.figures import ResultsWarning, printable
 from rnnbench.live import comparison
 from rnnbench.live.interval import FASTER, SLOWER, UNSURE, Judge
@@ -97,6 +98,14 @@ def read(folder: Path) -> list[Row]:
         message = printable(f"leaving out {path}: it isn't as rnnbench selftest writes it: {reason!r}")
         warnings.warn(message, ResultsWarning, stacklevel=2)
         return []
+
+
+def findings(folder: Path) -> str | None:
+    """Return what a machine's selftests say of asv and of rnnbench compare, in a sentence each, or None."""
+    verdicts, rows = selftest.read(folder), read(folder)
+    sentences = [selftest.sentence(verdicts)] if verdicts else []
+    sentences += [sentence(rows)] if rows else []
+    return " ".join(sentences) or None
 
 
 def sentence(rows: Sequence[Row]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from rnnbench import history
-from rnnbench.history import selftest
+from rnnbench.history import live_selftest, selftest
 from rnnbench.report import page_data, page_documents
 
 TITLE = "Results"
@@ -75,7 +75,8 @@ def write(results: Path, html: Path, repository: Path, project_url: str = "", co
     folders = {machine: same_commit[0].path.parent for (machine, _), same_commit in runs.items()}
     verdicts = {machine: selftest.read(folders[machine]) if machine in folders else [] for machine in machines}
     records = _write_records(html, runs, machines, verdicts)
-    _save(html, "index", page_data.index(machines, verdicts, records, project))
+    findings = {machine: live_selftest.findings(folder) for machine, folder in folders.items()}
+    _save(html, "index", page_data.index(machines, verdicts, findings, records, project))
 
 
 def _write_records(

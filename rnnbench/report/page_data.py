@@ -56,13 +56,14 @@ _COSTS = {
 def index(
     machines: Mapping[str, Mapping[str, str]],
     verdicts: Mapping[str, Sequence[selftest.Verdict]],
+    findings: Mapping[str, str | None],
     records: Mapping[str, Sequence[Mapping[str, Any]]],
     project: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the index: the machines with their facts and records, and what is the same for all records.
 
-    Takes each machine's facts, its selftest's verdicts and the summaries of its records (see `record`), by the
-    machine's name, and the addresses and documents of the project.
+    Takes each machine's facts, its selftest's verdicts, the sentences of its selftests and the summaries of its records
+    (see `record`), by the machine's name, and the addresses and documents of the project.
     """
     return {
         "machines": [
@@ -70,7 +71,7 @@ def index(
                 "name": machine,
                 "hardware": summary.hardware_of(facts),
                 "facts": _facts(facts),
-                "selftest": selftest.sentence(verdicts[machine]) if verdicts[machine] else None,
+                "selftest": findings.get(machine),
                 "detectable": selftest.detectable(verdicts[machine]),
                 "absent": absence.of_variants(facts),
                 "large": _too_large(facts),

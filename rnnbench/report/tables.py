@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import history
-from rnnbench.history import Figure, NotFound, Run, selftest
+from rnnbench.history import Figure, NotFound, Run, live_selftest, selftest
 from rnnbench.history.benchmark_names import QUANTITIES
 from rnnbench.measure.floor import floor
 from rnnbench.network.shapes import Shape
@@ -79,7 +79,7 @@ class Report(NamedTuple):
     other: str | None  # whose figures `Row.against` compares with: a machine, a commit or titan-x
     other_commit: str  # empty for the published figures
     differences: Sequence[str]  # sentences: how the measurement of the other figures differs from ours
-    precision: str | None  # a sentence: the smallest change the machine can detect; None if unknown
+    precision: str | None  # sentences: the smallest change the machine can detect; None if unknown
     detectable: float  # that change: 0.1 for 10%, 0 if unknown
     rows: list[Row]
 
@@ -126,8 +126,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
     if others:
         other = others[0].machine if others[0].machine != machine else others[0].commit[:8]
 
-    verdicts = selftest.read(folder)
-    detectable, other_detectable = (selftest.detectable(each) for each in (verdicts, selftest.read(other_folder)))
+    detectable, other_detectable = (selftest.detectable(selftest.read(each)) for each in (folder, other_folder))
     return Report(
         facts[machine],
         figures[0].commit,
@@ -135,7 +134,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         other,
         others[0].commit if others else "",
         published.SOURCES[published.DEFAULT].differences if against == published.TITAN_X else (),
-        selftest.sentence(verdicts) if verdicts else None,
+        live_selftest.findings(folder),
         detectable,
         compare(figures, others, facts[machine], max(detectable, other_detectable)),
     )

@@ -5,9 +5,9 @@ import warnings
 
 import pytest
 from asv.results import iter_results_paths
-from helpers import synthetic
+from helpers import recorded, synthetic
 
-from rnnbench.history import ResultsWarning, live_selftest
+from rnnbench.history import ResultsWarning, live_selftest, selftest
 from rnnbench.history.live_selftest import Row
 from rnnbench.live.interval import FASTER, SLOWER, UNSURE
 from rnnbench.network.shapes import Shape
@@ -62,6 +62,16 @@ def test_the_sentence_names_the_smallest_slowdown_that_is_found():
         "1000 comparisons of the same code changed (selftest of 2026-11-26 at 0123abcd)."
     )
     assert "doesn't reliably find even a slowdown of 2%" in live_selftest.sentence([SAME, SLOWED[0]])
+
+
+def test_a_machines_findings_have_a_sentence_of_each_selftest(tmp_path):
+    assert live_selftest.findings(tmp_path) is None
+    live_selftest.save([SAME, *SLOWED], tmp_path)
+    of_compare = live_selftest.sentence([SAME, *SLOWED])
+    assert live_selftest.findings(tmp_path) == of_compare
+    verdicts = selftest.read(recorded.HISTORY / "h100")
+    selftest.save(verdicts, tmp_path)
+    assert live_selftest.findings(tmp_path) == f"{selftest.sentence(verdicts)} {of_compare}"
 
 
 def test_the_table_has_a_row_for_each_figure_and_slowdown():
