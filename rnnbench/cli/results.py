@@ -161,7 +161,7 @@ def _report(options: argparse.Namespace) -> int:
     elif options.format != "text":
         print(formats.FORMATS[options.format](report), end="")
     else:
-        on_gpu = summary.newest_with_gpu(options.results) if options.summary and "gpu" not in report.facts else None
+        on_gpu = summary.fullest_with_gpu(options.results) if options.summary and "gpu" not in report.facts else None
         sections = ["summary"] if options.summary else options.table
         terminal.show(report, terminal.console(), sections, on_gpu)
     return 0

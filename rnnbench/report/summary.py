@@ -6,6 +6,7 @@ these ratios, with the smallest and the largest. Strict float32 and TF32 are two
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -119,11 +120,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def newest_with_gpu(results: Path) -> Report | None:
-    """Return the report of the GPU machine with the newest results; None if there is none."""
+def fullest_with_gpu(results: Path) -> Report | None:
+    """Return the report of a GPU in which the most figures compete, the newest of equals; None if there is none."""
     machines = history.machines(results)
-    newest = next((run.machine for run in history.runs(results) if "gpu" in machines[run.machine]), None)
-    return make(results, newest) if newest else None
+    runs = [run for run in history.runs(results) if "gpu" in machines[run.machine]]
+    reports = []
+    for machine, commit in dict.fromkeys((run.machine, run.commit) for run in runs):
+        with contextlib.suppress(NotFound):  # nothing could be measured there
+            reports.append(make(results, machine, commit))
+    return max(reports, key=lambda report: sum(map(len, contenders(report.rows).values())), default=None)
 
 
 def _cells(summary: Summary | None) -> tuple[str, str]:

@@ -81,6 +81,7 @@ def publish(folder, results, **environment):
     settings = json.loads((ROOT / "asv.conf.json").read_text())
     settings |= {"repo": str(ROOT), "results_dir": str(results), "html_dir": str(html)}
     (folder / "asv.conf.json").write_text(json.dumps(settings))
+    shutil.copy(ROOT / "asv_plugin.py", folder)  # asv looks for it beside its configuration
     rnnbench = Path(sys.executable).with_name("rnnbench")
     command = [rnnbench, "publish", "--config", folder / "asv.conf.json"]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
