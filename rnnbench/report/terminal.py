@@ -27,7 +27,7 @@ _VERDICTS = {"faster": "green", "slower": "red", "no change": _TIE}
 def show(report: Report, console: Console, sections: Sequence[str] = (), on_gpu: Report | None = None) -> None:
     """Print sections of a report, or all of them; SECTIONS has their names.
 
-    Below the summary stands that of `on_gpu`, if given.
+    Below the summary stands the table of that of `on_gpu`, if given.
     """
     console.print(_text(heading(report), _TITLE))
     for name, section in SECTIONS.items():
@@ -36,7 +36,7 @@ def show(report: Report, console: Console, sections: Sequence[str] = (), on_gpu:
         if name == "summary" and on_gpu:
             console.print()
             console.print(_text(f"On a GPU, as recorded: {heading(on_gpu)}", _TITLE))
-            _print(_summary(on_gpu), console)
+            _print(_summary_table(_summaries(on_gpu)), console)
 
 
 def _print(parts: Iterable[RenderableType], console: Console) -> None:
@@ -79,20 +79,29 @@ def _summary(report: Report) -> Iterator[RenderableType]:
     elif not summary.summaries(report, "forward"):
         yield _text("One implementation was timed, so there is nothing to compare it with.")
         return
+    found = _summaries(report)
+    yield from _summary_table(found)
+    notes = ["The geometric mean over the shapes, with the smallest and the largest."]
+    if any(one.ties for variants in found.values() for one in variants.values()):
+        notes.append("ties: the shapes where this machine can't tell which one is the fastest.")
+    yield _notes([*notes, *formats.unchecked(_calls(report)), *_doubts(_calls(report).rows)])
+
+
+def _summaries(report: Report) -> dict[str, dict[str, Summary]]:
+    """Return the summaries by call and implementation, of the calls that have some."""
     found = {call: {one.variant: one for one in summary.summaries(report, call)} for call in CALLS}
-    calls = [call for call in CALLS if found[call]]
-    names = dict.fromkeys(variant for call in calls for variant in found[call])
+    return {call: variants for call, variants in found.items() if variants}
+
+
+def _summary_table(found: dict[str, dict[str, Summary]]) -> Iterator[RenderableType]:
+    names = dict.fromkeys(variant for variants in found.values() for variant in variants)
     yield from _drawn(
         Table(
             "All shapes at once: the time, as a multiple of the fastest one's",
-            ["implementation", *(heading for call in calls for heading in (call, "wins", "ties"))],
-            [[name, *(cell for call in calls for cell in _summed(found[call].get(name)))] for name in names],
+            ["implementation", *(heading for call in found for heading in (call, "wins", "ties"))],
+            [[name, *(cell for call in found for cell in _summed(found[call].get(name)))] for name in names],
         )
     )
-    notes = ["The geometric mean over the shapes, with the smallest and the largest."]
-    if any(one.ties for call in calls for one in found[call].values()):
-        notes.append("ties: the shapes where this machine can't tell which one is the fastest.")
-    yield _notes([*notes, *formats.unchecked(_calls(report)), *_doubts(_calls(report).rows)])
 
 
 def _summed(found: Summary | None) -> list[str]:
