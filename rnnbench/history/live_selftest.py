@@ -6,14 +6,12 @@ are made of pairs that are drawn from these.
 
 from __future__ import annotations
 
-import csv
 import datetime
 import math
 import random
 import statistics
 import subprocess
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import NamedTuple
 
 from rnnbench import variants
 from rnnbench.history import selftest
-from rnnbench.history.figures import ResultsWarning, printable
+from rnnbench.history.figures import printable
 from rnnbench.live import comparison
 from rnnbench.live.interval import FASTER, SLOWER, UNSURE, Judge
 from rnnbench.live.process import Code
@@ -76,11 +74,7 @@ def measure(
 
 def save(rows: Iterable[Row], folder: Path) -> None:
     """Write the rows to FILE in a machine's results folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Row._fields)
-        writer.writerows(rows)
+    selftest.write_rows(folder / FILE, Row._fields, rows)
 
 
 def read(folder: Path) -> list[Row]:
@@ -88,16 +82,7 @@ def read(folder: Path) -> list[Row]:
 
     An invalid file also gives an empty list, with a ResultsWarning.
     """
-    path = folder / FILE
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [_row(row) for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as reason:
-        message = printable(f"leaving out {path}: it isn't as rnnbench selftest writes it: {reason!r}")
-        warnings.warn(message, ResultsWarning, stacklevel=2)
-        return []
+    return selftest.read_rows(folder / FILE, _row)
 
 
 def findings(folder: Path) -> str | None:

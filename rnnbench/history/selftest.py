@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rnnbench import variants
 from rnnbench.history.benchmark_names import class_prefix
@@ -43,6 +43,9 @@ _FACTORS = (1.025, 1.05, 1.1)
 # A factor detects a slowdown reliably within these limits, as shares of the comparisons.
 _MAX_FALSE_ALARMS = 1 / 50
 _MIN_DETECTED = 0.95
+
+
+Parsed = TypeVar("Parsed")
 
 
 class Verdict(NamedTuple):
@@ -98,11 +101,7 @@ def measure(machine: str, grid: str, names: Iterable[str], device: str, tell: Ca
 
 def save(verdicts: Iterable[Verdict], folder: Path) -> None:
     """Write the verdicts to FILE in a machine's results folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(verdicts)
+    write_rows(folder / FILE, _COLUMNS, verdicts)
 
 
 def read(folder: Path) -> list[Verdict]:
@@ -110,15 +109,31 @@ def read(folder: Path) -> list[Verdict]:
 
     An invalid file also gives an empty list, with a ResultsWarning.
     """
-    path = folder / FILE
+    return read_rows(folder / FILE, _verdict)
+
+
+def write_rows(path: Path, columns: Iterable[str], rows: Iterable[tuple]) -> None:
+    """Write a CSV file, and make its folder if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_rows(path: Path, parse: Callable[[dict[str, str]], Parsed]) -> list[Parsed]:
+    """Return the parsed rows of a CSV file, or an empty list if there is no file.
+
+    `parse` may raise ValueError, TypeError or KeyError. An invalid file gives an empty list, with a ResultsWarning.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [_verdict(row) for row in csv.DictReader(file)]
+            return [parse(row) for row in csv.DictReader(file)]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as reason:
         message = printable(f"leaving out {path}: it isn't as rnnbench selftest writes it: {reason!r}")
-        warnings.warn(message, ResultsWarning, stacklevel=2)
+        warnings.warn(message, ResultsWarning, stacklevel=3)
         return []
 
 
