@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rnnbench.measure import gpu, threads, variables
-from rnnbench.network.contract import Network, Unavailable
+from rnnbench.network.contract import Network, Unavailable, unsupported
 from rnnbench.network.workload import Workload
 from rnnbench.theano_runtime import pieces
 
@@ -26,7 +26,8 @@ class Variant:
     The registry imports the variant's file, rnnbench/variants/NAME.py, only when someone asks for
     the variant. The file defines `Network(work, device, **options)`, which follows the contract of
     network.contract.Network. It may define `unavailable(device)`, which returns None or one line that
-    says why the variant can't run on the device.
+    says why the variant can't run on the device, and `supports(work)`, which returns None or one line that says why
+    it can't compute a workload.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Variant:
     trains: bool = True  # whether it can compute gradients
     keeps_nan: bool = True  # whether NaN comes out where the reference has it; ONNX Runtime makes numbers of NaN
     has_tf32_twin: bool = False  # whether the same file, with the option tf32, is also the variant NAME_tf32
+    precision: str = "float32"  # the type of its data, weights and results, one of network.workload.PRECISIONS
     options: Mapping[str, object] = field(default_factory=dict)
     base: str | None = None  # the variant whose file it uses, if it has none of its own
 
@@ -242,7 +244,18 @@ def build(name: str, work: Workload, device: str = "cpu") -> Network:
     require(name, work, device)
     threads.pin()
     variant = VARIANTS[name]
-    return importlib.import_module(variant.module).Network(work, device, **variant.options)
+    return importlib.import_module(variant.module).Network(workload(name, work), device, **variant.options)
+
+
+def workload(name: str, work: Workload) -> Workload:
+    """Return a workload in the precision of a variant. The reference of the result is what the variant must compute."""
+    precision = VARIANTS[name].precision
+    return work if precision == work.precision else replace(work, precision=precision)
+
+
+def supports(name: str, work: Workload) -> str | None:
+    """Return None if a variant can compute a workload, or the reason in one line. Imports no framework."""
+    return getattr(importlib.import_module(VARIANTS[name].module), "supports", unsupported)(workload(name, work))
 
 
 def require(name: str, work: Workload, device: str = "cpu") -> None:
@@ -251,6 +264,8 @@ def require(name: str, work: Workload, device: str = "cpu") -> None:
     _check("device", device, DEVICES)
     if reason := _unavailable(name, device):
         raise Unavailable(f"{name} can't run on {device}: {reason}")
+    if reason := supports(name, work):
+        raise Unavailable(f"{name} can't compute this network: {reason}")
     threads.number()  # raises Unavailable if the settings contradict each other
     if reason := too_large(work, device, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise Unavailable(f"{reason}: choose smaller sizes")
@@ -311,5 +326,7 @@ __all__ = [
     "available",
     "build",
     "is_ours",
+    "supports",
     "versions",
+    "workload",
 ]
