@@ -104,7 +104,9 @@ readme: $(VENV)/bench
 
 test: lint
 	@echo '==> Running the tests. The first run compiles for some minutes.'
-	@$(RUN) pytest
+	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone and not gpu'
+	@echo '==> Running the tests that measure times or need a GPU, one by one.'
+	@$(RUN) pytest -m 'alone or gpu'
 
 test-gpu: $(VENV)/test
 	@$(RUN) rnnbench doctor --device cuda

@@ -78,6 +78,7 @@ setup(
             "mypy==2.4.1",
             "playwright==1.65.2",
             "pytest==9.2.0",
+            "pytest-xdist==3.8.0",
             "ruff==0.17.6",
         ],
     },

@@ -123,6 +123,7 @@ def test_a_figure_of_a_busy_machine_is_marked_and_refused_if_strict(clone, timed
     assert MARKS["busy"] in refused
 
 
+@pytest.mark.alone
 def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed):
     for words in ("Other words.\n", "Other words again.\n"):
         (clone.path / "CHANGELOG.md").write_text(words)

@@ -84,6 +84,7 @@ def test_the_command_line_imports_tables_and_plots_only_when_needed(python):
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+@pytest.mark.alone
 def test_a_long_history_is_read_quickly(tmp_path, python):
     synthetic.write(tmp_path, 40)
     # Measure CPU time, because on a busy machine other programs extend the elapsed time.

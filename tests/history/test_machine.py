@@ -21,6 +21,7 @@ def write_machine_json(folder, content):
     path.write_text(content)
 
 
+@pytest.mark.alone
 def test_the_peak_rates_are_plausible(facts):
     assert 1e9 < float(facts["float32_flops"]) < hardware.limit("cpu")
     assert 1e8 < float(facts["memory_bandwidth"]) < 1e13

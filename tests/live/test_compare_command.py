@@ -72,6 +72,7 @@ def compare(python, checkout, monkeypatch):
     return run
 
 
+@pytest.mark.alone
 def test_a_slower_work_tree_fails(compare, checkout):
     write_spinning(checkout, 0.0015)
     done = compare("HEAD", ".", "2x3x4", "keras", "--json")

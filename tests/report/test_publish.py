@@ -7,6 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import asv
+import pytest
 from helpers import ROOT, synthetic
 from helpers.dashboard import read_data
 
@@ -55,6 +56,7 @@ def repository(folder, commits):
     return listed.stdout.split()
 
 
+@pytest.mark.alone
 def test_the_page_adds_at_most_a_fifth_to_the_time_of_publish(tmp_path, python, monkeypatch):
     hashes = repository(tmp_path / "repository", COMMITS)
     monkeypatch.setattr(synthetic, "commit_hash", hashes.__getitem__)
