@@ -50,7 +50,7 @@ help:
 # asv times the commit HEAD with the benchmarks/ of the working tree.
 define uncommitted
 @git diff --quiet HEAD -- rnnbench setup.py || echo '==> Uncommitted changes in rnnbench/ are not timed: commit them first.'
-@git diff --quiet HEAD -- benchmarks || echo "==> Uncommitted changes in benchmarks/ are used, under HEAD's hash in results/."
+@git diff --quiet HEAD -- benchmarks || { echo '==> Uncommitted changes in benchmarks/ are timed: these figures are marked.'$(if $(STRICTLY), STRICT=1 refuses them.; exit 2); }
 endef
 
 # The messages of a failed run stand far above its end.

@@ -28,7 +28,8 @@ from asv.plugins.virtualenv import Virtualenv
 from asv.publishing import OutputPublisher
 from asv.results import Results, get_err
 
-from rnnbench.history import ResultsWarning, files
+from rnnbench.history import ResultsWarning, files, work_tree
+from rnnbench.history.benchmark_names import method
 from rnnbench.measure import state, variables
 from rnnbench.report import libraries, page
 
@@ -63,6 +64,11 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         loaded._loaded_from = Path(path)
         return loaded
 
+    @property
+    def benchmark_version(self) -> dict[str, str]:
+        """The versions of the benchmarks' methods: `asv compare` marks figures of different ones with an x."""
+        return {name: method(name, version, self.date) for name, version in self._benchmark_version.items()}
+
     def load_data(self, result_dir: str) -> None:
         """Load the results and states of an earlier run, if any; asv calls this before each run that it stores."""
         super().load_data(result_dir)
@@ -89,13 +95,18 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
             shape: total - earlier
             for shape, total, earlier in zip(shapes, self._sample_counts(benchmark), before, strict=False)
         }
+        selected = shapes if selected_idx is None else [shapes[position] for position in selected_idx]
         if not append_samples:
-            for position in range(len(shapes)) if selected_idx is None else selected_idx:
-                states.pop(shapes[position], None)
-        for sizes, process_state in state.collect(Path(_notes().name)):
-            shape = ", ".join(map(str, sizes))
+            for shape in selected:
+                states.pop(shape, None)
+        notes = [(", ".join(map(str, sizes)), note) for sizes, note in state.collect(Path(_notes().name))]
+        if work_tree.changed(self.commit_hash, self.env_name):
+            lacking = {*selected} - {shape for shape, _ in notes}
+            notes += [(shape, {"marks": []}) for shape in lacking]
+            notes = [(shape, {**note, "marks": [*note["marks"], "uncommitted"]}) for shape, note in notes]
+        for shape, note in notes:
             # asv starts one process for each shape and call of this method.
-            states.setdefault(shape, []).append({**process_state, "samples": taken.get(shape, 0)})
+            states.setdefault(shape, []).append({**note, "samples": taken.get(shape, 0)})
         if states:
             self._states[benchmark["name"]] = states
 

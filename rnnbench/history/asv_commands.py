@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench import variants
-from rnnbench.history import asv_files, files, printable, site
+from rnnbench.history import asv_files, files, printable, site, work_tree
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 _RESEND_SECONDS = 5
 _RESULTS_PAGE = "index.html"  # the dashboard's page of results, from asv's pages beside it
+_STATISTICS = range(5, 12)  # the columns of a result's statistics and samples in asv's files
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -64,6 +65,8 @@ def run(arguments: Sequence[str]) -> int:
         os.environ["ASV_PYTHONPATH"] = os.environ["PYTHONPATH"] = import_path
     if any(existing) and not (options.set_commit_hash or options.dry_run):
         _say("asv won't store these results: with an existing interpreter, add --set-commit-hash HEAD")
+    for folder in work_tree.changed("HEAD", "existing" if any(existing) else ""):
+        _say(f"uncommitted changes in {folder}/ are timed: these figures are marked as uncommitted")
     results = Path(config.results_dir)
     with _signals_raise() as received, _exclusive_folder("run", config) as folder:
         _check_writable(results, results / (options.machine or Machine.get_unique_machine_name()))
@@ -101,6 +104,9 @@ def publish(arguments: Sequence[str]) -> int:
     config, options = _configured("publish", arguments)
     results, dashboard = Path(config.results_dir), Path(options.html_dir or config.html_dir)
     with _signals_raise(), _exclusive_folder("publish", config) as folder:
+        _check_writable(dashboard)
+        if dashboard.is_dir() and any(dashboard.iterdir()) and not (dashboard / "index.json").exists():
+            raise Failed(f"{dashboard} has other files, which publish would remove: name a new or empty folder")
         private = folder / "results"
         site.copy(_valid_files(results), results, private)
         config.regressions_first_commits = site.known_commits(config.repo, config.regressions_first_commits)
@@ -114,10 +120,12 @@ def publish(arguments: Sequence[str]) -> int:
         quiet = contextlib.nullcontext() if options.verbose else log.set_level(logging.WARNING)
         with quiet:
             status = _call_asv(Publish, config, options)
-        if dashboard.exists():
-            dashboard.rename(folder / "earlier")
-        dashboard.parent.mkdir(parents=True, exist_ok=True)
-        (folder / "html").rename(dashboard)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # don't stop halfway
+        try:
+            files.replace_folder(folder / "html", dashboard)
+        except OSError as error:
+            raise Failed(f"{dashboard} can't be written: {error.strerror or error}") from error
     return status
 
 
@@ -223,13 +231,13 @@ def _signals_raise() -> Iterator[list[int]]:
 
 
 def _check_writable(*folders: Path) -> None:
-    """Raise Failed before a long run starts, if results can't be written to one of these folders."""
+    """Raise Failed before a long run starts, if nothing can be written to one of these folders."""
     for folder in folders:
-        if folder.is_dir():
-            try:
-                tempfile.TemporaryFile(dir=folder).close()
-            except OSError as error:
-                raise Failed(f"nothing was run: {folder} isn't writable: {error.strerror}") from error
+        place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        try:
+            tempfile.TemporaryFile(dir=place).close()
+        except OSError as error:
+            raise Failed(f"nothing was run: {place} isn't writable: {error.strerror}") from error
 
 
 def _valid_files(results: Path) -> Iterator[Path]:
@@ -282,8 +290,8 @@ def _keep_earlier_figures(path: Path, recorded: Path) -> None:
         kept_states = {shapes[shape]: states[shapes[shape]] for shape in kept if shapes[shape] in states}
         if kept_states:
             content.setdefault("state", {}).setdefault(name, {}).update(kept_states)
-        # Columns with one value for each shape: 0 is the result, 5 and up are its statistics and samples.
-        for column in (0, *range(5, len(old))):
+        # Columns with one value for each shape: 0 is the result, the others are its statistics and samples.
+        for column in (0, *range(_STATISTICS.start, min(_STATISTICS.stop, len(old)))):
             if old[column] is not None:
                 row[column] = row[column] or [None] * len(values)
                 for shape in kept:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench.history.benchmark_names import describe
+from rnnbench.history.benchmark_names import describe, method
 from rnnbench.measure import state
 from rnnbench.network.shapes import Shape
 
@@ -83,7 +83,7 @@ class Figure(NamedTuple):
     high: float | None  # the upper quartile; None without samples
     samples: int
     medians: tuple[float, ...]  # the median of each process's samples; empty if the processes aren't known
-    version: str  # of the benchmark; figures of different versions aren't comparable
+    version: str  # of the benchmark's method; figures of different versions aren't comparable
     marks: tuple[str, ...] | None  # the state.MARKS that make it doubtful; None if no state was stored
     software: Software | None  # None if it wasn't stored
 
@@ -246,7 +246,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
         column("samples"),
         strict=True,
     )
-    version = printable(str(columns.get("version")))
+    version = printable(method(benchmark, str(columns.get("version")), run.date))
     measured = []
     for shape, value, low, high, repeat, taken in rows:
         outcome = "failed" if value is None else "n/a" if value != value else "ok"

@@ -1,8 +1,9 @@
-"""Write files atomically."""
+"""Write files and folders so that a reader never sees a part of them."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 PARTIAL = ".partial"  # the suffix of a file that isn't complete yet; asv doesn't read files with this suffix
@@ -12,8 +13,10 @@ def write(path: Path, data: bytes) -> None:
     """Write a file atomically, and make its folder if needed.
 
     A reader sees either the complete new file or the old one, even after a full disk, a killed process or a power
-    loss. Raises OSError if the file can't be written; the old file is then unchanged.
+    loss. A link stays, and the file that it leads to is written. Raises OSError if the file can't be written; the old
+    file is then unchanged.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
@@ -25,3 +28,30 @@ def write(path: Path, data: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def replace_folder(fresh: Path, folder: Path) -> None:
+    """Move a folder to the place of another one. The earlier folder is moved beside where the fresh one was.
+
+    Where a folder can't be moved, for example to another file system or over a mount point, its files are written one
+    by one. A link stays, and the folder that it leads to is replaced. Raises OSError if the files can't be written.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    earlier = fresh.with_name("earlier")
+    try:
+        if folder.exists():
+            folder.rename(earlier)
+        fresh.rename(folder)
+    except OSError:
+        if earlier.exists() and not folder.exists():
+            earlier.rename(folder)
+        _fill(fresh, folder)
+
+
+def _fill(fresh: Path, folder: Path) -> None:
+    """Give a folder the files of a fresh one, and remove all others."""
+    shutil.copytree(fresh, folder, dirs_exist_ok=True)
+    for path in sorted(folder.rglob("*"), reverse=True):  # a folder comes after what is in it
+        if not (fresh / path.relative_to(folder)).exists():
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()

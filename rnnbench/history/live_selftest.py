@@ -10,7 +10,6 @@ import datetime
 import math
 import random
 import statistics
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import variants
-from rnnbench.history import selftest
+from rnnbench.history import selftest, work_tree
 from rnnbench.history.figures import printable
 from rnnbench.live import comparison
 from rnnbench.live.interval import FASTER, SLOWER, UNSURE, Judge
@@ -144,9 +143,7 @@ def _measure(name: str, shape: Shape, device: str) -> list[Row]:
         took.append(time.perf_counter() - start)
     # Each figure pays for its share of a pair. The first pair may have compiled.
     cost = statistics.median(took) / len(functions)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=8", "HEAD"], cwd=_FOLDER, capture_output=True, text=True, check=False
-    )
+    commit = work_tree.describe_head(_FOLDER)
     day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     rows = []
     for (slowdown, function), pairs in timed.items():
@@ -154,7 +151,7 @@ def _measure(name: str, shape: Shape, device: str) -> list[Row]:
         counts, number_of_pairs = _compare([pair.log_ratio for pair in pairs], slowdown == 0, int(SECONDS / cost))
         rows.append(
             Row(
-                *(commit.stdout.strip(), day, name, ", ".join(map(str, shape)), function, seconds, slowdown),
+                *(commit, day, name, ", ".join(map(str, shape)), function, seconds, slowdown),
                 *(len(pairs), _COMPARISONS, counts[SLOWER], counts[FASTER], counts[UNSURE]),
                 round(number_of_pairs * cost, 1),
             )

@@ -24,6 +24,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple, TypeVar
 
 from rnnbench import variants
+from rnnbench.history import work_tree
 from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.history.figures import ResultsWarning, printable
 from rnnbench.measure import variables
@@ -80,7 +81,9 @@ def measure(machine: str, grid: str, names: Iterable[str], device: str, tell: Ca
 
     Raises Failed if git or asv fails, or if no figure was timed in every run.
     """
-    commit = _git(Path(), "rev-parse", "--short=8", "HEAD")
+    commit = work_tree.describe_head(Path())
+    if not commit:
+        raise Failed(f"git finds no commit in {Path.cwd()}: change to a checkout first")
     names = names or [name for name, reason in variants.available(device).items() if reason is None]
     prefixes = "|".join(map(class_prefix, names))
     shapes = "|".join(", ".join(map(str, shape)) for shape in GRIDS[grid])

@@ -28,6 +28,7 @@ MARKS = {
     "threads": "more threads computed than were asked for: give the process no more processors than threads (taskset), "
     "and time it again",
     "throttled": "power or heat held the GPU's clock back: cool it or raise its power limit, and time it again",
+    "uncommitted": "the code that was timed isn't the commit's: commit your changes, and time it again",
     "shared": "another program computed on the GPU: end it, and time it again",
 }
 

@@ -117,7 +117,7 @@ def _prepare(device: str) -> ModuleType:
     cut_off.remove(Path(os.path.expanduser(_users_setting("base_compiledir") or "~/.theano")))
     defaults = _DEFAULTS | (cuda.prepare(_cache()) if device == "cuda" else {})
     _device = device
-    with _settings(defaults, [f"-I{folder}", "-include", str(folder / _HEADER), *flags]), warnings.catch_warnings():
+    with _settings(defaults, [*_include_flags(folder), *flags]), warnings.catch_warnings():
         # Theano warns that it doesn't know this cuDNN. Our cudnn.h adapts it.
         warnings.filterwarnings("ignore", "Your cuDNN version is more recent than")
         later_versions.restore_names()
@@ -247,6 +247,18 @@ def _include_folder(flags: list[str]) -> Path:
             if not folder.is_dir():
                 raise
     return folder
+
+
+def _include_flags(folder: Path) -> list[str]:
+    """Return the compiler flags that include our header from this folder.
+
+    Theano splits its flags at spaces. So a path with a space is given to g++ in the environment, which stays changed
+    because Theano compiles until the process ends. Theano's keys for compiled modules then contain the folder's name.
+    """
+    if not re.search(r"\s", str(folder)):
+        return [f"-I{folder}", "-include", str(folder / _HEADER)]
+    cuda.prepend("CPLUS_INCLUDE_PATH", [folder])
+    return ["-include", _HEADER, f"-DRNNBENCH_FOLDER={folder.name}"]
 
 
 @contextlib.contextmanager

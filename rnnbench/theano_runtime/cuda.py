@@ -104,8 +104,8 @@ def prepare(cache: Path) -> dict[str, str]:
     _import_pygpu(found["pygpu"])
     # Theano's flags take only two folders and split their paths at spaces, so the environment passes
     # these. It stays changed, because Theano compiles until the process ends.
-    _prepend("CPLUS_INCLUDE_PATH", [*found["headers"].includes, *found["libgpuarray"].includes])
-    _prepend("LIBRARY_PATH", [_path(found["libgpuarray"]).parent])
+    prepend("CPLUS_INCLUDE_PATH", [*found["headers"].includes, *found["libgpuarray"].includes])
+    prepend("LIBRARY_PATH", [_path(found["libgpuarray"]).parent])
     places = {"include": "include", "library": "lib", "bin": "lib"}  # "include" has our cudnn.h
     return {
         "dnn.enabled": "no_check",  # otherwise Theano compiles a test program in each process
@@ -411,7 +411,7 @@ def _import_pygpu(piece: Piece) -> None:
         raise Unavailable(f"{package} can't be imported: {error}") from error
 
 
-def _prepend(variable: str, folders: Iterable[Path]) -> None:
+def prepend(variable: str, folders: Iterable[Path]) -> None:
     """Put folders in front of the folders that a path variable of the environment lists."""
     listed = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
     # These folders must keep their place in the compiler's search order. In front of C++'s own folders they break

@@ -336,7 +336,7 @@ def test_prepare_gives_libraries_the_names_that_libgpuarray_opens(tmp_path):
 def test_the_compilers_own_folders_are_not_added(monkeypatch, tmp_path):
     # In front of C++'s own folders they break its headers: <cstdlib> then finds no stdlib.h.
     monkeypatch.setenv("CPLUS_INCLUDE_PATH", "/before")
-    cuda._prepend("CPLUS_INCLUDE_PATH", [Path("/usr/include"), Path("/usr/lib/../include")])
+    cuda.prepend("CPLUS_INCLUDE_PATH", [Path("/usr/include"), Path("/usr/lib/../include")])
     assert os.environ["CPLUS_INCLUDE_PATH"] == "/before"
-    cuda._prepend("CPLUS_INCLUDE_PATH", [tmp_path])
+    cuda.prepend("CPLUS_INCLUDE_PATH", [tmp_path])
     assert os.environ["CPLUS_INCLUDE_PATH"] == f"{tmp_path}:/before"

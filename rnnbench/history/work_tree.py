@@ -1,0 +1,36 @@
+"""Tell whether the code that a run times is the commit's under which its figures are stored."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+CODE, BENCHMARKS = "rnnbench", "benchmarks"
+
+
+def changed(commit: str, environment: str) -> list[str]:
+    """Return the folders of the current checkout that a run times with other content than at a commit.
+
+    asv takes the benchmarks from the work tree. With an existing interpreter the work tree's package is timed too.
+    Without a commit, under which nothing is stored, nothing has changed.
+    """
+    if not commit:
+        return []
+    folders = [BENCHMARKS] if _differs("HEAD", BENCHMARKS) else []
+    return [CODE, *folders] if environment.startswith("existing") and _differs(commit, CODE) else folders
+
+
+def describe_head(folder: Path) -> str:
+    """Return the short hash of a checkout's HEAD, with "-dirty" after it if the work tree differs.
+
+    Without a checkout the text is empty.
+    """
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _differs(commit: str, folder: str) -> bool:
+    same = subprocess.run(["git", "diff", "--quiet", commit, "--", folder], capture_output=True, check=False)
+    command = ["git", "ls-files", "--others", "--exclude-standard", "--", folder]
+    added = subprocess.run(command, capture_output=True, check=False)
+    return same.returncode != 0 or bool(added.stdout)

@@ -1,0 +1,72 @@
+"""Files and folders are replaced as a whole, on any file system, and through links."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from rnnbench.history import files
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder on another file system than `tmp_path`."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this system has no second file system that a test may write to")
+    folder = Path(tempfile.mkdtemp(dir=memory, prefix="rnnbench-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def folder_with(path, **content):
+    for name, text in content.items():
+        file = path / name.replace("_", "/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("is_link", [True, False])
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+def test_a_folder_is_replaced(exists, is_link, is_elsewhere, tmp_path, elsewhere):
+    target = (elsewhere if is_elsewhere else tmp_path) / "html"
+    if exists:
+        folder_with(target, index="old", gone="old", graphs_gone_a="old")
+    (tmp_path / "link").symlink_to(target)
+    fresh = folder_with(tmp_path / "fresh", index="new", graphs_a="new")
+    files.replace_folder(fresh, tmp_path / "link" if is_link else target)
+    assert tree(target) == {"index": "new", "graphs/a": "new"}
+    assert not (target / "graphs" / "gone").exists()
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_folder_that_cannot_be_moved_is_filled(tmp_path, monkeypatch):
+    """As where it is a mount point, or where the folder around it can't be written."""
+    target = folder_with(tmp_path / "html", index="old", gone="old")
+    fresh = folder_with(tmp_path / "fresh", index="new")
+
+    def refuse(path, target):
+        raise OSError("Device or resource busy")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    files.replace_folder(fresh, target)
+    assert tree(target) == {"index": "new"}
+
+
+def test_a_file_is_written_through_a_link(tmp_path):
+    """People keep their settings under version control, and link to them."""
+    target = tmp_path / "there" / "machines.json"
+    target.parent.mkdir()
+    target.write_text("old")
+    (tmp_path / "link").symlink_to(target)
+    files.write(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert target.read_text() == "new"

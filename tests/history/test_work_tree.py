@@ -1,0 +1,76 @@
+"""Figures of code that isn't the commit's are marked."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from asv.runner import BenchmarkResult
+
+from rnnbench.asv_plugin import StatefulResults
+from rnnbench.history import work_tree
+
+
+def git(*arguments):
+    who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    return subprocess.run(["git", *who, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def commit(tmp_path, monkeypatch):
+    """A checkout with a package and benchmarks, which is the current folder; its only commit."""
+    monkeypatch.chdir(tmp_path)
+    git("init", "--quiet")
+    for folder in ("rnnbench", "benchmarks"):
+        Path(folder).mkdir()
+        Path(folder, "file.py").write_text("one = 1\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message=One")
+    return git("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("path", "environment", "folders"),
+    [
+        ("rnnbench/file.py", "existing-py_x", ["rnnbench"]),
+        ("rnnbench/new.py", "existing-py_x", ["rnnbench"]),
+        ("rnnbench/file.py", "virtualenv-py3.11", []),  # asv builds the commit's package
+        ("benchmarks/file.py", "virtualenv-py3.11", ["benchmarks"]),
+        ("benchmarks/new.py", "existing-py_x", ["benchmarks"]),
+        ("README.md", "existing-py_x", []),
+    ],
+)
+def test_changed_folders(path, environment, folders, commit):
+    assert work_tree.changed(commit, environment) == []
+    Path(path).write_text("one = 2\n")
+    assert work_tree.changed(commit, environment) == folders
+    git("add", ".")
+    assert work_tree.changed(commit, environment) == folders
+    assert work_tree.changed("", environment) == []  # asv stores nothing
+
+
+def test_another_commits_hash_is_not_this_codes(commit):
+    """--set-commit-hash names any commit, but an existing interpreter times the work tree."""
+    Path("rnnbench/file.py").write_text("one = 2\n")
+    git("commit", "--quiet", "--all", "--message=Two")
+    assert work_tree.changed(commit, "existing-py_x") == ["rnnbench"]
+    assert work_tree.changed(git("rev-parse", "HEAD"), "existing-py_x") == []
+
+
+def test_the_mark_is_stored_with_each_figure(commit):
+    Path("rnnbench/file.py").write_text("one = 2\n")
+    benchmark = {"name": "b", "params": [["1", "3"]], "version": "1", "unit": "seconds"}
+    for environment, marks in (("existing-py_x", ["uncommitted"]), ("virtualenv-py3.11", None)):
+        results = StatefulResults({"machine": "test"}, {}, commit, 0, "3.11", environment, {})
+        result = BenchmarkResult([1.0, 2.0], [[1.0], [2.0]], [1, 1], 0, "", None)
+        results.add_result(benchmark, result, record_samples=True)
+        states = results._states.get("b", {})
+        assert {shape: [state["marks"] for state in stored] for shape, stored in states.items()} == (
+            {"1": [marks], "3": [marks]} if marks else {}
+        )
+
+
+def test_selftest_says_that_its_code_is_not_the_commits(commit):
+    assert work_tree.describe_head(Path()) == commit[:8]
+    Path("rnnbench/file.py").write_text("one = 2\n")
+    assert work_tree.describe_head(Path()) == f"{commit[:8]}-dirty"
+    assert work_tree.describe_head(Path("/")) == ""
