@@ -9,9 +9,9 @@ stupidtable.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,7 +21,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnbench import theano_runtime
 from rnnbench.history import files
+from rnnbench.network.contract import Unavailable
 
 FOLDER = "libraries"
 
@@ -82,14 +84,18 @@ def carry(page: Path) -> None:
 
 
 def _load() -> dict[Library, bytes]:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rnnbench", FOLDER)
+    try:
+        cache = theano_runtime.cache() / FOLDER
+    except Unavailable as reason:
+        raise LibrariesMissing(str(reason)) from reason
     libraries = pinned()
     try:
         return _checked({library: (cache / library.place).read_bytes() for library in libraries})
     except (LibrariesMissing, OSError):
         fetched = _checked(_fetch(libraries))
-    for library, data in fetched.items():
-        files.write(cache / library.place, data)
+    with contextlib.suppress(OSError):  # a cache that can't be written costs time only
+        for library, data in fetched.items():
+            files.write(cache / library.place, data)
     return fetched
 
 

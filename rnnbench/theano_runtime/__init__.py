@@ -34,6 +34,9 @@ from rnnbench.theano_runtime.pieces import Piece
 
 _INCLUDE = Path(__file__).parent / "include"
 _HEADER = "rnnbench_theano.h"
+_EMPTY_ARCHIVE = b"!<arch>\n"
+
+_NO_HOME = "there is no home folder for compiled code: set HOME to a folder that can be written"
 
 PYTHONS = (3, 10), (3, 13)  # the first and the last Python that Theano runs on here
 
@@ -102,6 +105,17 @@ def prepare(device: str = "cpu") -> ModuleType:
     return _prepare(device)
 
 
+def cache() -> Path:
+    """Return the folder of files that all environments of a user share.
+
+    Raises Unavailable if the user has no home folder.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnbench"
+    except RuntimeError as problem:  # HOME isn't set, and the system doesn't know the user
+        raise Unavailable(_NO_HOME) from problem
+
+
 @functools.cache
 def _prepare(device: str) -> ModuleType:
     global _device
@@ -114,10 +128,13 @@ def _prepare(device: str) -> ModuleType:
     own_blas = _users_setting("blas.ldflags") is None
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
     folder = _include_folder(flags)
-    cut_off.remove(Path(os.path.expanduser(_users_setting("base_compiledir") or "~/.theano")))
-    defaults = _DEFAULTS | (cuda.prepare(_cache()) if device == "cuda" else {})
+    compiled = os.path.expanduser(_users_setting("base_compiledir") or "~/.theano")
+    if compiled.startswith("~"):  # Theano would make a folder of this name here
+        raise Unavailable(_NO_HOME)
+    cut_off.remove(Path(compiled))
+    defaults = _DEFAULTS | (cuda.prepare(cache()) if device == "cuda" else {})
     _device = device
-    with _settings(defaults, [*_include_flags(folder), *flags]), warnings.catch_warnings():
+    with _settings(defaults, [*_include_flags(folder), *_link_flags(), *flags]), warnings.catch_warnings():
         # Theano warns that it doesn't know this cuDNN. Our cudnn.h adapts it.
         warnings.filterwarnings("ignore", "Your cuDNN version is more recent than")
         later_versions.restore_names()
@@ -181,11 +198,6 @@ def _find_compiler() -> Piece:
     return Piece("g++", Path(path), version.strip() or None)
 
 
-def _cache() -> Path:
-    """Return the folder of files that all environments of a user share."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnbench"
-
-
 def _load_blas() -> None:
     """Load OpenBLAS into the process, so that modules compiled later find its functions."""
     import scipy_openblas32
@@ -221,15 +233,14 @@ def _include_folder(flags: list[str]) -> Path:
     compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
     parts = [compiler, sys.version, numpy.__version__, *flags, *(source.read_text() for source in sources)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-    cache = _cache()
-    folder = cache / f"include-{digest}"
+    folder = cache() / f"include-{digest}"
     if folder.is_dir():
         if cut_off.has_recorded_sizes(folder):
             return folder
         shutil.rmtree(folder, ignore_errors=True)
-    cache.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     # The folder is filled under a temporary name and then renamed, so no process sees it half filled.
-    with tempfile.TemporaryDirectory(dir=cache) as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         fresh = Path(temporary) / "fresh"
         fresh.mkdir()
         for source in sources:
@@ -255,10 +266,34 @@ def _include_flags(folder: Path) -> list[str]:
     Theano splits its flags at spaces. So a path with a space is given to g++ in the environment, which stays changed
     because Theano compiles until the process ends. Theano's keys for compiled modules then contain the folder's name.
     """
-    if not re.search(r"\s", str(folder)):
+    if not _has_space(folder):
         return [f"-I{folder}", "-include", str(folder / _HEADER)]
     cuda.prepend("CPLUS_INCLUDE_PATH", [folder])
     return ["-include", _HEADER, f"-DRNNBENCH_FOLDER={folder.name}"]
+
+
+def _link_flags() -> list[str]:
+    """Return the flags that let Theano's modules be linked where Python has no shared library, as pyenv builds it.
+
+    Theano links its modules to Python's library. They don't need it, because the interpreter has its functions. So an
+    empty archive stands for it.
+    """
+    import sysconfig
+
+    library = sysconfig.get_config_var("LDLIBRARY") or ""
+    if library.endswith(".so") and Path(sysconfig.get_config_var("LIBDIR") or "", library).exists():
+        return []
+    folder = cache() / "no-library"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / library).with_suffix(".a").write_bytes(_EMPTY_ARCHIVE)
+    if not _has_space(folder):
+        return [f"-L{folder}"]
+    cuda.prepend("LIBRARY_PATH", [folder])
+    return []
+
+
+def _has_space(path: Path) -> bool:
+    return re.search(r"\s", str(path)) is not None
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ def headers(tmp_path_factory):
     """Return a copy of the user's cache of precompiled headers."""
     theano_runtime.prepare()
     folder = tmp_path_factory.mktemp("headers")
-    shutil.copytree(theano_runtime._cache(), folder / "rnnbench")
+    shutil.copytree(theano_runtime.cache(), folder / "rnnbench")
     return folder
 
 
