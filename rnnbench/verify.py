@@ -12,6 +12,7 @@ import numpy as np
 from tabulate import tabulate
 
 from rnnbench import variants
+from rnnbench.measure import failures
 from rnnbench.network import reference
 from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.shapes import Shape
@@ -36,14 +37,17 @@ class Check(NamedTuple):
     tolerance: float
     errors: dict[tuple[int, str], float]  # by layer (from 1) and parameter; (0, "outputs") for the outputs
     reason: str | None = None  # why the variant can't run this shape here
+    failure: str | None = None  # what happened if it failed
     extreme: float | None = None  # the value of some inputs, if they were not drawn as usual
 
     @property
     def fault(self) -> str | None:
-        """A sentence that says which error exceeds the tolerance; None if no error does."""
+        """A sentence that says which error exceeds the tolerance, or what failed; None if nothing is wrong."""
+        sizes = ", ".join(f"{size}={value}" for size, value in self.shape._asdict().items())
+        if self.failure:
+            return f"{self.variant} failed at {sizes}: {self.failure}"
         for (layer, name), error in self.errors.items():
             if not error <= self.tolerance:  # NaN is a fault too
-                sizes = ", ".join(f"{size}={value}" for size, value in self.shape._asdict().items())
                 what = f"the gradient of {name} in layer {layer}" if layer else f"its {name}"
                 inputs = "" if self.extreme is None else f", with inputs of ±{self.extreme:g}"
                 where = f"{self.variant} is wrong at {sizes}{inputs}"
@@ -80,6 +84,10 @@ def checks(names: Iterable[str], shapes: Iterable[Shape], seed: int, device: str
                 found = errors(network, *expected, trains=variants.VARIANTS[name].trains)
             except Unavailable as reason:  # a call may find that it can't run these sizes; Theano adds pages to that
                 yield Check(name, shape, tolerance, {}, str(reason).partition("\n")[0])
+                continue
+            except Exception as problem:
+                what = failures.sentence(problem) or f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+                yield Check(name, shape, tolerance, {}, failure=what)
                 continue
             yield Check(name, shape, tolerance, found)
             # Theano's graphs are reference cycles that function.compiled froze. Free their memory before the next one.

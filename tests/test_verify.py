@@ -167,11 +167,22 @@ def test_sizes_that_a_call_refuses_are_left_out_with_the_reason(register):
     assert (check.reason, check.errors) == ("no kernel does that", {})
 
 
-def test_running_out_of_memory_is_reported_in_a_sentence(register, run):
-    register("out of memory")
-    status, _, errors = run(["verify"])
-    assert status == 1
-    assert re.fullmatch("rnnbench: the device is out of memory: .*\n", errors)
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("out of memory", "the device is out of memory: .*"),
+        # FlashRNN's kernels don't have every size, for example.
+        ("an unknown failure", "ZeroDivisionError: no kernel does that"),
+    ],
+)
+def test_a_check_that_fails_is_reported_in_a_sentence_and_the_others_go_on(fault, words, register, run):
+    register(fault)
+    status, _, errors = run(["verify", "--shapes", "1"])
+    *lines, last = errors.splitlines()
+    assert (status, last) == (1, "rnnbench: checks that failed: 4")
+    assert len(lines) == 4
+    for line in lines:
+        assert re.fullmatch(rf"rnnbench: faulty failed at batch=\d+, seq=\d+, hidden=\d+, depth=\d+: {words}", line)
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,14 @@ def _verify(options: argparse.Namespace) -> int:
             checks.append(check)
             if check.reason:
                 print(f"{check.variant} can't run one of the shapes: {check.reason}")
-            if problem := check.fault:
+            if check.failure:  # the other checks may work
+                complain(check.fault)
+            elif problem := check.fault:
                 break
         if not problem:
-            extreme = (check.fault for check in verify.extreme_checks(names, device))
+            failed = {check.variant for check in checks if check.failure}
+            whole = [name for name in names if name not in failed]
+            extreme = (check.fault for check in verify.extreme_checks(whole, device))
             problem = next(filter(None, extreme), None)
     except Exception as failure:
         problem = failures.sentence(failure)
@@ -112,6 +116,8 @@ def _verify(options: argparse.Namespace) -> int:
             raise
     if any(check.errors for check in checks):
         print(verify.table(checks))
-    else:
+    elif not any(check.failure for check in checks):
         problem = problem or f"nothing could be checked on {device}"
+    if not problem and (count := sum(check.failure is not None for check in checks)):
+        problem = f"checks that failed: {count}"
     return complain(problem) if problem else 0

@@ -83,7 +83,8 @@ def register(commands: Commands) -> None:
         "host has none)",
     )
     report.add_argument(
-        "--commit", help="the commit's hash, or the beginning of it (default: the newest commit with results)"
+        "--commit",
+        help="the commit: a hash or its beginning, a branch, a tag, HEAD (default: the newest commit with results)",
     )
     report.set_defaults(run=_report)
 
@@ -101,7 +102,7 @@ def register(commands: Commands) -> None:
         "machine's newest commit",
     )
     history.add_argument("--machine", help="list only this machine (default: all)")
-    history.add_argument("--commit", help="list only this commit: its hash, or the beginning of it (default: all)")
+    history.add_argument("--commit", help="list only this commit: a hash, a branch, a tag, HEAD (default: all)")
     history.set_defaults(run=_show_history)
 
     readme = commands.add_parser(

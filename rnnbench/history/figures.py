@@ -86,6 +86,7 @@ class Figure(NamedTuple):
     version: str  # of the benchmark's method; figures of different versions aren't comparable
     marks: tuple[str, ...] | None  # the state.MARKS that make it doubtful; None if no state was stored
     software: Software | None  # None if it wasn't stored
+    threads: str  # how many a CPU computed with; empty if that wasn't stored; several are joined with " / "
 
 
 def machines(results: Path) -> dict[str, dict[str, str]]:
@@ -282,6 +283,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 version,
                 _marks(stored) if stored is not None else None,
                 _software(stored) if stored else None,
+                _threads(stored) if stored else "",
             )
         )
     return measured
@@ -326,6 +328,14 @@ def _software(states: Any) -> Software | None:
     if not all(isinstance(text, str) for fields in software for text in fields):
         raise ValueError("the software that computed it isn't given as text")
     return Software(*(printable(" / ".join(sorted(set(texts)))) for texts in zip(*software, strict=True)))
+
+
+def _threads(states: Any) -> str:
+    """Return the numbers of threads that a figure's processes computed with on a CPU."""
+    numbers = {process["threads"] for process in states if "threads" in process and not process.get("gpu")}
+    if not all(type(number) is int and 0 < number < 10**6 for number in numbers):
+        raise ValueError("its numbers of threads aren't numbers")
+    return " / ".join(map(str, sorted(numbers)))
 
 
 @functools.cache

@@ -1,7 +1,8 @@
-"""Tell whether the code that a run times is the commit's under which its figures are stored."""
+"""Ask git about commits, and whether the code that a run times is the commit's under which its figures are stored."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,6 +28,20 @@ def describe_head(folder: Path) -> str:
     """
     command = ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def resolve(name: str, folder: Path) -> str:
+    """Return the hash of the commit that a branch, a tag or a name such as HEAD~3 means in a folder's checkout.
+
+    Return the name itself if it may be the beginning of a hash, or means no commit there.
+    """
+    if re.fullmatch("[0-9a-f]{4,64}", name) or "\0" in name:
+        return name
+    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return name
 
 
 def _differs(commit: str, folder: str) -> bool:

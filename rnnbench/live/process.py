@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rnnbench.measure import failures
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.shapes import Shape
 
 _WORKER = Path(__file__).parents[1] / "worker.py"
 _MOST_PADDING = 4096  # bytes
 _SHOWN_LINES = 20
+_MOST_SECONDS = 1200  # to answer; a first compilation on a slow machine takes minutes
 
 
 class Failed(Exception):
@@ -103,12 +106,16 @@ class Process:
             print(json.dumps(request), file=self._process.stdin, flush=True)
 
     def _receive(self) -> dict[str, Any]:
-        line = self._process.stdout.readline()  # type: ignore[union-attr]
+        assert self._process.stdout
+        # A lost GPU can hold a process forever.
+        if not select.select([self._process.stdout], [], [], _MOST_SECONDS)[0]:
+            raise Failed(f"{self._code.name}: a process gave no answer within {_MOST_SECONDS} s")
+        line = self._process.stdout.readline()
         answer = json.loads(line) if line.endswith("\n") else {"failed": self._last_words()}
         if "unavailable" in answer:
             raise Unavailable(f"{self._code.name}: {answer['unavailable']}")
         if "failed" in answer:
-            raise Failed(f"{self._code.name}: {answer['failed']}")
+            raise Failed(f"{self._code.name}: {failures.explain(answer['failed']) or answer['failed']}")
         return answer
 
     def _last_words(self) -> str:

@@ -195,7 +195,9 @@ def _other_programs() -> int | None:
     if status not in (0, _INSUFFICIENT_SIZE):
         return None
     flags, has_context = ctypes.c_uint(), ctypes.c_int()
-    if _driver().cuDevicePrimaryCtxGetState(_device(), ctypes.byref(flags), ctypes.byref(has_context)) != 0:
+    try:
+        _check(_driver().cuDevicePrimaryCtxGetState(_device(), ctypes.byref(flags), ctypes.byref(has_context)))
+    except Unavailable:  # the GPU was lost
         return None
     # A container may hide the list. Then even this process isn't in it.
     return count.value - has_context.value if count.value >= has_context.value else None

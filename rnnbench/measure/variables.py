@@ -58,6 +58,7 @@ _REFUSED = (
         for name in ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
     ),
     _Refused("PYTORCH_NO_CUDA_MEMORY_CACHING", _OFF, "each tensor then waits for new memory", ("torch",), ("cuda",)),
+    _Refused("JAX_CUDA_VISIBLE_DEVICES", "(all|0)?", "another GPU is watched than computes", ("jax",), ("cuda",)),
     _Refused("JAX_DISABLE_JIT", "(0|false)?", "JAX then compiles nothing", ("jax",)),
     _Refused(
         "XLA_FLAGS", "((?!fast_math|excess_precision).)*", "XLA then computes with less precision", ("jax", "keras")

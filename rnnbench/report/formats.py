@@ -300,6 +300,9 @@ def against_note(report: Report) -> str:
     """Return the sentences on the ratio to the other machine's or commit's figures."""
     where = f"at {report.other_commit[:8]}" if report.other_commit else "as published"
     note = f"vs {report.other}: its figure ({where}) divided by the one here; below 1×, the one here is worse."
+    threads = {(row.figure.threads, row.against.figure.threads) for row in report.rows if row.against}
+    for here, there in sorted(pair for pair in threads if all(pair) and pair[0] != pair[1]):
+        note += f" Some figures were timed with other numbers of threads: {there} there, {here} here."
     pairs = ((row.interval, row.against.interval) for row in report.rows if row.against)
     if any(here and there and not (here.covers_processes and there.covers_processes) for here, there in pairs):
         return f"{note} Some brackets are from quartiles, because nobody knows the spread between processes there."
@@ -447,6 +450,7 @@ def _records(report: Report) -> list[dict[str, object]]:
                 "processes": len(figure.medians) or None,
                 "accuracy_measured": row.is_checked,
                 "marks": None if figure.marks is None else " ".join(figure.marks) or "none",
+                "threads": figure.threads,
                 **(figure.software or Software("", "", "", ""))._asdict(),
                 "speedup": row.speedup,
                 "of_floor": row.of_floor,

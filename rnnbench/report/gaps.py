@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import history
-from rnnbench.history import NotFound, ResultsWarning, Run, figures
+from rnnbench.history import NotFound, ResultsWarning, Run, figures, work_tree
 from rnnbench.history.benchmark_names import ON_GPUS, asv_filter, describe
 from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.report import absence
@@ -42,7 +42,7 @@ def listing(results: Path, machine: str | None, commit: str | None, grid: str | 
     """
     from tabulate import tabulate
 
-    runs = history.runs(results, machine, commit)
+    runs = history.runs(results, machine, commit and work_tree.resolve(commit, results))
     if not runs:
         wanted = " ".join(filter(None, [machine and f"of {machine}", commit and f"at {commit}"]))
         machines = ", ".join(history.machines(results)) or "none"

@@ -83,4 +83,5 @@ def figures(source: str = DEFAULT) -> Iterator[Figure]:
                 version="",
                 marks=None,
                 software=None,
+                threads="",
             )

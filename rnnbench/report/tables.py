@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import history
-from rnnbench.history import Figure, NotFound, Run, live_selftest, selftest
+from rnnbench.history import Figure, NotFound, Run, live_selftest, selftest, work_tree
 from rnnbench.history.benchmark_names import QUANTITIES
 from rnnbench.measure.floor import floor
 from rnnbench.network.shapes import Shape
@@ -88,8 +88,8 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
     """Return the figures of a machine at a commit, compared with each other and with those of `against`.
 
     The default machine is this host, or the machine with the newest results if this host has none. `commit` is a hash
-    or its beginning. The default is the machine's newest commit with figures. `against` is another machine, a commit
-    of the same machine, or "titan-x" for the figures published in 2016.
+    or its beginning, a branch, a tag or HEAD, for example. The default is the machine's newest commit with figures.
+    `against` is another machine, a commit of the same machine, or "titan-x" for the figures published in 2016.
 
     Raises NotFound if there are no such results. The message lists what there is.
     """
@@ -101,7 +101,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
     if machine not in facts:
         raise NotFound(f"{results} has no results of {machine or 'any machine'}; its machines: {_listed(facts)}")
     runs_here = [run for run in runs if run.machine == machine]
-    figures = _newest_figures(_runs_at(runs_here, commit) if commit else runs_here)
+    figures = _newest_figures(_runs_at(runs_here, commit, results) if commit else runs_here)
     if not figures:
         raise NotFound(f"{results} has no figures of {machine}. To measure some: rnnbench run --machine {machine}")
 
@@ -116,7 +116,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         other_folder = runs_there[0].path.parent if runs_there else folder
     elif against is not None:
         try:
-            others = _newest_figures(_runs_at(runs_here, against))
+            others = _newest_figures(_runs_at(runs_here, against, results))
         except NotFound as reason:
             known = f"the machines ({_listed(facts)}) and {published.TITAN_X}"
             raise NotFound(f"{reason}. {against} isn't among {known} either") from None
@@ -222,14 +222,16 @@ def day(milliseconds: int) -> datetime.date:
     return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.timezone.utc).date()
 
 
-def _runs_at(runs: Sequence[Run], commit: str) -> list[Run]:
+def _runs_at(runs: Sequence[Run], name: str, results: Path) -> list[Run]:
+    commit = work_tree.resolve(name, results)
+    named = name if commit.startswith(name) else f"{name} ({commit[:8]})"
     matching = [run for run in runs if run.commit.startswith(commit)]
     commits = sorted({run.commit for run in matching})
     if len(commits) > 1:
-        raise NotFound(f"{commit} is the beginning of several commits: {', '.join(commits)}")
+        raise NotFound(f"{named} is the beginning of several commits: {', '.join(commits)}")
     if not commits:
         newest = list(dict.fromkeys(run.commit[:8] for run in runs))[:10]
-        raise NotFound(f"there are no results of commit {commit}; the newest commits with results: {', '.join(newest)}")
+        raise NotFound(f"there are no results of commit {named}; the newest commits with results: {', '.join(newest)}")
     return matching
 
 

@@ -66,6 +66,9 @@ _REQUIRED_SETTINGS = {
 }
 
 
+# The user's values of Theano's flag that name the device which everything here watches: on a GPU the first one.
+_DEVICES = {"cpu": ("cpu",), "cuda": ("cuda", "cuda0")}
+
 # The device that this process imported Theano for. Theano can't change it afterwards.
 _device: str | None = None
 
@@ -157,7 +160,7 @@ def _use_gpu(theano: ModuleType) -> None:
     name = theano.config.device
     if name == "cpu" or not gpuarray.pygpu_activated:
         try:
-            gpuarray.use("cuda" if name == "cpu" else name)
+            gpuarray.use("cuda0" if name == "cpu" else name)
         except Exception as problem:
             raise Unavailable(f"Theano can't use the GPU: {_first_line(problem)}") from problem
     importlib.import_module("rnnbench.theano_runtime.shape_rewrite")
@@ -348,13 +351,14 @@ def _check_users_settings(device: str) -> None:
         if not os.path.isfile(os.path.expanduser(name)):
             raise Unavailable(f"THEANORC names {name}, which is not a file: correct THEANORC")
     try:
-        requested = _users_setting("device") or device
+        requested = [_users_setting("device") or device, _users_setting("init_gpu_device") or device]
     except (ValueError, configparser.Error) as problem:
         raise Unavailable(f"THEANO_FLAGS or .theanorc can't be read: {_first_line(problem)}") from problem
-    if not requested.startswith(device):
+    if other := [name for name in requested if name not in _DEVICES[device]]:
+        hint = ". To time another GPU: CUDA_VISIBLE_DEVICES=1, for example" if device == "cuda" else ""
         raise Unavailable(
-            f"Theano's flag device is {requested!r}, but rnnbench needs {device}: "
-            "remove it from THEANO_FLAGS or .theanorc"
+            f"Theano's flag device is {other[0]!r}, but rnnbench needs {device}: "
+            f"remove it from THEANO_FLAGS or .theanorc{hint}"
         )
 
 

@@ -38,16 +38,16 @@ INSTALL_PYGPU = "apt-get install libgpuarray-dev python3-pygpu"
 COMPILER_FOLDERS = (Path("/usr/include"), Path("/usr/local/include"), Path("/usr/lib"), Path("/usr/local/lib"))
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
-# The names of the pieces on PyPI, for each major version of CUDA.
+# The names of the pieces on PyPI, for each major version of CUDA. {} is the first minor version that the driver lacks.
 WHEELS = {
     12: {
-        "nvrtc": "nvidia-cuda-nvrtc-cu12",
+        "nvrtc": "'nvidia-cuda-nvrtc-cu12<12.{}'",
         "cublas": "nvidia-cublas-cu12",
         "headers": "nvidia-cuda-runtime-cu12 nvidia-cuda-nvcc-cu12",
         "cudnn": "nvidia-cudnn-cu12",
     },
     13: {
-        "nvrtc": "'nvidia-cuda-nvrtc==13.*'",
+        "nvrtc": "'nvidia-cuda-nvrtc>=13,<13.{}'",
         "cublas": "'nvidia-cublas==13.*'",
         "headers": "'nvidia-cuda-runtime==13.*' 'nvidia-cuda-crt==13.*'",
         "cudnn": "nvidia-cudnn-cu13",
@@ -146,17 +146,23 @@ def _find(user_folder: str | None, *toolkits: str | None) -> tuple[Piece, ...]:
         if piece.reason is None:
             piece = _check_cuda_version(piece, driver, found[1])
         if piece.reason is not None:
-            install = f"{_pip(user_folder)} install {WHEELS[major][piece.name]}"
+            install = f"{_pip(user_folder)} install {WHEELS[major][piece.name].format(_minor_version(driver) + 1)}"
             piece = replace(piece, install=install)
         every.append(piece)
     return (*every, find_libgpuarray(), find_pygpu())
 
 
 def _check_cuda_version(piece: Piece, driver: Piece, cublas: Piece) -> Piece:
-    """Return the piece, with a reason if its CUDA version doesn't match the driver's or cuBLAS's."""
+    """Return the piece, with a reason if its CUDA version doesn't match the driver's or cuBLAS's.
+
+    A driver runs libraries of all of its major version. But it doesn't read the code of an NVRTC with a later minor
+    version.
+    """
     reason = None
     if piece.cuda and driver.cuda and piece.cuda > driver.cuda:
         reason = f"{piece.path} is for CUDA {piece.cuda}, but the driver runs only CUDA {driver.cuda}"
+    elif piece.name == "nvrtc" and piece.cuda == driver.cuda and _minor_version(piece) > _minor_version(driver):
+        reason = f"{piece.path} is of CUDA {piece.version}, but the driver reads only code of CUDA {_cuda(driver)}"
     elif piece.name == "cudnn" and piece.cuda and cublas.cuda and piece.cuda != cublas.cuda:
         reason = f"{piece.path} is for CUDA {piece.cuda}, but {cublas.path} is for CUDA {cublas.cuda}"
     return replace(piece, reason=reason)
@@ -482,6 +488,17 @@ def _first_match(file: Path, pattern: str) -> str | None:
 def _version_numbers(path: Path) -> list[int]:
     """Return the numbers in a path's last part, to sort folders by version."""
     return [int(part) for part in re.findall(r"\d+", path.name)]
+
+
+def _cuda(piece: Piece) -> str:
+    """Return CUDA's version in the text of NVRTC's or the driver's version; empty if it isn't known."""
+    return (piece.version or "").rpartition("CUDA ")[2]
+
+
+def _minor_version(piece: Piece) -> int:
+    """Return the minor number of CUDA's version; a high one if it isn't known."""
+    minor = _cuda(piece).partition(".")[2]
+    return int(minor) if minor.isdecimal() else 98
 
 
 def _version_text(number: int) -> str:

@@ -7,15 +7,21 @@ with cuBLAS. The option `tf32` selects its fused kernels, which keep U on chip a
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import GATES
 from rnnbench.variants import torch_loop
+
+# The messages of cuda_init_parametric.py, FlashRNN 1.0.8.
+_NO_KERNEL = re.compile("solution of constraints for CUDA module|Failed using Kernel")
 
 
 def unavailable(device: str) -> str | None:
@@ -24,6 +30,17 @@ def unavailable(device: str) -> str | None:
     if not toolkit:
         return "FlashRNN compiles its kernels with nvcc, which was not found: install CUDA's toolkit, or set CUDA_HOME"
     return None
+
+
+@contextlib.contextmanager
+def sizes_checked() -> Iterator[None]:
+    """Raise Unavailable instead of FlashRNN's error if none of its kernels fits the sizes."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as problem:
+        if not _NO_KERNEL.search(str(problem)):
+            raise
+        raise Unavailable(f"FlashRNN has no kernel for this batch and hidden size ({problem})") from problem
 
 
 class Network(torch_loop.Network):
@@ -55,10 +72,11 @@ class Network(torch_loop.Network):
     def _layer(self, weights: dict[str, Any], inputs: Any) -> Any:
         seq, batch, hidden = inputs.shape
         products = inputs.flatten(0, 1) @ weights["W"]
-        states, _ = self._flashrnn.flashrnn(
-            products.view(seq, batch, GATES, 1, hidden),
-            weights["U"].view(1, hidden, GATES, hidden),
-            weights["b"].view(GATES, 1, hidden),
-            config=self._step,
-        )
+        with sizes_checked():
+            states, _ = self._flashrnn.flashrnn(
+                products.view(seq, batch, GATES, 1, hidden),
+                weights["U"].view(1, hidden, GATES, hidden),
+                weights["b"].view(GATES, 1, hidden),
+                config=self._step,
+            )
         return states[0].squeeze(2)  # the hidden states, without the cells and the axis of heads

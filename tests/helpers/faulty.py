@@ -18,6 +18,8 @@ class Network:
     def outputs(self):
         if self._fault == "out of memory":
             raise MemoryError
+        if self._fault == "an unknown failure":
+            raise ZeroDivisionError("no kernel does that\nApply node that caused the error: ...")
         if self._fault == "a size it can't run":
             raise Unavailable("no kernel does that\nApply node that caused the error: ...")
         with np.errstate(all="ignore"):

@@ -39,7 +39,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
   return 0;
 }
 """
-NVRTC = "int nvrtcVersion(int *a, int *b) { *a = MAJOR; *b = 4; return 0; }"
+NVRTC = "int nvrtcVersion(int *a, int *b) { *a = MAJOR; *b = MINOR; return 0; }"
 CUBLAS = "int cublasGetProperty(int part, int *v) { *v = part ? part : MAJOR; return 0; }"
 CUDNN = """
 unsigned long cudnnGetVersion(void) { return VERSION; }
@@ -73,7 +73,7 @@ def headers(folder: Path, cudnn: tuple[int, int, int] | None = None, cuda_versio
 def wheels_13(packages: Path) -> Path:
     """Make PyPI's CUDA 13 wheels: one folder for CUDA and one for cuDNN."""
     nvidia = packages / "nvidia"
-    library(nvidia / "cu13/lib/libnvrtc.so.13", NVRTC, MAJOR=13)
+    library(nvidia / "cu13/lib/libnvrtc.so.13", NVRTC, MAJOR=13, MINOR=0)
     library(nvidia / "cu13/lib/libcublas.so.13", CUBLAS, MAJOR=13)
     library(nvidia / "cudnn/lib/libcudnn.so.9", CUDNN, VERSION=91904, MAJOR=13)
     headers(nvidia / "cu13/include", cuda_version=13000)
@@ -84,7 +84,7 @@ def wheels_13(packages: Path) -> Path:
 def wheels_12(packages: Path) -> Path:
     """Make PyPI's CUDA 12 wheels: one folder for each wheel, and CUDA's headers in two of them."""
     nvidia = packages / "nvidia"
-    library(nvidia / "cuda_nvrtc/lib/libnvrtc.so.12", NVRTC, MAJOR=12)
+    library(nvidia / "cuda_nvrtc/lib/libnvrtc.so.12", NVRTC, MAJOR=12, MINOR=0)
     library(nvidia / "cublas/lib/libcublas.so.12", CUBLAS, MAJOR=12)
     library(nvidia / "cudnn/lib/libcudnn.so.8", CUDNN, VERSION=8907, MAJOR=12)
     headers(nvidia / "cuda_runtime/include", cuda_version=12090)
@@ -97,8 +97,8 @@ def wheels_12(packages: Path) -> Path:
 
 def toolkit(root: Path, libraries: str = "lib64") -> Path:
     """Make a CUDA toolkit that also contains cuDNN."""
-    library(root / libraries / "libnvrtc.so.12.4.1", NVRTC, MAJOR=12)
-    library(root / libraries / "libnvrtc-builtins.so.99", NVRTC, MAJOR=99)
+    library(root / libraries / "libnvrtc.so.12.4.1", NVRTC, MAJOR=12, MINOR=0)
+    library(root / libraries / "libnvrtc-builtins.so.99", NVRTC, MAJOR=99, MINOR=0)
     library(root / libraries / "libcublas.so.12.4.5", CUBLAS, MAJOR=12)
     library(root / libraries / "libcudnn.so.9.1.0", CUDNN, VERSION=90100, MAJOR=12)
     headers(root / "include", (9, 1, 0), 12040)
@@ -148,7 +148,7 @@ def test_wheels_of_cuda_13_are_found(tmp_path, monkeypatch, driver):
     monkeypatch.setenv(cuda.VARIABLE, str(wheels_13(tmp_path / "site")))
     found = pieces()
     versions = {name: found[name].version for name in ("driver", "nvrtc", "cublas", "headers")}
-    assert versions["nvrtc"] == "13.4"
+    assert versions["nvrtc"] == "13.0"
     assert versions["cublas"] == "13.1.2"
     assert versions["headers"] == "13.0"
     assert versions["driver"].endswith("CUDA 13.0")
@@ -209,6 +209,20 @@ def test_missing_pieces_name_the_install_command(tmp_path, monkeypatch, driver):
     assert found["cublas"].install.endswith("-m pip install nvidia-cublas-cu12")
     assert "not crt/host_defines.h" in found["headers"].reason
     assert problem(cuda.find()).startswith("libcublas was not found: ")
+
+
+@pytest.mark.parametrize(("major", "wheel"), [(12, "nvidia-cuda-nvrtc-cu12<12.3"), (13, "nvidia-cuda-nvrtc>=13,<13.3")])
+def test_an_nvrtc_newer_than_the_driver_is_reported(major, wheel, tmp_path, monkeypatch, driver):
+    """The driver doesn't read its code: "the provided PTX was compiled with an unsupported toolchain"."""
+    driver(major * 1000 + 20)
+    path = library(tmp_path / f"nvidia/cuda_nvrtc/lib/libnvrtc.so.{major}", NVRTC, MAJOR=major, MINOR=3)
+    monkeypatch.setenv(cuda.VARIABLE, str(tmp_path))
+    nvrtc = pieces()["nvrtc"]
+    assert nvrtc.reason == f"{path} is of CUDA {major}.3, but the driver reads only code of CUDA {major}.2"
+    assert nvrtc.install.endswith(f"pip install '{wheel}'")
+    library(path, NVRTC, MAJOR=major, MINOR=2).rename(path.with_suffix(f".{major}.2"))
+    driver(major * 1000 + 20)
+    assert pieces()["nvrtc"].reason is None
 
 
 def test_a_broken_library_is_reported(tmp_path, monkeypatch, driver):
