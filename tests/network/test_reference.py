@@ -1,4 +1,4 @@
-"""The float64 reference, compared with finite differences and with a second, independent LSTM."""
+"""The float64 reference, compared with finite differences and with a second, independent network of each kind."""
 
 import cmath
 import dataclasses
@@ -10,12 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnbench import Workload, reference
+from rnnbench.network.workload import KINDS
 
-WORKLOADS = [Workload(2, 3, 2, 1, seed=1), Workload(3, 4, 2, 2, seed=2), Workload(1, 1, 3, 1, seed=3)]
+WORKLOADS = [
+    Workload(2, 3, 2, 1, seed=1),
+    Workload(3, 4, 2, 2, seed=2),
+    Workload(1, 1, 3, 1, seed=3),
+    *(Workload(2, 3, 2, 2, seed=4, kind=kind, input_size=3) for kind in KINDS),
+    *(Workload(3, 4, 2, 2, seed=5, kind=kind, bidirectional=True, least_length=1) for kind in KINDS),
+    *(Workload(1, 1, 1, 1, seed=6, kind=kind, bidirectional=True, input_size=2) for kind in KINDS),
+]
 
 
 def name_of(work):
-    return "-".join(map(str, dataclasses.astuple(work)[:-1]))
+    directions = "both directions" if work.bidirectional else "one direction"
+    return f"{work.kind}-{work.batch}-{work.seq}-{work.input_size}-{work.hidden}-{work.depth}-{directions}"
 
 
 every_workload = pytest.mark.parametrize("work", WORKLOADS, ids=name_of)
@@ -30,61 +39,97 @@ def changed(work, layer, name, index, step):
     return other
 
 
+def sigmoid(number):
+    return 1 / (1 + cmath.exp(-number))
+
+
+def product(vector, matrix, column):
+    return sum(number * row[column] for number, row in zip(vector, matrix, strict=True))
+
+
+def independent_states(kind, layer, sequence):
+    """Return the states of one direction for the inputs of one sequence, each a list of numbers.
+
+    The equations are those of PyTorch's documentation of LSTM, GRU and RNN. The numbers may be complex.
+    """
+    size = len(layer["U"])
+    state, cell, states = [0] * size, [0] * size, []
+    for inputs in sequence:
+        new = []
+        for k in range(size):
+            columns = range(k, len(layer["b"]), size)  # those of this unit's gates
+            from_inputs = [product(inputs, layer["W"], column) + layer["b"][column] for column in columns]
+            from_state = [product(state, layer["U"], column) for column in columns]
+            total = [one + other for one, other in zip(from_inputs, from_state, strict=True)]
+            if kind == "lstm":
+                i, f, g, o = total
+                cell[k] = sigmoid(f) * cell[k] + sigmoid(i) * cmath.tanh(g)
+                new.append(sigmoid(o) * cmath.tanh(cell[k]))
+            elif kind == "gru":
+                r, z = sigmoid(total[0]), sigmoid(total[1])
+                n = cmath.tanh(from_inputs[2] + r * (from_state[2] + layer["c"][k]))
+                new.append((1 - z) * n + z * state[k])
+            elif kind == "rnn_tanh":
+                new.append(cmath.tanh(total[0]))
+            else:
+                new.append(total[0] if complex(total[0]).real > 0 else 0)
+        state = new
+        states.append(new)
+    return states
+
+
 def independent_outputs(work, layers):
-    """Return the network's outputs, computed number by number, as nested lists over (seq, batch, hidden).
+    """Return the network's outputs, computed number by number and sequence by sequence: (seq, batch, output_size).
 
     This shares no code with the reference, and accepts complex weights.
     """
-    hidden = range(work.hidden)
-    sequence = work.inputs.tolist()
-    for layer in layers:
-        states = [[0] * work.hidden for _ in range(work.batch)]
-        cells = [[0] * work.hidden for _ in range(work.batch)]
-        outputs = []
-        for inputs in sequence:
-            new = []
-            for example, old, cell in zip(inputs, states, cells, strict=True):
-                i, f, g, o = (
-                    [
-                        layer["b"][column]
-                        + sum(example[row] * layer["W"][row][column] for row in hidden)
-                        + sum(old[row] * layer["U"][row][column] for row in hidden)
-                        for column in range(gate * work.hidden, (gate + 1) * work.hidden)
-                    ]
-                    for gate in range(4)
-                )
-                for k in hidden:
-                    cell[k] = cell[k] / (1 + cmath.exp(-f[k])) + cmath.tanh(g[k]) / (1 + cmath.exp(-i[k]))
-                new.append([cmath.tanh(cell[k]) / (1 + cmath.exp(-o[k])) for k in hidden])
-            states = new
-            outputs.append(new)
-        sequence = outputs
-    return sequence
+    layers = iter(layers)
+    lengths = [int(length) for length in work.lengths]
+    sequences = [work.inputs[:length, example].tolist() for example, length in enumerate(lengths)]
+    for _ in range(work.depth):
+        forward = next(layers)
+        following = [independent_states(work.kind, forward, sequence) for sequence in sequences]
+        if work.bidirectional:
+            backward = next(layers)
+            for states, sequence in zip(following, sequences, strict=True):
+                others = reversed(independent_states(work.kind, backward, sequence[::-1]))
+                states[:] = [one + other for one, other in zip(states, others, strict=True)]
+        sequences = following
+    outputs = np.zeros(work.targets.shape, complex)
+    for example, length in enumerate(lengths):
+        outputs[:length, example] = sequences[example]
+    return outputs
+
+
+def independent_loss(work, layers):
+    """Return the mean over all elements of the sequences, up to the end of each."""
+    layers = [{key: value.tolist() for key, value in old.items()} for old in layers]
+    squares = (independent_outputs(work, layers) - work.targets) ** 2
+    return np.concatenate([squares[:length, example] for example, length in enumerate(work.lengths)]).mean()
 
 
 def complex_step_gradients(work):
     """Return the loss's gradients by the complex-step method: Im loss(w + εi) / ε is exact for a tiny ε."""
     step = 1e-30
     gradients = [{name: np.empty(array.shape) for name, array in layer.items()} for layer in work.weights]
-    for gradient, layer in zip(gradients, range(work.depth), strict=True):
+    for layer, gradient in enumerate(gradients):
         for name, array in gradient.items():
             for index in np.ndindex(array.shape):
                 layers = [{key: value.astype(complex) for key, value in old.items()} for old in work.weights]
                 layers[layer][name][index] += step * 1j
-                layers = [{key: value.tolist() for key, value in old.items()} for old in layers]
-                loss = np.mean((np.array(independent_outputs(work, layers)) - work.targets) ** 2)
-                array[index] = loss.imag / step
+                array[index] = independent_loss(work, layers).imag / step
     return gradients
 
 
 @every_workload
-def test_outputs_equal_those_of_an_independent_lstm(work):
+def test_outputs_and_loss_equal_those_of_an_independent_network(work):
     layers = [{name: array.tolist() for name, array in layer.items()} for layer in work.weights]
     assert reference.outputs(work) == pytest.approx(np.real(independent_outputs(work, layers)), rel=1e-12, abs=1e-15)
+    assert reference.loss(work) == pytest.approx(independent_loss(work, work.weights).real, rel=1e-12)
 
 
 @every_workload
-def test_gradients_equal_those_of_an_independent_lstm(work):
+def test_gradients_equal_those_of_an_independent_network(work):
     independent = complex_step_gradients(work)
     for gradient, expected in zip(reference.gradients(work), independent, strict=True):
         assert gradient.keys() == expected.keys()
@@ -98,7 +143,7 @@ def test_gradients_equal_finite_differences_of_the_loss(work):
     step = 1e-5
     for layer, gradient in enumerate(reference.gradients(work)):
         for name, array in gradient.items():
-            for gate in range(4):  # one weight of each gate
+            for gate in range(array.shape[-1] // work.hidden):  # one weight of each gate
                 index = (*(0,) * (array.ndim - 1), gate * work.hidden + gate % work.hidden)
                 above, below = (reference.loss(changed(work, layer, name, index, sign * step)) for sign in (1, -1))
                 assert array[index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-9)
