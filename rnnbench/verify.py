@@ -115,7 +115,7 @@ def extreme_checks(names: Iterable[str], device: str) -> Iterator[Check]:
             try:
                 network = variants.build(name, work, device)
             except Unavailable as reason:
-                yield Check(name, _EXTREMES_SHAPE, tolerance, {}, str(reason), value)
+                yield Check(name, _EXTREMES_SHAPE, tolerance, {}, str(reason), extreme=value)
                 continue
             computed = network.outputs()
             found = {(0, "outputs"): _error(np.nan_to_num(computed), np.nan_to_num(outputs))}

@@ -65,8 +65,8 @@ def run(arguments: Sequence[str]) -> int:
         os.environ["ASV_PYTHONPATH"] = os.environ["PYTHONPATH"] = import_path
     if any(existing) and not (options.set_commit_hash or options.dry_run):
         _say("asv won't store these results: with an existing interpreter, add --set-commit-hash HEAD")
-    for folder in work_tree.changed("HEAD", "existing" if any(existing) else ""):
-        _say(f"uncommitted changes in {folder}/ are timed: these figures are marked as uncommitted")
+    for changed in work_tree.changed("HEAD", "existing" if any(existing) else ""):
+        _say(f"uncommitted changes in {changed}/ are timed: these figures are marked as uncommitted")
     results = Path(config.results_dir)
     with _signals_raise() as received, _exclusive_folder("run", config) as folder:
         _check_writable(results, results / (options.machine or Machine.get_unique_machine_name()))
