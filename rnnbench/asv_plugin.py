@@ -34,11 +34,14 @@ from rnnbench.measure import state, variables
 from rnnbench.report import libraries, page
 
 _SHOWN_VALUES = 3  # the quick grid's
+_WRITTEN_ATOMICALLY = {"machine.json", "benchmarks.json", ".asv-machine.json"}
+_asvs_write_json = util.write_json
 
 
 def setup() -> None:
     """Make asv store StatefulResults and `asv run` print one line for each benchmark; asv calls this at load."""
     variables.forget()
+    util.write_json = _write_json
     run.Results = asv_results.Results = StatefulResults
     runner.format_benchmark_result = _format
     # asv searches the PATH for the Python of an environment. It must find the one that runs asv before any other.
@@ -118,13 +121,14 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         return [len(samples or ()) for samples in self.get_result_samples(name, params)]
 
     def save(self, result_dir: str) -> None:
-        """Write asv's file, then atomically replace it with one that has the states too."""
+        """Write asv's file with the states too, atomically."""
         if self._loaded_from is not None:  # `asv rm` removes benchmarks from it
             states = json.loads(self._loaded_from.read_bytes()).get("state", {})
             self._states = {name: states[name] for name in states if name in self._results}
-        super().save(result_dir)
         path = Path(result_dir, self._filename)
-        content = json.loads(path.read_bytes())
+        with tempfile.TemporaryDirectory(prefix="rnnbench-") as folder:
+            super().save(folder)
+            content = json.loads(Path(folder, self._filename).read_bytes())
         version = content.pop("version")
         files.write(path, json.dumps({**content, "state": self._states, "version": version}).encode())
 
@@ -154,6 +158,16 @@ def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | 
     if failed:
         values.append(f"{failed} failed")
     return ", ".join(values) or "n/a", results.stderr.get(name) if failed else None
+
+
+def _write_json(path: str, *arguments: Any, **options: Any) -> None:
+    """Write asv's files beside the results atomically. asv would truncate them first. The dashboard's are too many."""
+    if os.path.basename(path) not in _WRITTEN_ATOMICALLY:
+        return _asvs_write_json(path, *arguments, **options)
+    with tempfile.TemporaryDirectory(prefix="rnnbench-") as folder:
+        fresh = Path(folder, "file.json")
+        _asvs_write_json(str(fresh), *arguments, **options)
+        files.write(Path(path), fresh.read_bytes())
 
 
 @functools.cache

@@ -215,8 +215,15 @@ def _signals_raise() -> Iterator[list[int]]:
             sys.__unraisablehook__(unraisable)
 
     libc = ctypes.CDLL(None)
+
+    def in_child() -> None:
+        libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        for number in _SIGNALS:
+            if signal.getsignal(number) is end:  # only this process cleans up
+                signal.signal(number, signal.SIG_DFL)
+
     # Python runs this hook in each child that asv starts, because asv starts its children with a preexec_fn.
-    os.register_at_fork(after_in_child=lambda: libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL))
+    os.register_at_fork(after_in_child=in_child)
     # Under nohup SIGHUP is ignored: leave it so, because such a run outlives its terminal.
     handled = [number for number in _SIGNALS if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN)]
     handlers = {number: signal.signal(number, end) for number in handled}

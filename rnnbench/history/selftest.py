@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import itertools
 import json
 import math
@@ -24,7 +25,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple, TypeVar
 
 from rnnbench import variants
-from rnnbench.history import work_tree
+from rnnbench.history import files, work_tree
 from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.history.figures import ResultsWarning, printable
 from rnnbench.measure import variables
@@ -117,11 +118,11 @@ def read(folder: Path) -> list[Verdict]:
 
 def write_rows(path: Path, columns: Iterable[str], rows: Iterable[tuple]) -> None:
     """Write a CSV file, and make its folder if needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    files.write(path, text.getvalue().encode())
 
 
 def read_rows(path: Path, parse: Callable[[dict[str, str]], Parsed]) -> list[Parsed]:
