@@ -1,6 +1,8 @@
 # `make help` lists these commands.
 PYTHON ?= python3
 DISTRIBUTION ?= trixie
+KILLS ?= 1000
+INPUTS ?= 100000
 GRID ?= quick
 MACHINE ?= $(shell hostname)
 
@@ -30,7 +32,7 @@ STRICTLY := $(if $(filter-out 0,$(STRICT)),--strict)
 .DEFAULT_GOAL := help
 # `make -j bench publish` must not publish first.
 .NOTPARALLEL:
-.PHONY: help bench bench-peers test test-gpu test-fresh lint publish preview compare compare-live readme clean prerequisites
+.PHONY: help bench bench-peers test test-gpu test-fresh test-kills test-fuzz lint publish preview compare compare-live readme clean prerequisites
 
 help:
 	@echo 'make bench [GRID=quick|seed|full]   time a grid of shapes at HEAD, and write the dashboard'
@@ -44,6 +46,8 @@ help:
 	@echo 'make test                           check style and types, and run the tests'
 	@echo 'make test-gpu                       run only the tests that need a GPU'
 	@echo 'make test-fresh DISTRIBUTION=...    run the commands of README.md in a new minimal Debian (bookworm, trixie)'
+	@echo 'make test-kills [KILLS=1000]        end commands at random moments, and check that no figure is lost'
+	@echo 'make test-fuzz [INPUTS=100000]      give commands random input, and check that they answer in a sentence'
 	@echo 'make lint                           check style and types only'
 	@echo 'make clean                          delete all that these commands made, except results/'
 
@@ -111,6 +115,12 @@ test: lint
 test-gpu: $(VENV)/test
 	@$(RUN) rnnbench doctor --device cuda
 	@$(RUN) pytest -m gpu
+
+test-kills: $(VENV)/test
+	@PYTHONPATH=tests $(RUN) helpers.kills '$(KILLS)'
+
+test-fuzz: $(VENV)/test
+	@PYTHONPATH=tests $(RUN) helpers.fuzz '$(INPUTS)'
 
 test-fresh:
 	@tests/fresh/run '$(DISTRIBUTION)'

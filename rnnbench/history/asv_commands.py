@@ -57,6 +57,8 @@ def run(arguments: Sequence[str]) -> int:
     if device not in variants.DEVICES:
         raise Failed(f"RNNBENCH_DEVICE={device}: it must be one of {', '.join(variants.DEVICES)}")
     config, options = _configured("run", arguments)
+    if options.profile:
+        raise Failed("profiles aren't stored with the results: use asv profile BENCHMARK, which shows one")
     existing = [environment.startswith("existing") for environment in options.env_spec]
     if existing and all(existing):
         # Time this checkout's code, even if the interpreter has another copy of rnnbench installed.

@@ -50,7 +50,7 @@ _COLUMNS = {
     "duration": _STATISTIC,
     **{f"stats_{name}": _column(_STATISTIC) for name in ("ci_99_a", "ci_99_b", "q_25", "q_75", "number", "repeat")},
     "samples": _column({"anyOf": [{"type": "array", "items": _MEASURED}, {"type": "null"}]}),
-    # `asv run --profile` stores a text in base 64. No command here reads it: `asv profile` executes what it holds.
+    # `asv run --profile` stores a text in base 64. No command here reads it: it may hold code.
     "profile": {"anyOf": [{"type": "string", "pattern": r"\A[A-Za-z0-9+/=]*\Z"}, {"type": "null"}]},
 }
 

@@ -33,6 +33,15 @@ def test_results_with_a_profile_are_used(tmp_path):
     asv_files.load(path)
 
 
+def test_no_profile_is_stored(configured, tmp_path, capsys):
+    assert main(["run", "--profile"]) == 1
+    assert "use asv profile BENCHMARK" in capsys.readouterr().err
+    path = with_profile(tmp_path / "a", [1.0, 2.0])
+    asv_plugin.StatefulResults.load(str(path)).save(str(tmp_path / "a"))
+    assert "eJwrzy" not in path.read_text()
+    assert json.loads(path.read_text())["results"][NAME][0][:2] == [1.0, 2.0]
+
+
 def test_a_profile_that_asv_did_not_write_is_refused(tmp_path):
     path = with_profile(tmp_path / "a", [1.0, 2.0])
     path.write_text(path.read_text().replace("eJwrzy", "<b>"))

@@ -1,6 +1,6 @@
 """Kill commands that write, each at a random moment, and check that no recorded figure is lost or changed.
 
-`PYTHONPATH=tests python tests/history/kills.py KILLS [SEED]`, or `make test-kills KILLS=1000`.
+`PYTHONPATH=tests python -m helpers.kills KILLS [SEED]`, or `make test-kills KILLS=1000`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from collections import Counter
 from pathlib import Path
 
 from helpers import HELPERS, ROOT, synthetic
-
 from rnnbench.asv_plugin import StatefulResults
 from rnnbench.history import asv_files, files
 
 TIMED, OTHER = "lstm.SpinningLSTM.time_forward", "lstm.ScanLSTM.time_train"
 ENDS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+COMMANDS = ("run", "asv run", "asv rm", "machine", "publish", "readme", "selftest")
 OLDER = "0123abcd" * 5
 MARKED = "One\n<!-- table: test@{commit} -->\nold\n<!-- end -->\n"
 
@@ -57,7 +57,7 @@ class Damage(AssertionError):
 class Place:
     """A small checkout with results of two commits, an implementation that needs no framework, and a home folder."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, names=COMMANDS):
         from asv.machine import Machine
 
         self.path, self.home = folder / "checkout", folder / "home"
@@ -98,7 +98,8 @@ class Place:
         stored["state"] = state | stored["state"]
         self.file.write_text(json.dumps(stored))
         self.rewrite(self.file)
-        self.seconds = {command: self.time(command) for command in self.commands}
+        self.new_document, self.pages = None, None
+        self.seconds = {name: self.time(name) for name in names}
         self.new_document = self.document.read_text()
         self.pages = self.published()
 
@@ -222,11 +223,10 @@ class Place:
                 else:
                     self.expect(states[1] and states[0] != states[1], f"{name} lost its state")
         text = self.document.read_text()
-        self.expect(text in (self.old_document, getattr(self, "new_document", text)), "the document is cut off")
+        self.expect(text in (self.old_document, self.new_document), "the document is cut off")
         if text != self.old_document:
             changed.add(self.document)
-        if hasattr(self, "pages"):
-            self.expect(self.published() == self.pages, "the dashboard is not whole")
+        self.expect(self.published() == self.pages, "the dashboard is not whole")
         return {path.name for path in changed}
 
     @staticmethod
@@ -235,12 +235,11 @@ class Place:
             raise Damage(what)
 
 
-def campaign(kills, seed, commands=None):
+def campaign(kills, seed, names=COMMANDS):
     """End commands at random moments and return how many ended in which way; raise Damage at the first that damaged."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="rnnbench-kills-") as folder:
-        place = Place(Path(folder))
-        names = list(commands or place.commands)
+        place = Place(Path(folder), names)
         tally = Counter()
         for number in range(kills):
             command, end = draw.choice(names), draw.choice(ENDS)
