@@ -94,5 +94,6 @@ def integer(text: str) -> int:
 
 def complain(reason: object) -> int:
     """Print the reason to stderr, and return 1, the exit status of a failure."""
-    print(f"rnnbench: {printable(str(reason))}", file=sys.stderr)
+    lines = map(printable, str(reason).split("\n"))
+    print("rnnbench:", "\n".join(lines), file=sys.stderr)
     return 1

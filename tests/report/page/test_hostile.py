@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import fuzz
 from helpers.dashboard import (
     MACHINES,
     SHAPES,
@@ -171,3 +172,7 @@ def test_nothing_is_unpickled(hostile):
         done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
         assert "unpickled" not in done.stderr
         assert done.returncode in (0, 1)
+
+
+def test_any_address_opens_the_page(html, chromium):
+    fuzz.check_addresses(html, chromium, fuzz.addresses(500, "0"))
