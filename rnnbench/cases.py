@@ -15,6 +15,7 @@ from rnnbench import variants
 from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.measure import cudnn_log, device_time, hardware, state, variables
 from rnnbench.measure.clock import DeviceClock, SlowedClock
+from rnnbench.network import precision
 from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.shapes import Shape
 from rnnbench.network.workload import Workload
@@ -37,7 +38,7 @@ class Case:
 
     def __init__(self, variant: str, *shape: int) -> None:
         self.variant = variant
-        self.workload = Workload(*shape)
+        self.workload = variants.workload(variant, Workload(*shape))
         self._shape = Shape(*shape)
         self._warm: set[str] = set()
         self._is_watched = False
@@ -51,7 +52,7 @@ class Case:
     @cached_property
     def clock(self) -> DeviceClock:
         """The clock, in seconds: it waits for the network's device and refuses impossible times."""
-        limit = hardware.limit(DEVICE, tf32=self.variant.endswith("tf32"))
+        limit = hardware.limit(DEVICE, precision.of_variant(self.variant))
         slowdown = variables.slowdown()
         return SlowedClock(self.network, limit, slowdown) if slowdown else DeviceClock(self.network, limit)
 

@@ -27,7 +27,7 @@ QUANTITIES = tuple(_QUANTITIES.values())
 # The benchmarks' modules, the most asked for first.
 MODULES = tuple(dict.fromkeys(module for module, _, _ in _QUANTITIES))
 # The parts of variants' names that aren't written as words, and where a prefix is split into parts.
-_AS_WRITTEN = {"tf32": "TF32", "3xtf32": "3xTF32"}
+_AS_WRITTEN = {"tf32": "TF32", "3xtf32": "3xTF32", "fp16": "FP16", "bf16": "BF16"}
 _WORDS = re.compile("(?<=[a-z0-9])(?=3xTF32)|(?<=[a-z0-9])(?<!3x)(?=[A-Z])")
 # The commits that changed how a module's benchmarks are timed, but didn't raise their version: date, in ms since 1970,
 # and what the figures of earlier commits have as their version.

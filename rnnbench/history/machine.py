@@ -40,7 +40,8 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
     if device == "cuda":
         versions = {piece.name: piece.version or "" for piece in theano_runtime.find(device)}
         facts["float32_flops"] = f"{gpu.peak_flops():.3g}"
-        facts["tf32_flops"] = f"{gpu.peak_flops(tf32=True):.3g}"
+        facts["tf32_flops"] = f"{gpu.peak_flops('tf32'):.3g}"
+        facts["float16_flops"] = f"{gpu.peak_flops('float16'):.3g}"
         facts["memory_bandwidth"] = f"{gpu.peak_bandwidth():.3g}"
         facts["driver"] = versions["driver"].partition(",")[0]
         facts["cuda"] = versions["nvrtc"]

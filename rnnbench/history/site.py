@@ -18,6 +18,7 @@ from rnnbench.history.benchmark_names import MODULES
 _FACTS_LEFT_OUT = (
     "arch",
     "driver",
+    "float16_flops",
     "float32_flops",
     "memory_bandwidth",
     "num_cpu",

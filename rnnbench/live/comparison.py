@@ -15,6 +15,7 @@ from rnnbench.live.interval import UNSURE, Interval, Judge
 from rnnbench.live.process import Code, Failed, Process
 from rnnbench.live.versions import Version
 from rnnbench.measure import hardware
+from rnnbench.network import precision
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.shapes import Shape
 from rnnbench.network.workload import Workload
@@ -219,7 +220,7 @@ def _check_possible(seconds: float, function: str, implementations: tuple[str, s
     """Raise Failed if a call takes less time than the device needs: then it doesn't wait for all of the work."""
     work = Workload(*shape)
     flops = work.forward_flops if function == "forward" else work.train_flops
-    limit = max(hardware.limit(device, tf32=name.endswith("tf32")) for name in implementations)
+    limit = max(hardware.limit(device, precision.of_variant(name)) for name in implementations)
     if flops > limit * seconds:
         raise Failed(
             f"{function} took {seconds:.3g} s for {flops:.3g} floating-point operations: the device does at most "

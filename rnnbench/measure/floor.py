@@ -7,8 +7,17 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from rnnbench.network import precision
 from rnnbench.network.shapes import Shape
 from rnnbench.network.workload import Workload
+
+# The fact that holds the peak rate of each precision. Both 16-bit types have the same rate.
+_PEAKS = {
+    "float32": "float32_flops",
+    "tf32": "tf32_flops",
+    "float16": "float16_flops",
+    "bfloat16": "float16_flops",
+}
 
 
 class Floor(NamedTuple):
@@ -22,17 +31,18 @@ def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str]) -
     """Return the floor of a "forward" or "train" time; None if the machine's facts lack a peak rate.
 
     The floor is the greater of operations / peak FLOP/s and bytes / bandwidth. `facts` are machine.json's:
-    "float32_flops" and "tf32_flops" in operations per second, and "memory_bandwidth" in bytes per second. Variants
-    with names that end in tf32 take "tf32_flops".
+    "float32_flops", "tf32_flops" and "float16_flops" in operations per second, and "memory_bandwidth" in bytes per
+    second. The variant's name says its precision.
     """
-    peak = facts.get("tf32_flops" if variant.endswith("tf32") else "float32_flops")
-    return _floor(shape, quantity, peak, facts.get("memory_bandwidth"))
+    computed_in = precision.of_variant(variant)
+    stored_in = "float32" if computed_in == "tf32" else computed_in
+    return _floor(shape, stored_in, quantity, facts.get(_PEAKS[computed_in]), facts.get("memory_bandwidth"))
 
 
 # Reports ask for the same few floors many times.
 @functools.cache
-def _floor(shape: Shape, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
-    work = Workload(*shape)
+def _floor(shape: Shape, stored_in: str, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
+    work = Workload(*shape, precision=stored_in)
     operations, moved = {
         "forward": (work.forward_flops, work.forward_bytes),
         "train": (work.train_flops, work.train_bytes),

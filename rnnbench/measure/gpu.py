@@ -30,19 +30,19 @@ _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
 
 # By compute capability: float32 multiply-adds per cycle and multiprocessor (CUDA's programming guide, arithmetic
-# throughput), and the speed-up of the tensor cores in TF32 over that rate (NVIDIA's datasheets).
+# throughput), and the speed-ups of the tensor cores over that rate in TF32 and in 16 bits (NVIDIA's datasheets).
 _RATES = {
-    (7, 0): (64, 1),
-    (7, 5): (64, 1),
-    (8, 0): (64, 8),
-    (8, 6): (128, 1),
-    (8, 9): (128, 1),
-    (9, 0): (128, 8),
-    (10, 0): (128, 16),
-    (12, 0): (128, 1),
+    (7, 0): (64, 1, 8),
+    (7, 5): (64, 1, 8),
+    (8, 0): (64, 8, 16),
+    (8, 6): (128, 1, 4),
+    (8, 9): (128, 1, 4),
+    (9, 0): (128, 8, 16),
+    (10, 0): (128, 16, 32),
+    (12, 0): (128, 1, 4),
 }
 # A newer GPU gets the highest known rates, so that no possible time is refused.
-_HIGHEST_RATES = (128, 16)
+_HIGHEST_RATES = (128, 16, 32)
 
 # From nvml.h: nvmlClockType_t, nvmlReturn_t, nvmlPerfPolicyType_t, and bits of nvmlClocksThrottleReasons. The bits
 # left out of _REASONS come from an idle GPU or a user's settings, not from heat, power or a fault.
@@ -97,15 +97,17 @@ def name() -> str:
     return text.value.decode(errors="replace").strip()
 
 
-def peak_flops(tf32: bool = False) -> float:
-    """Return the GPU's peak rate in float32 operations per second, at its highest clock.
+def peak_flops(precision: str = "float32") -> float:
+    """Return the GPU's peak rate in operations per second, at its highest clock.
 
-    With `tf32`, return the peak rate of its tensor cores in TF32. Raises Unavailable if the driver is missing or fails.
+    `precision` is one of network.precision.PRECISIONS. For TF32 and 16 bits it is the rate of the tensor cores.
+    Raises Unavailable if the driver is missing or fails.
     """
     capability = _attribute(_CAPABILITY_MAJOR), _attribute(_CAPABILITY_MINOR)
-    multiply_adds, tf32_factor = _RATES.get(capability, _HIGHEST_RATES)
+    multiply_adds, in_tf32, in_16_bits = _RATES.get(capability, _HIGHEST_RATES)
+    factor = {"float32": 1, "tf32": in_tf32}.get(precision, in_16_bits)
     cycles = _attribute(_CLOCK_KILOHERTZ) * 1e3
-    return 2 * multiply_adds * (tf32_factor if tf32 else 1) * _attribute(_MULTIPROCESSORS) * cycles
+    return 2 * multiply_adds * factor * _attribute(_MULTIPROCESSORS) * cycles
 
 
 def peak_bandwidth() -> float:

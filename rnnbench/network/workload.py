@@ -118,6 +118,14 @@ class Workload:
         return self._steps * self.output_size
 
     @property
+    def loss_scale(self) -> float:
+        """The power of two by which an implementation multiplies its loss, and by which it divides its gradients.
+
+        In float16 the gradients of a mean of many outputs are too small for its range. In the other types it is 1.
+        """
+        return 2.0 ** (self.loss_size.bit_length() - 1) if self.precision == "float16" else 1.0
+
+    @property
     def forward_flops(self) -> int:
         """The fewest floating-point operations of the forward pass's matrix products.
 

@@ -13,6 +13,7 @@ machine's newest commit with figures. The kinds are:
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 from collections.abc import Callable
@@ -72,19 +73,20 @@ def _alternative(report: Report) -> str:
 
 def _implementations() -> str:
     yes = {True: "yes", False: ""}
+    twins = {row.name: row.twins() for row in VARIANTS.values()}
     rows = [
         [
             f"`{row.name}`",
             row.description,
             "Theano" if row.environment == THEANO else "peer",
             *(yes[device in row.devices] for device in ("cpu", "cuda")),
-            yes[row.has_tf32_twin],
+            ", ".join(f"`_{twin.name.rpartition('_')[2]}`" for twin in twins[row.name]),
             f"`{row.extra}`" if row.extra else "",
         ]
         for row in VARIANTS.values()
-        if not row.tf32
+        if row not in itertools.chain(*twins.values())
     ]
-    headings = ["implementation", "what it is", "kind", "CPU", "GPU", "TF32 twin", "extra"]
+    headings = ["implementation", "what it is", "kind", "CPU", "GPU", "twins", "extra"]
     return _table(headings, rows)
 
 

@@ -1,8 +1,9 @@
-"""flashrnn: the LSTM with the kernels of FlashRNN, by Pöppel et al. (2024).
+"""flashrnn: the network with the kernels of FlashRNN, by Pöppel et al. (2024).
 
-FlashRNN computes only the time steps of one layer. This module adds the input product of the whole
-sequence, in PyTorch, and calls FlashRNN once for each layer. In strict float32 FlashRNN's kernels alternate
-with cuBLAS. The option `tf32` selects its fused kernels, which keep U on chip and multiply in TF32.
+FlashRNN computes only the time steps of one direction of a layer. This module adds the input product of the whole
+sequence, in PyTorch, and calls FlashRNN once for each direction of each layer. In strict float32 FlashRNN's kernels
+alternate with cuBLAS. The option `tf32` and the type bfloat16 select its fused kernels, which keep U on chip and
+multiply on tensor cores. For gru FlashRNN has no fused kernels.
 """
 
 from __future__ import annotations
@@ -16,12 +17,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rnnbench.network.contract import Unavailable
-from rnnbench.network.workload import GATES
+from rnnbench.network.contract import Unavailable, unsupported
+from rnnbench.network.workload import KINDS, Workload
 from rnnbench.variants import torch_loop
 
 # The messages of cuda_init_parametric.py, FlashRNN 1.0.8.
 _NO_KERNEL = re.compile("solution of constraints for CUDA module|Failed using Kernel")
+# FlashRNN's name for each kind that it computes.
+_FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn_tanh": "elman"}
+
+
+def supports(work: Workload) -> str | None:
+    """Return None if FlashRNN can compute a workload, or the reason in one line."""
+    return unsupported(
+        work, tuple(_FUNCTIONS), other_inputs=True, bidirectional=True, precisions=("float32", "bfloat16")
+    )
 
 
 def unavailable(device: str) -> str | None:
@@ -44,39 +54,48 @@ def sizes_checked() -> Iterator[None]:
 
 
 class Network(torch_loop.Network):
-    """An LSTM in FlashRNN's kernels. It follows the contract of network.contract.Network."""
+    """A network in FlashRNN's kernels. It follows the contract of network.contract.Network."""
 
     def _make_step(self) -> Any:
-        if self._tf32 and int(self._torch.version.cuda.partition(".")[0]) >= 13:
+        work = self._work
+        if self._tf32 and work.kind == "gru":
+            raise Unavailable("FlashRNN's kernels for gru don't multiply in TF32: use flashrnn")
+        fused = self._tf32 or (work.precision == "bfloat16" and work.kind != "gru")
+        if fused and int(self._torch.version.cuda.partition(".")[0]) >= 13:
             raise Unavailable(
                 "FlashRNN's fused kernels don't compile with CUDA 13, which dropped cudaDeviceProp.clockRate: "
                 "install a PyTorch that is built for CUDA 12"
             )
         self._flashrnn = importlib.import_module("flashrnn")
-        _, batch, hidden = self._inputs.shape
         # FlashRNN's axes: T time, B batch, G gates, H heads (one here), D hidden size, P hidden size of the step
         # before, S states and cells.
         return self._flashrnn.FlashRNNConfig(
-            backend="cuda_fused" if self._tf32 else "cuda",
-            function="lstm",
-            dtype="float32",
-            batch_size=batch,
+            backend="cuda_fused" if fused else "cuda",
+            function=_FUNCTIONS[work.kind],
+            dtype=work.precision,
+            batch_size=work.batch,
             num_heads=1,
-            head_dim=hidden,
+            head_dim=work.hidden,
             input_shape="TBGHD",
             recurrent_shape="HPGD",
             bias_shape="GHD",
             output_shape="STBHD",
         )
 
-    def _layer(self, weights: dict[str, Any], inputs: Any) -> Any:
-        seq, batch, hidden = inputs.shape
+    def _layer(self, weights: dict[str, Any], inputs: Any, is_backward: bool) -> Any:
+        work = self._work
+        gates = len(KINDS[work.kind])
         products = inputs.flatten(0, 1) @ weights["W"]
+        products = products.view(work.seq, work.batch, gates, 1, work.hidden)
+        recurrent = weights["U"].view(1, work.hidden, gates, work.hidden)
+        biases = weights["b"].view(gates, 1, work.hidden)
+        if work.kind == "gru":
+            # FlashRNN's order is n, r, z in U, and c before b's r, z, n in the biases.
+            recurrent = recurrent.roll(1, 2)
+            biases = self._torch.cat([weights["c"].view(1, 1, work.hidden), biases])
+        if is_backward:
+            products = products.flip(0)
         with sizes_checked():
-            states, _ = self._flashrnn.flashrnn(
-                products.view(seq, batch, GATES, 1, hidden),
-                weights["U"].view(1, hidden, GATES, hidden),
-                weights["b"].view(GATES, 1, hidden),
-                config=self._step,
-            )
-        return states[0].squeeze(2)  # the hidden states, without the cells and the axis of heads
+            states, _ = self._flashrnn.flashrnn(products, recurrent, biases, config=self._step)
+        states = states[0].squeeze(2)  # the hidden states, without the cells and the axis of heads
+        return states.flip(0) if is_backward else states

@@ -11,8 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.network.contract import unsupported
 from rnnbench.network.workload import Weights, Workload
 from rnnbench.variants import cudnn_parameters, jax_scan
+
+
+def supports(work: Workload) -> str | None:
+    """Return None if jax.experimental.rnn can compute a workload, or the reason in one line."""
+    return unsupported(work, other_inputs=True, bidirectional=True, unequal_lengths=True)
 
 
 class Network(jax_scan.Network):
@@ -22,28 +28,41 @@ class Network(jax_scan.Network):
         return np.ascontiguousarray(super().outputs().swapaxes(0, 1))
 
     def gradients(self) -> Weights:
-        return cudnn_parameters.unflatten(np.array(self.train()[1]), self._sizes)
+        inputs, recurrent, biases, _ = self._rnn.unpack_lstm_weights(np.array(self.train()[1]), *self._sizes.values())
+        return [
+            {
+                "W": np.array(inputs[number].T, order="C"),
+                "U": np.array(recurrent[number].T, order="C"),
+                "b": np.array(biases[number]),
+            }
+            for number in range(len(self._work.weights))
+        ]
+
+    @property
+    def _rnn(self) -> Any:
+        return importlib.import_module("jax.experimental.rnn")
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        """The sizes of the network, in the order and with the names that jax.experimental.rnn gives them."""
+        work = self._work
+        return {
+            "input_size": work.input_size,
+            "hidden_size": work.hidden,
+            "num_layers": work.depth,
+            "bidirectional": work.bidirectional,
+        }
 
     def _prepare(self, work: Workload) -> tuple[Any, np.ndarray, np.ndarray]:
         return cudnn_parameters.flatten(work.weights), work.inputs.swapaxes(0, 1), work.targets.swapaxes(0, 1)
 
     def _states(self, parameters: Any, inputs: Any) -> Any:
-        rnn = importlib.import_module("jax.experimental.rnn")
-        numpy = self._jax.numpy
-        batch, seq, hidden = inputs.shape
-        depth = len(self._sizes) - 1
-        zeros = numpy.zeros((depth, batch, hidden), inputs.dtype)
-        lengths = numpy.full(batch, seq, numpy.int32)
-        return rnn.lstm(
-            inputs,
-            zeros,
-            zeros,
-            parameters,
-            lengths,
-            input_size=hidden,
-            hidden_size=hidden,
-            num_layers=depth,
-            dropout=0.0,
-            bidirectional=False,
-            precision=self._precision,
+        work, numpy = self._work, self._jax.numpy
+        zeros = numpy.zeros((work.depth * work.directions, work.batch, work.hidden), inputs.dtype)
+        if work.least_length is None:
+            lengths = numpy.full(work.batch, work.seq, numpy.int32)
+        else:
+            lengths = numpy.asarray(work.lengths, numpy.int32)
+        return self._rnn.lstm(
+            inputs, zeros, zeros, parameters, lengths, **self._sizes, dropout=0.0, precision=self._precision
         )[0]

@@ -1,6 +1,8 @@
-"""torch: the LSTM as PyTorch's nn.LSTM, which calls cuDNN's fused network on a GPU.
+"""torch: the network as PyTorch's nn.LSTM, nn.GRU or nn.RNN, which call cuDNN's fused networks on a GPU.
 
-Products are in strict float32, or in TF32 with the option `tf32`.
+Products are in strict float32, in TF32 with the option `tf32`, or in the workload's 16-bit type. Sequences of unequal
+lengths are packed, as PyTorch's modules require: their steps stand one after the other, without those after the end of
+a sequence.
 """
 
 from __future__ import annotations
@@ -10,16 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from rnnbench.network.contract import Unavailable
-from rnnbench.network.workload import Weights, Workload
+from rnnbench.network.contract import Unavailable, unsupported
+from rnnbench.network.workload import KINDS, PRECISIONS, Weights, Workload
 
 # The beginning of PyTorch's name for each of our parameters. PyTorch stores them transposed.
 _NAMES = {"W": "weight_ih_l", "U": "weight_hh_l", "b": "bias_ih_l"}
 _SECOND_BIAS = "bias_hh_l"
 
 
+def supports(work: Workload) -> str | None:
+    """Return None: PyTorch computes every workload."""
+    return unsupported(
+        work, tuple(KINDS), other_inputs=True, bidirectional=True, unequal_lengths=True, precisions=tuple(PRECISIONS)
+    )
+
+
 class Network:
-    """An LSTM in nn.LSTM. It follows the contract of network.contract.Network.
+    """A network of PyTorch's modules. It follows the contract of network.contract.Network.
 
     PyTorch's other variants inherit from it and replace its private methods.
     """
@@ -32,10 +41,14 @@ class Network:
             )
         self._device = device
         self._tf32 = tf32
-        self._depth = work.depth
-        self._inputs = torch.tensor(work.inputs, device=device)
-        self._targets = torch.tensor(work.targets, device=device)
-        self._make(work.weights)
+        self._work = work
+        self._is_packed = work.least_length is not None
+        self._type = getattr(torch, work.precision)
+        self._inputs = self._arranged(torch.tensor(work.inputs, device=device, dtype=self._type))
+        # The loss is computed in float32, as PyTorch's automatic mixed precision does.
+        self._targets = self._data(self._arranged(torch.tensor(work.targets, device=device)))
+        self._loss_scale = torch.tensor(work.loss_scale, device=device)
+        self._make(work)
 
     def forward(self) -> Any:
         self._choose_precision()
@@ -47,7 +60,7 @@ class Network:
         for parameter in self._parameters():
             parameter.grad = None
         states = self._states(self._inputs)
-        self._torch.nn.functional.mse_loss(states, self._targets).backward()
+        self._torch.nn.functional.mse_loss(states.float(), self._targets).backward(self._loss_scale)
         return [parameter.grad for parameter in self._parameters()]
 
     def synchronize(self) -> None:
@@ -56,34 +69,66 @@ class Network:
             self._torch.cuda.synchronize()
 
     def outputs(self) -> np.ndarray:
-        return self.forward().cpu().numpy()
+        states = self.forward()
+        if self._is_packed:
+            rnn = self._torch.nn.utils.rnn
+            states, _ = rnn.pad_packed_sequence(rnn.PackedSequence(states, self._inputs.batch_sizes))
+        return states.float().cpu().numpy()
 
     def gradients(self) -> Weights:
         self.train()
-        return [{name: self._gradient(name, layer) for name in _NAMES} for layer in range(self._depth)]
+        return [
+            {name: self._gradient(name, number).float().cpu().numpy() / self._work.loss_scale for name in weights}
+            for number, weights in enumerate(self._work.weights)
+        ]
 
-    def _make(self, weights: Weights) -> None:
-        hidden = len(weights[0]["U"])
-        self._module = self._torch.nn.LSTM(hidden, hidden, len(weights)).to(self._device)
+    def _arranged(self, sequences: Any) -> Any:
+        """Return a tensor (seq, batch, features), or a PackedSequence if the sequences have unequal lengths."""
+        if not self._is_packed:
+            return sequences
+        lengths = self._torch.tensor(self._work.lengths)  # sorted, the longest first, as PyTorch expects
+        return self._torch.nn.utils.rnn.pack_padded_sequence(sequences, lengths)
+
+    def _data(self, sequences: Any) -> Any:
+        return sequences.data if self._is_packed else sequences
+
+    def _make(self, work: Workload) -> None:
+        self._module = _module(self._torch, work).to(self._device, self._type)
         with self._torch.no_grad():
-            for number, layer in enumerate(weights):
+            for number, weights in enumerate(work.weights):
                 for name, torch_name in _NAMES.items():
-                    self._parameter(torch_name, number).copy_(self._torch.tensor(layer[name].T))
-                self._parameter(_SECOND_BIAS, number).zero_()
+                    self._parameter(torch_name, number).copy_(self._torch.tensor(weights[name].T))
+                second = self._parameter(_SECOND_BIAS, number).zero_()
+                if "c" in weights:
+                    second[-work.hidden :].copy_(self._torch.tensor(weights["c"]))
 
     def _states(self, inputs: Any) -> Any:
-        return self._module(inputs)[0]
+        """Return the last layer's hidden states: (seq, batch, features), or (steps of all sequences, features)."""
+        return self._data(self._module(inputs)[0])
 
     def _parameters(self) -> list[Any]:
         return list(self._module.parameters())
 
-    def _gradient(self, name: str, layer: int) -> np.ndarray:
-        return np.array(self._parameter(_NAMES[name], layer).grad.cpu().numpy().T, order="C")
+    def _gradient(self, name: str, number: int) -> Any:
+        if name == "c":
+            return self._parameter(_SECOND_BIAS, number).grad[-self._work.hidden :]
+        gradient = self._parameter(_NAMES[name], number).grad
+        return gradient.T.contiguous() if gradient.ndim > 1 else gradient
 
-    def _parameter(self, name: str, layer: int) -> Any:
-        return getattr(self._module, f"{name}{layer}")
+    def _parameter(self, name: str, number: int) -> Any:
+        layer, is_backward = divmod(number, self._work.directions)
+        return getattr(self._module, f"{name}{layer}{'_reverse' if is_backward else ''}")
 
     def _choose_precision(self) -> None:
-        # PyTorch reads these settings of the whole process at each call, and other variants change them.
-        self._torch.backends.cudnn.allow_tf32 = self._tf32
+        # PyTorch reads these settings of the whole process at each call, and other variants change them. Without the
+        # first cuDNN wouldn't use tensor cores for bfloat16 either.
+        self._torch.backends.cudnn.allow_tf32 = self._tf32 or self._type is not self._torch.float32
         self._torch.backends.cuda.matmul.allow_tf32 = self._tf32
+
+
+def _module(torch: Any, work: Workload) -> Any:
+    sizes = work.input_size, work.hidden, work.depth
+    if work.kind.startswith("rnn"):
+        nonlinearity = work.kind.removeprefix("rnn_")
+        return torch.nn.RNN(*sizes, nonlinearity=nonlinearity, bidirectional=work.bidirectional)
+    return {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[work.kind](*sizes, bidirectional=work.bidirectional)

@@ -108,6 +108,8 @@ def test_null_means_failed_for_one_shape_and_for_all(made):
         ("lstm.TorchTF32LSTM.time_train", "torch_tf32", "train"),
         ("lstm.Fused3xTF32LSTM.time_train", "fused_3xtf32", "train"),
         ("device.TorchLoopTF32Device.track_forward", "torch_loop_tf32", "device_forward"),
+        ("lstm.TorchFP16LSTM.time_train", "torch_fp16", "train"),
+        ("device.TorchLoopBF16Device.track_forward", "torch_loop_bf16", "device_forward"),
         ("lstm.NumpyLoopLSTM.time_train", "numpy_loop", "train"),
         ("compile.JaxScanWarmBuild.timeraw_forward", "jax_scan", "build_forward_warm"),
         ("compile.ScanColdBuild.timeraw_train", "scan", "build_train_cold"),
@@ -283,6 +285,17 @@ def test_the_floor_is_the_longer_of_computing_and_moving_data():
     slow = {**FACTS, "memory_bandwidth": "1e9"}
     assert floor.floor(shape, "forward", "cudnn", slow) == (work.forward_bytes / 1e9, "memory")
     assert floor.floor(shape, "train", "cudnn", slow) == (work.train_bytes / 1e9, "memory")
+
+
+@pytest.mark.parametrize("variant", ["torch_fp16", "torch_loop_bf16"])
+def test_the_floor_of_16_bits_has_its_own_peak_rate_and_half_the_bytes(variant):
+    shape = Shape(128, 200, 1024, 3)
+    work = Workload(*shape)
+    assert floor.floor(shape, "train", variant, FACTS) is None
+    facts = {**FACTS, "float16_flops": "9.9e14"}
+    assert floor.floor(shape, "train", variant, facts) == (work.train_flops / 9.9e14, "compute")
+    slow = {**facts, "memory_bandwidth": "1e9"}
+    assert floor.floor(shape, "forward", variant, slow) == (work.forward_bytes / 2 / 1e9, "memory")
 
 
 @pytest.mark.parametrize("rate", [None, "", "fast", "nan", "inf", "0", "-1"])

@@ -13,6 +13,7 @@ import pytest
 
 from rnnbench import Unavailable
 from rnnbench.measure import gpu, hardware
+from rnnbench.network import precision
 from rnnbench.theano_runtime import cuda
 from rnnbench.theano_runtime.pieces import problem
 
@@ -284,14 +285,17 @@ def test_the_peak_rates_of_an_h100_agree_with_its_datasheet(driver):
     driver()
     assert gpu.peak_bandwidth() == pytest.approx(3.35e12, rel=0.01)
     assert hardware.limit("cuda") == gpu.peak_flops() == pytest.approx(67e12, rel=0.01)
-    assert hardware.limit("cuda", tf32=True) == 8 * gpu.peak_flops()
+    assert hardware.limit("cuda", "tf32") == 8 * gpu.peak_flops()
+    assert hardware.limit("cuda", "float16") == hardware.limit("cuda", "bfloat16") > 989e12
 
 
 def test_an_unknown_newer_gpu_gets_a_higher_limit(driver):
     driver(capability=9)
-    known = hardware.limit("cuda", tf32=True)
+    known = [hardware.limit("cuda", each) for each in precision.PRECISIONS]
     driver(capability=99)
-    assert hardware.limit("cuda", tf32=True) > known
+    unknown = [hardware.limit("cuda", each) for each in precision.PRECISIONS]
+    assert unknown[0] == known[0]
+    assert all(limit > of_known for limit, of_known in zip(unknown[1:], known[1:], strict=True))
 
 
 def test_a_driver_that_fails_raises_unavailable(driver):

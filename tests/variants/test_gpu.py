@@ -15,6 +15,7 @@ import pytest
 from rnnbench import Unavailable, Workload, build, reference, variants
 from rnnbench.measure import cudnn_log, device_time, gpu, hardware, state
 from rnnbench.measure.clock import DeviceClock, ImpossibleTime
+from rnnbench.network import precision
 from rnnbench.theano_runtime import cuda
 
 pytestmark = [
@@ -33,6 +34,7 @@ SLOW = (128, 30, 1024, 1)
 LONG = (128, 100, 1024, 1)
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 NAMES = [name for name, variant in variants.VARIANTS.items() if "cuda" in variant.devices]
+TWINS = "_tf32", "_fp16", "_bf16"
 THEANO_VARIANTS = {name for name in NAMES if variants.is_ours(name)}
 
 every_variant = pytest.mark.parametrize("name", NAMES)
@@ -53,9 +55,9 @@ def network():
     return get
 
 
-def errors(network, sizes):
-    """Return the errors of the outputs and of each gradient, except those that are zero."""
-    work = Workload(*sizes)
+def errors(network, name, sizes):
+    """Return the errors of a variant's outputs and of each gradient, except those that are zero."""
+    work = variants.workload(name, Workload(*sizes))
     result = [reference.error(network.outputs(), reference.outputs(work))]
     for layer, correct in zip(network.gradients(), reference.gradients(work), strict=True):
         assert layer.keys() == correct.keys()
@@ -71,13 +73,13 @@ def errors(network, sizes):
 @every_variant
 @pytest.mark.parametrize("sizes", SHAPES, ids=lambda sizes: "-".join(map(str, sizes)))
 def test_outputs_and_gradients_agree_with_the_reference(network, name, sizes):
-    assert max(errors(network(name, *sizes), sizes)) < variants.VARIANTS[name].tolerance
+    assert max(errors(network(name, *sizes), name, sizes)) < variants.VARIANTS[name].tolerance
 
 
 @every_variant
-def test_only_a_tf32_variant_rounds_to_tf32(network, name):
-    large_errors = errors(network(name, *LARGE), LARGE)
-    assert min(large_errors) > 5e-5 if variants.VARIANTS[name].tf32 else max(large_errors) < 1e-5
+def test_only_a_twin_in_another_precision_rounds_to_it(network, name):
+    large_errors = errors(network(name, *LARGE), name, LARGE)
+    assert min(large_errors) > 5e-5 if name.endswith(TWINS) else max(large_errors) < 1e-5
 
 
 def arrays(results):
@@ -218,6 +220,8 @@ CHOICES = {
     "jax_cudnn": ("STANDARD", "FMA"),
     "jax_cudnn_tf32": ("STANDARD", "DEFAULT"),
 }
+# PyTorch's choices. FMA would mean that cuDNN doesn't use tensor cores.
+TORCHS_MATH_TYPES = {"float32": "FMA", "tf32": "DEFAULT", "float16": "TENSOR_OP", "bfloat16": "DEFAULT"}
 
 
 @every_variant
@@ -229,7 +233,7 @@ def test_cudnns_log_tells_the_algorithm_and_math_type(network, name):
     if name in CHOICES:
         assert (choice.algorithm, choice.math_type) == CHOICES[name]
     elif variants.VARIANTS[name].module == "rnnbench.variants.torch":
-        assert choice.math_type == ("DEFAULT" if variants.VARIANTS[name].tf32 else "FMA")
+        assert choice.math_type == TORCHS_MATH_TYPES[precision.of_variant(name)]
     else:
         assert choice is None
 
@@ -287,7 +291,7 @@ def test_a_calls_device_time_is_most_of_the_time_of_a_long_call(network, name):
         seconds = device_time.seconds(net, "train")
     except Unavailable as reason:
         pytest.skip(str(reason))
-    assert seconds > work.train_flops / hardware.limit("cuda", tf32=name.endswith("tf32"))
+    assert seconds > work.train_flops / hardware.limit("cuda", precision.of_variant(name))
     clock, times = DeviceClock(net), []
     for _ in range(10):
         before = clock()

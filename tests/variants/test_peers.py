@@ -9,51 +9,96 @@ import pytest
 
 from benchmarks import lstm
 from rnnbench import Unavailable, Workload, build, cases, reference, variants
+from rnnbench.network.workload import KINDS
 
 THEANO = "rnnbench.variants.scan", "rnnbench.variants.cudnn"
 PEERS = [name for name, row in variants.VARIANTS.items() if row.module not in THEANO]
 TRAINING = [name for name in PEERS if variants.VARIANTS[name].trains]
-SHAPES = [(7, 13, 37, 2), (3, 1, 5, 1)]
+SMALL = Workload(7, 13, 37, 2)
+WORKLOADS = [
+    SMALL,
+    Workload(3, 1, 5, 1),
+    *(Workload(1, 1, 17, 1, kind=kind, input_size=3) for kind in KINDS),
+    *(Workload(4, 5, 17, 2, kind=kind, input_size=3, bidirectional=True) for kind in KINDS),
+    *(Workload(5, 9, 17, 2, kind=kind, input_size=20, least_length=2) for kind in KINDS),
+    *(Workload(5, 9, 17, 2, kind=kind, input_size=3, bidirectional=True, least_length=1) for kind in KINDS),
+]
+SIXTEEN_BITS = [name for name in PEERS if variants.VARIANTS[name].precision != "float32"]
 
 
-def sizes_of(shape):
-    return "-".join(map(str, shape))
+def name_of(work):
+    sizes = work.batch, work.seq, work.input_size, work.hidden, work.depth
+    words = ["both directions"] * work.bidirectional + ["unequal lengths"] * (work.least_length is not None)
+    return " ".join([work.kind, "-".join(map(str, sizes)), *words])
 
 
-def build_or_skip(name, shape):
-    """Return the variant's network for a shape. Skip the test if it can't run here."""
+def build_or_skip(name, work):
+    """Return the variant's network for a workload. Skip the test if it can't run here."""
     try:
-        return build(name, Workload(*shape), device=cases.DEVICE)
+        return build(name, work, device=cases.DEVICE)
     except Unavailable as reason:
         pytest.skip(str(reason))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=sizes_of)
-@pytest.mark.parametrize("name", PEERS)
-def test_outputs_agree_with_the_reference(name, shape):
-    outputs = build_or_skip(name, shape).outputs()
+def largest_error(name, network, work):
+    """Return the largest error of the outputs and, if the variant trains, of the gradients."""
+    work = variants.workload(name, work)
+    outputs = network.outputs()
     assert outputs.dtype == np.float32
-    assert reference.error(outputs, reference.outputs(Workload(*shape))) < variants.VARIANTS[name].tolerance
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=sizes_of)
-@pytest.mark.parametrize("name", TRAINING)
-def test_gradients_agree_with_the_reference(name, shape):
-    network = build_or_skip(name, shape)
+    assert not outputs[work.mask[:, :, 0] == 0].any()  # after a sequence's end
+    errors = [reference.error(outputs, reference.outputs(work))]
+    if name not in TRAINING:
+        return errors[0]
     network.gradients()  # a second train step must give the same gradients
-    for layer, correct in zip(network.gradients(), reference.gradients(Workload(*shape)), strict=True):
-        assert layer.keys() == correct.keys()
-        for parameter, array in layer.items():
+    for arrays, correct in zip(network.gradients(), reference.gradients(work), strict=True):
+        assert arrays.keys() == correct.keys()
+        for parameter, array in arrays.items():
             assert (array.shape, array.dtype) == (correct[parameter].shape, np.float32)
             if correct[parameter].any():
-                assert reference.error(array, correct[parameter]) < variants.VARIANTS[name].tolerance
+                errors.append(reference.error(array, correct[parameter]))
             else:  # U's gradient is zero if the sequence has one step
                 assert not array.any()
+    return max(errors)
+
+
+@pytest.mark.parametrize("work", WORKLOADS, ids=name_of)
+@pytest.mark.parametrize("name", PEERS)
+def test_outputs_and_gradients_agree_with_the_reference(name, work):
+    assert largest_error(name, build_or_skip(name, work), work) < variants.VARIANTS[name].tolerance
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_says_what_it_cannot_compute(name):
+    row = variants.VARIANTS[name]
+    if row.module.endswith(".fused"):
+        pytest.skip("it has tests of its own")
+    for work in WORKLOADS:
+        reason = None
+        if work.kind == "rnn_relu" and row.tolerance > variants.STRICT:
+            reason = "rounding changes the gradients of rnn_relu too much to check them"
+        elif row.module.endswith(".jax_cudnn") and work.kind != "lstm":
+            reason = f"it doesn't compute {work.kind}, only lstm"
+        elif row.module.endswith(".flashrnn") and work.kind == "rnn_relu":
+            reason = "it doesn't compute rnn_relu, only lstm and gru and rnn_tanh"
+        elif row.module.endswith(".flashrnn") and work.least_length is not None:
+            reason = "it doesn't compute sequences of unequal lengths"
+        assert variants.supports(name, work) == reason
+
+
+@pytest.mark.parametrize("work", [work for work in WORKLOADS if work.kind != "rnn_relu"], ids=name_of)
+@pytest.mark.parametrize("name", [name for name in SIXTEEN_BITS if not name.startswith(("flashrnn", "torch_compile"))])
+def test_a_twin_in_16_bits_computes_in_16_bits(name, work):
+    """The twins are made for GPUs. On a CPU they compute the same, and slowly."""
+    row = variants.VARIANTS[name]
+    if reason := variants.available()[row.base]:
+        pytest.skip(reason)
+    network = importlib.import_module(row.module).Network(variants.workload(name, work), "cpu")
+    assert row.tolerance / 100 < largest_error(name, network, work) < row.tolerance
 
 
 @pytest.mark.parametrize("name", PEERS)
 def test_outputs_are_the_same_after_forward_and_train(name):
-    network = build_or_skip(name, SHAPES[0])
+    network = build_or_skip(name, SMALL)
     expected = network.outputs()
     network.forward()
     network.synchronize()
@@ -67,7 +112,7 @@ def test_outputs_are_the_same_after_forward_and_train(name):
 def test_a_peer_does_not_import_theano(name):
     if importlib.util.find_spec("theano"):
         pytest.skip("Theano is installed, and other tests of this process import it")
-    build_or_skip(name, SHAPES[0]).forward()
+    build_or_skip(name, SMALL).forward()
     assert "theano" not in sys.modules
 
 
@@ -98,23 +143,27 @@ def test_a_variant_computes_with_one_thread_if_omp_num_threads_is_1(name, python
     assert float(run.stdout) < 1.3, run.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in PEERS if variants.VARIANTS[name].tf32])
-def test_a_tf32_variant_needs_a_gpu(name):
+@pytest.mark.parametrize("name", [name for name in PEERS if variants.VARIANTS[name].tf32] + SIXTEEN_BITS)
+def test_a_twin_in_another_precision_needs_a_gpu(name):
     assert variants.available("cpu")[name] == "it is made for cuda"
 
 
-def test_flashrnn_gets_its_weights_in_the_right_order(monkeypatch):
+@pytest.mark.parametrize(
+    "work", [work for work in WORKLOADS if variants.supports("flashrnn", work) is None], ids=name_of
+)
+def test_flashrnn_gets_its_weights_in_the_right_order(monkeypatch, work):
     """FlashRNN's reference in PyTorch takes the same arguments as its kernels and needs no GPU."""
     flashrnn = pytest.importorskip("flashrnn", reason="FlashRNN isn't installed: pip install 'rnnbench[flashrnn]'")
     config = flashrnn.FlashRNNConfig
     monkeypatch.setattr(flashrnn, "FlashRNNConfig", lambda **fields: config(**{**fields, "backend": "vanilla"}))
-    work = Workload(*SHAPES[0])
     network = importlib.import_module("rnnbench.variants.flashrnn").Network(work, "cpu")
-    assert reference.error(network.outputs(), reference.outputs(work)) < 1e-5
-    assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
+    assert largest_error("flashrnn", network, work) < 1e-5
 
 
-def test_jax_cudnn_gets_its_weights_in_cudnns_order(monkeypatch):
+@pytest.mark.parametrize(
+    "work", [work for work in WORKLOADS if variants.supports("jax_cudnn", work) is None], ids=name_of
+)
+def test_jax_cudnn_gets_its_weights_in_cudnns_order(monkeypatch, work):
     """JAX's reference for cuDNN takes the same arguments and needs no GPU."""
     rnn = pytest.importorskip("jax.experimental.rnn", reason="JAX isn't installed: pip install 'rnnbench[jax]'")
 
@@ -124,24 +173,22 @@ def test_jax_cudnn_gets_its_weights_in_cudnns_order(monkeypatch):
         unpacked = rnn.unpack_lstm_weights(
             weights, *(sizes[name] for name in ("input_size", "hidden_size", "num_layers", "bidirectional"))
         )
-        return rnn.lstm_ref(inputs, states, shapes, *unpacked, lengths, *sizes.values())
+        return rnn.lstm_ref(inputs, states, shapes, *unpacked, lengths, **sizes)
 
     monkeypatch.setattr(rnn, "lstm", without_cudnn)
-    work = Workload(*SHAPES[0])
     network = importlib.import_module("rnnbench.variants.jax_cudnn").Network(work, "cpu")
-    assert reference.error(network.outputs(), reference.outputs(work)) < 1e-5
-    assert reference.largest_gradient_error(network.gradients(), reference.gradients(work)) < 1e-5
+    assert largest_error("jax_cudnn", network, work) < 1e-5
 
 
 def test_onnxruntime_raises_unavailable_for_training():
-    network = build_or_skip("onnxruntime", SHAPES[0])
+    network = build_or_skip("onnxruntime", SMALL)
     for call in (network.gradients, lambda: network.train):
         with pytest.raises(Unavailable, match="can't train"):
             call()
 
 
 def test_asv_skips_the_training_of_a_variant_that_cannot_train():
-    build_or_skip("onnxruntime", SHAPES[0])
+    build_or_skip("onnxruntime", SMALL)
     benchmark = lstm.OnnxruntimeLSTM()
     benchmark.setup(32, 30, 128, 1)
     with pytest.raises(NotImplementedError, match="can't train"):

@@ -1,0 +1,18 @@
+"""Test the precision that a variant's name stands for."""
+
+import pytest
+
+from rnnbench.network import precision
+from rnnbench.network.workload import PRECISIONS
+from rnnbench.variants import VARIANTS
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_name_and_the_row_of_a_variant_say_the_same(name):
+    row = VARIANTS[name]
+    in_tf32 = row.tf32 or name == "fused_3xtf32"  # it computes with TF32's tensor cores
+    assert precision.of_variant(name) == ("tf32" if in_tf32 else row.precision)
+
+
+def test_every_precision_of_a_workload_is_known():
+    assert set(PRECISIONS) < set(precision.PRECISIONS)
