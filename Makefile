@@ -4,10 +4,14 @@ DISTRIBUTION ?= trixie
 KILLS ?= 1000
 INPUTS ?= 100000
 GRID ?= quick
+NETWORK ?= lstm
 MACHINE ?= $(shell hostname)
 
 # The quick grid gives a first look, so one process takes the samples of a benchmark, instead of two.
 ROUNDS := $(if $(filter quick,$(GRID)),--attribute rounds=1)
+
+# The grid `models` has networks of all kinds, so a report shows these instead of one kind.
+REPORTED := $(if $(filter models,$(GRID)),models,$(NETWORK))
 
 # `make bench-peers` times these environments in turn. On a GPU machine, give one or more existing:/path/to/python3.
 ENVIRONMENTS ?= virtualenv:$(VERSION) peers:$(VERSION)
@@ -37,6 +41,7 @@ STRICTLY := $(if $(filter-out 0,$(STRICT)),--strict)
 help:
 	@echo 'make bench [GRID=quick|seed|full]   time a grid of shapes at HEAD, and write the dashboard'
 	@echo '                                    (quick: 3 shapes, seed: 10, full: 36; STRICT=1 fails on a busy machine)'
+	@echo '     [GRID=models | NETWORK=gru]    time networks of real models, or a GRU or RNN (NETWORK=rnn) instead of an LSTM'
 	@echo 'make bench-peers [GRID=...]         do the same, and also time PyTorch, JAX and the other frameworks'
 	@echo 'make preview [PORT=8080]            show the dashboard at http://127.0.0.1:PORT, until Ctrl-C'
 	@echo 'make compare A=<commit> B=<commit>  compare the results of two commits'
@@ -65,11 +70,11 @@ bench: $(VENV)/bench
 	$(uncommitted)
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. The first run compiles for some minutes."
 	@$(RUN) rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
-	@pattern=$$($(RUN) rnnbench filter '$(GRID)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
+	@pattern=$$($(RUN) rnnbench filter '$(GRID)' --network '$(NETWORK)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
 	{ $(RUN) rnnbench run --machine '$(MACHINE)' $(ROUNDS) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(FINISH)
-	@$(if $(STRICTLY),$(RUN) rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
-	@echo; $(RUN) rnnbench report --machine '$(MACHINE)' --commit "$$(git rev-parse HEAD)" --summary
+	@$(if $(STRICTLY),$(RUN) rnnbench report --machine '$(MACHINE)' --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
+	@echo; $(RUN) rnnbench report --machine '$(MACHINE)' --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --summary
 	@echo
 	@echo '==> Next: make preview           shows the dashboard; this machine: http://127.0.0.1:8080/?machine=$(MACHINE)'
 	@echo '          make bench-peers       times PyTorch, JAX and others beside these; it downloads some GB'
@@ -82,7 +87,7 @@ bench-peers: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)', in $(ENVIRONMENTS). The first run downloads some GB."
 	@$(RUN) rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
 	@status=0; \
-	$(RUN) rnnbench interleave '$(GRID)' --machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' \
+	$(RUN) rnnbench interleave '$(GRID)' --network '$(NETWORK)' --machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' \
 	  $(ENVIRONMENTS:%=--environment '%') || status=$$?; \
 	$(FINISH)
 

@@ -10,6 +10,7 @@ from rnnbench.measure.failures import print_failure
 from rnnbench.measure.memory import peak_memory
 from rnnbench.network import reference
 from rnnbench.network.contract import Network, Unavailable
+from rnnbench.network.models import MODELS, workload
 from rnnbench.network.shapes import PARAM_NAMES, PARAMS
 from rnnbench.network.workload import Workload
 from rnnbench.variants import build
@@ -17,6 +18,7 @@ from rnnbench.variants import build
 __version__ = "0.1.0"
 
 __all__ = [
+    "MODELS",
     "PARAMS",
     "PARAM_NAMES",
     "Network",
@@ -29,4 +31,5 @@ __all__ = [
     "print_failure",
     "reference",
     "variants",
+    "workload",
 ]

@@ -51,8 +51,8 @@ def setup() -> None:
 class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
     """asv's results of a commit and environment, with the machine's state during each measurement.
 
-    The results file holds them as "state": a dict from benchmark to shape to a list of states, one for each process
-    that took samples. asv ignores this key. An asv without this plugin drops it when it rewrites the file.
+    The results file holds them as "state": a dict from benchmark to parameters to a list of states, one for each
+    process that took samples. asv ignores this key. An asv without this plugin drops it when it rewrites the file.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -102,7 +102,7 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         if not append_samples:
             for shape in selected:
                 states.pop(shape, None)
-        notes = [(", ".join(map(str, sizes)), note) for sizes, note in state.collect(Path(_notes().name))]
+        notes = list(state.collect(Path(_notes().name)))
         if work_tree.changed(self.commit_hash, self.env_name):
             lacking = {*selected} - {shape for shape, _ in notes}
             notes += [(shape, {"marks": []}) for shape in lacking]

@@ -1,4 +1,4 @@
-"""Cases, which asv's benchmarks share: one variant at one shape, prepared once per process."""
+"""Cases, which asv's benchmarks share: one variant and one workload, prepared once per process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnbench.measure import cudnn_log, device_time, hardware, state, variables
 from rnnbench.measure.clock import DeviceClock, SlowedClock
 from rnnbench.network import precision
 from rnnbench.network.contract import Network, Unavailable
-from rnnbench.network.shapes import Shape
+from rnnbench.network.models import ALL_MODELS, subjects, workload
 from rnnbench.network.workload import Workload
 
 DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
@@ -28,7 +28,7 @@ _LEAST_CALLS = 8
 
 
 class Case:
-    """One variant at one shape on the device that RNNBENCH_DEVICE names.
+    """One variant and one workload on the device that RNNBENCH_DEVICE names.
 
     asv calls a benchmark's setup before every sample. So a case builds its network and clock once and keeps them.
     If the variant can't run, the methods raise NotImplementedError, which asv shows as n/a.
@@ -36,10 +36,10 @@ class Case:
 
     device = DEVICE
 
-    def __init__(self, variant: str, *shape: int) -> None:
+    def __init__(self, variant: str, work: Workload, parameters: str) -> None:
         self.variant = variant
-        self.workload = variants.workload(variant, Workload(*shape))
-        self._shape = Shape(*shape)
+        self.workload = variants.workload(variant, work)
+        self._parameters = parameters
         self._warm: set[str] = set()
         self._is_watched = False
 
@@ -99,31 +99,44 @@ class Case:
     def watch(self, cudnn: cudnn_log.Choice | None = None) -> None:
         """Store with the figures: the libraries used, and the machine's state from now to the end of this process."""
         if not self._is_watched:
-            state.watch(DEVICE, self._shape, libraries=variants.versions(self.variant), cudnn=cudnn)
+            state.watch(DEVICE, self._parameters, libraries=variants.versions(self.variant), cudnn=cudnn)
             self._is_watched = True
 
 
 @functools.cache
-def prepared(variant: str, *shape: int) -> Case:
-    """Return the case of a variant at a shape (batch, seq, hidden, depth). Each process makes it only once."""
-    return Case(variant, *shape)
+def prepared(variant: str, *parameters: int | str, group: str = "lstm") -> Case:
+    """Return the case of a variant at a benchmark's parameters. Each process makes it only once.
+
+    `group` is one of models.GROUPS. A family's parameters are a shape (batch, seq, hidden, depth), those of the models
+    a name.
+    """
+    work = workload(*parameters) if group == ALL_MODELS else workload(group, parameters)  # type: ignore[arg-type]
+    return Case(variant, work, ", ".join(map(repr, parameters)))
 
 
 def classes_for_variants(base: type, among: Callable[[variants.Variant], bool] = lambda _: True) -> dict[str, type]:
     """Return a dict from class names to subclasses of a benchmark class, one for each variant that `among` accepts.
 
-    For example, _LSTM's subclass for cudnn_tf32 is named CudnnTF32LSTM.
+    For example, _LSTM's subclass for cudnn_tf32 is named CudnnTF32LSTM. If the class has a `group` of
+    networks, such as "gru" or "models", only the variants that can compute one of them have a subclass.
     """
+    group = getattr(base, "group", "lstm")
     classes = {}
     for variant, row in variants.VARIANTS.items():
-        if among(row):
+        if among(row) and _supports(variant, group):
             name = class_prefix(variant) + base.__name__.removeprefix("_")
             content = {"__module__": base.__module__, "__doc__": f"{row.description}.", "variant": variant}
-            classes[name] = type(name, (base,), content | _warmed_methods(base, row))
+            classes[name] = type(name, (base,), content | _warmed_methods(base, row, group))
     return classes
 
 
-def _warmed_methods(base: type, row: variants.Variant) -> dict[str, types.FunctionType]:
+def _supports(variant: str, group: str) -> bool:
+    if group == "lstm":  # all variants do
+        return True
+    return any(variants.supports(variant, workload(*subject)) is None for subject in subjects(group))
+
+
+def _warmed_methods(base: type, row: variants.Variant, group: str) -> dict[str, types.FunctionType]:
     """Return copies of a class's methods that need a warm-up, each with a setup that warms its function up.
 
     asv calls the setup of a method after the setup of its class. A method that times calls needs a warm-up. A method
@@ -136,12 +149,12 @@ def _warmed_methods(base: type, row: variants.Variant) -> dict[str, types.Functi
         if function and (kind == "time" or (function == "train" and not row.trains)):
             method = getattr(base, name)
             methods[name] = types.FunctionType(method.__code__, method.__globals__, name)
-            methods[name].setup = functools.partial(_warm, row.name, function)  # type: ignore[attr-defined]
+            methods[name].setup = functools.partial(_warm, row.name, group, function)  # type: ignore[attr-defined]
     return methods
 
 
-def _warm(variant: str, function: str, *shape: int) -> None:
-    prepared(variant, *shape).warm(function)
+def _warm(variant: str, group: str, function: str, *parameters: int | str) -> None:
+    prepared(variant, *parameters, group=group).warm(function)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from rnnbench import variants
 from rnnbench.history import asv_files, printable
 from rnnbench.network.contract import Unavailable
+from rnnbench.network.models import ALL_MODELS, FAMILIES, MODELS
 from rnnbench.network.shapes import GRIDS
 
 # argparse gives its class no public name.
@@ -20,6 +21,7 @@ _GRIDS_EXPLAINED = (
     f"quick has {len(GRIDS['quick'])} small shapes, seed the {len(GRIDS['seed'])} shapes published in 2016, "
     f"full all {len(GRIDS['full'])} shapes"
 )
+_MODELS_EXPLAINED = f"models has {len(MODELS)} networks of real models instead (docs/models.md)"
 
 
 def examples(*lines: str) -> dict[str, Any]:
@@ -56,6 +58,15 @@ def add_variants(command: argparse.ArgumentParser, help: str) -> None:
 def add_grid(command: argparse.ArgumentParser, name: str, help: str, **settings: Any) -> None:
     """Add a grid to a command, as the argument "grid" or the option "--grid"; the help explains each grid."""
     command.add_argument(name, choices=tuple(GRIDS), help=f"{help}; {_GRIDS_EXPLAINED}", **settings)
+
+
+def add_networks(command: argparse.ArgumentParser, name: str, help: str) -> None:
+    """Add a grid of a family of networks, or all models, to a command: `add_grid`, and the option --network."""
+    explained = f"{help}; {_GRIDS_EXPLAINED}; {_MODELS_EXPLAINED}"
+    command.add_argument(name, choices=(*GRIDS, ALL_MODELS), help=explained)
+    command.add_argument(
+        "--network", choices=tuple(FAMILIES), default="lstm", help="the networks of the grid (default: %(default)s)"
+    )
 
 
 def add_results(command: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from rnnbench.cli.arguments import (
     Commands,
     add_device,
     add_grid,
+    add_networks,
     add_results,
     add_variants,
     complain,
@@ -53,9 +54,13 @@ def register(commands: Commands) -> None:
         help="print the pattern that selects a grid's benchmarks for rnnbench run --bench",
         description="Print a regular expression that selects the benchmarks of a grid. Give it to the option --bench "
         "of rnnbench run.",
-        **examples("rnnbench filter seed", "rnnbench filter quick scan torch", "rnnbench filter full --theano"),
+        **examples(
+            "rnnbench filter seed",
+            "rnnbench filter quick scan torch --network gru",
+            "rnnbench filter models --theano",
+        ),
     )
-    add_grid(pattern, "grid", help="the shapes to time")
+    add_networks(pattern, "grid", help="the shapes to time")
     add_variants(pattern, help="time only these implementations (default: all)")
     pattern.add_argument(
         "--theano",
@@ -105,7 +110,7 @@ def register(commands: Commands) -> None:
             "    --environment peers:3.11",
         ),
     )
-    add_grid(turns, "grid", help="the shapes to time")
+    add_networks(turns, "grid", help="the shapes to time")
     turns.add_argument(
         "--machine", required=True, type=machine_name, metavar="NAME", help="the name given to rnnbench machine"
     )
@@ -152,7 +157,8 @@ def _environment(name: str) -> str:
 
 def _print_filter(options: argparse.Namespace) -> int:
     theanos = variants.installable(variants.THEANO, options.device) if options.theano else []
-    print(benchmark_names.asv_filter(options.grid, [*options.variants, *theanos], options.device))
+    names = [*options.variants, *theanos]
+    print(benchmark_names.asv_filter(options.grid, names, options.device, options.network))
     return 0
 
 
@@ -182,7 +188,7 @@ def _run_asv(options: argparse.Namespace) -> int:
 
 
 def _interleave(options: argparse.Namespace) -> int:
-    return interleave.run(options.grid, options.machine, options.environment, options.device)
+    return interleave.run(options.grid, options.machine, options.environment, options.device, options.network)
 
 
 def _selftest(options: argparse.Namespace) -> int:

@@ -8,9 +8,10 @@ import functools
 import http.server
 from pathlib import Path
 
-from rnnbench.cli.arguments import Commands, add_grid, add_results, examples, variant
+from rnnbench.cli.arguments import Commands, add_networks, add_results, examples, variant
 from rnnbench.history import NotFound, files
 from rnnbench.measure.state import Doubtful
+from rnnbench.network.models import GROUPS
 
 _FORMATS = ("text", "markdown", "csv", "json")
 _TABLES = ("summary", "ranking", "against", "times", "builds", "memory", "accuracy", "growth", "software")
@@ -28,6 +29,7 @@ def register(commands: Commands) -> None:
             "rnnbench report --table summary ranking",
             "rnnbench report --machine h100 --against titan-x --call train",
             "rnnbench report --variants scan torch --table times",
+            "rnnbench report --network models --machine h100",
             "rnnbench report --plot growth.svg",
         ),
     )
@@ -58,6 +60,12 @@ def register(commands: Commands) -> None:
         default=[],
         metavar="TABLE",
         help=f"as text, print only these tables: {', '.join(_TABLES)} (default: all)",
+    )
+    report.add_argument(
+        "--network",
+        choices=tuple(GROUPS),
+        default="lstm",
+        help="show these networks; models are those of docs/models.md (default: %(default)s)",
     )
     report.add_argument("--call", choices=_CALLS, help="show only the train step, or only the forward pass")
     report.add_argument(
@@ -93,9 +101,13 @@ def register(commands: Commands) -> None:
         help="list the commits and machines that have results, and what is missing from a grid",
         description="List the commits, machines and environments that have results. With --grid, also list what each "
         "machine has not measured yet.",
-        **examples("rnnbench history", "rnnbench history --grid seed --machine h100"),
+        **examples(
+            "rnnbench history",
+            "rnnbench history --grid seed --machine h100",
+            "rnnbench history --grid quick --network gru",
+        ),
     )
-    add_grid(
+    add_networks(
         history,
         "--grid",
         help="list what is missing from this grid, and the command that measures it; without --commit, at each "
@@ -151,7 +163,7 @@ def _port(text: str) -> int:
 def _report(options: argparse.Namespace) -> int:
     from rnnbench.report import export, formats, plot, summary, tables, terminal
 
-    report = tables.make(options.results, options.machine, options.commit, options.against)
+    report = tables.make(options.results, options.machine, options.commit, options.against, options.network)
     report = tables.choose(report, options.variants, options.call)
     if options.strict and (doubts := formats.doubts(report.rows)):
         raise Doubtful(f"{report.facts['machine']} at {report.commit[:8]} is refused: {' '.join(doubts)}")
@@ -162,7 +174,8 @@ def _report(options: argparse.Namespace) -> int:
     elif options.format != "text":
         print(formats.FORMATS[options.format](report), end="")
     else:
-        on_gpu = summary.fullest_with_gpu(options.results) if options.summary and "gpu" not in report.facts else None
+        has_none = options.summary and "gpu" not in report.facts
+        on_gpu = summary.fullest_with_gpu(options.results, report.group) if has_none else None
         sections = ["summary"] if options.summary else options.table
         terminal.show(report, terminal.console(), sections, on_gpu)
     return 0
@@ -171,7 +184,7 @@ def _report(options: argparse.Namespace) -> int:
 def _show_history(options: argparse.Namespace) -> int:
     from rnnbench.report import gaps
 
-    print(gaps.listing(options.results, options.machine, options.commit, options.grid), end="")
+    print(gaps.listing(options.results, options.machine, options.commit, options.grid, options.network), end="")
     return 0
 
 

@@ -6,26 +6,36 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 
-from rnnbench.network.shapes import GRIDS, Shape
+from rnnbench.network import models
+from rnnbench.network.models import ALL_MODELS, Subject
 
-# A benchmark's module, the suffix of its class name, and its method → the quantity that it measures.
-# The rest of the class name is the variant.
-_QUANTITIES = {
-    ("lstm", "LSTM", "time_forward"): "forward",
-    ("lstm", "LSTM", "time_train"): "train",
-    ("device", "Device", "track_forward"): "device_forward",
-    ("device", "Device", "track_train"): "device_train",
-    ("compile", "WarmBuild", "timeraw_forward"): "build_forward_warm",
-    ("compile", "WarmBuild", "timeraw_train"): "build_train_warm",
-    ("compile", "ColdBuild", "timeraw_forward"): "build_forward_cold",
-    ("compile", "ColdBuild", "timeraw_train"): "build_train_cold",
-    ("memory", "Memory", "track_train"): "memory",
-    ("accuracy", "Accuracy", "track_outputs"): "error_outputs",
-    ("accuracy", "Accuracy", "track_gradients"): "error_gradients",
+# The suffix of a class name and its method → the quantity that it measures. The rest of the class name is the variant.
+_TIMES = {"time_forward": "forward", "time_train": "train"}
+_DEVICE_TIMES = {"track_forward": "device_forward", "track_train": "device_train"}
+_ERRORS = {"track_outputs": "error_outputs", "track_gradients": "error_gradients"}
+# Of each module, the group of networks that it measures, and its classes. The most asked for first.
+_CLASSES = {
+    "lstm": ("lstm", {"LSTM": _TIMES}),
+    "device": ("lstm", {"Device": _DEVICE_TIMES}),
+    "compile": (
+        "lstm",
+        {
+            "WarmBuild": {"timeraw_forward": "build_forward_warm", "timeraw_train": "build_train_warm"},
+            "ColdBuild": {"timeraw_forward": "build_forward_cold", "timeraw_train": "build_train_cold"},
+        },
+    ),
+    "memory": ("lstm", {"Memory": {"track_train": "memory"}}),
+    "accuracy": ("lstm", {"Accuracy": _ERRORS}),
+    "gru": ("gru", {"GRU": _TIMES, "Device": _DEVICE_TIMES, "Accuracy": _ERRORS}),
+    "rnn": ("rnn", {"RNN": _TIMES, "Device": _DEVICE_TIMES, "Accuracy": _ERRORS}),
+    "models": (ALL_MODELS, {"Model": _TIMES, "Device": _DEVICE_TIMES, "Accuracy": _ERRORS}),
 }
-QUANTITIES = tuple(_QUANTITIES.values())
-# The benchmarks' modules, the most asked for first.
-MODULES = tuple(dict.fromkeys(module for module, _, _ in _QUANTITIES))
+MODULES = tuple(_CLASSES)
+QUANTITIES = tuple(
+    dict.fromkeys(
+        quantity for _, classes in _CLASSES.values() for methods in classes.values() for quantity in methods.values()
+    )
+)
 # The parts of variants' names that aren't written as words, and where a prefix is split into parts.
 _AS_WRITTEN = {"tf32": "TF32", "3xtf32": "3xTF32", "fp16": "FP16", "bf16": "BF16"}
 _WORDS = re.compile("(?<=[a-z0-9])(?=3xTF32)|(?<=[a-z0-9])(?<!3x)(?=[A-Z])")
@@ -48,14 +58,10 @@ def describe(benchmark: str) -> tuple[str, str]:
     """
     module, _, rest = benchmark.partition(".")
     class_name, _, method = rest.partition(".")
-    for (known_module, suffix, known_method), quantity in _QUANTITIES.items():
+    for suffix, methods in _CLASSES.get(module, ("", {}))[1].items():
         prefix = class_name.removesuffix(suffix)
-        if (
-            (module, method) == (known_module, known_method)
-            and class_name.endswith(suffix)
-            and re.fullmatch("[A-Z][A-Za-z0-9]*", prefix)
-        ):
-            return _WORDS.sub("_", prefix).lower(), quantity
+        if method in methods and class_name.endswith(suffix) and re.fullmatch("[A-Z][A-Za-z0-9]*", prefix):
+            return _WORDS.sub("_", prefix).lower(), methods[method]
     raise ValueError("no benchmark has this name")
 
 
@@ -65,54 +71,87 @@ def method(benchmark: str, version: str, date: int) -> str:
     return earlier if date < changed else version
 
 
-def asv_filter(grid: str, variants: Iterable[str] = (), device: str = "cuda") -> str:
+def group_of(benchmark: str) -> str:
+    """Return the group of networks, one of models.GROUPS, that a benchmark of this repository measures."""
+    return _CLASSES[benchmark.partition(".")[0]][0]
+
+
+def names_of(group: str, variants: Iterable[str]) -> list[str]:
+    """Return the names of the benchmarks that a group of networks can have, for these variants."""
+    return [
+        f"{module}.{class_prefix(variant)}{suffix}.{method}"
+        for module, (measured, classes) in _CLASSES.items()
+        for suffix, methods in classes.items()
+        for variant in variants
+        for method in methods
+        if measured == group
+    ]
+
+
+def asv_filter(grid: str, variants: Iterable[str] = (), device: str = "cuda", network: str = "lstm") -> str:
     """Return a regular expression that makes `asv run --bench` time exactly the shapes of a grid.
 
-    It selects the named variants, or all variants if none is named. For the device "cpu" it selects no device times,
-    which only a GPU has. Build times depend mainly on the depth, so it
-    selects one shape for each depth to time builds. Builds with an empty compile cache are slow, so the quick grid
-    has none.
+    `network` is a family. The grid "models" has all models instead. It selects the named variants, or all variants if
+    none is named. For the device "cpu" it selects no device times, which only a GPU has. Only the LSTM has builds. They
+    depend mainly on the depth, so it selects one shape for each depth to time builds. Builds with an empty compile
+    cache are slow, so the quick grid has none.
 
     Raises ValueError for an unknown grid.
     """
-    shapes = _shapes(grid)
-    return _pattern(grid, shapes, _one_for_each_depth(shapes), variants, device)
+    group, subjects = _subjects(grid, network)
+    return _pattern(grid, group, subjects, _built(group, subjects), variants, device)
 
 
-def asv_filters(grid: str, variants: Iterable[str] = (), device: str = "cuda") -> list[str]:
-    """Return one regular expression for each shape, in the grid's order; together they select what asv_filter does.
+def asv_filters(grid: str, variants: Iterable[str] = (), device: str = "cuda", network: str = "lstm") -> list[str]:
+    """Return one regular expression for each shape or model, in the grid's order.
 
-    Raises ValueError for an unknown grid.
+    Together they select what asv_filter does. Raises ValueError for an unknown grid.
     """
-    shapes = _shapes(grid)
-    build_shapes = _one_for_each_depth(shapes)
-    return [_pattern(grid, [shape], [shape] if shape in build_shapes else [], variants, device) for shape in shapes]
+    group, subjects = _subjects(grid, network)
+    built = _built(group, subjects)
+    return [_pattern(grid, group, [one], [one] if one in built else [], variants, device) for one in subjects]
 
 
-def _shapes(grid: str) -> tuple[Shape, ...]:
-    if grid not in GRIDS:
-        raise ValueError(f"grid={grid!r}: it must be one of {', '.join(GRIDS)}")
-    return GRIDS[grid]
+def parameters(subject: Subject) -> str:
+    """Return the parameters of the benchmarks of a subject, as asv writes them."""
+    network, shape = subject
+    return repr(network) if models.group(network) == ALL_MODELS else ", ".join(map(str, shape))
 
 
-def _one_for_each_depth(shapes: Sequence[Shape]) -> list[Shape]:
-    return list({shape.depth: shape for shape in reversed(shapes)}.values())
+def _subjects(grid: str, network: str) -> tuple[str, tuple[Subject, ...]]:
+    group = models.group_of(grid, network)
+    grids = models.grids(group)
+    if grid not in grids:
+        raise ValueError(f"grid={grid!r}: it must be one of {', '.join([*grids, ALL_MODELS])}")
+    return group, grids[grid]
+
+
+def _built(group: str, subjects: Sequence[Subject]) -> list[Subject]:
+    """Return the subjects whose builds are timed: one for each depth of the LSTM."""
+    return list({shape.depth: (network, shape) for network, shape in reversed(subjects) if group == "lstm"}.values())
 
 
 def _pattern(
-    grid: str, shapes: Iterable[Shape], build_shapes: Iterable[Shape], variants: Iterable[str], device: str
+    grid: str,
+    group: str,
+    subjects: Iterable[Subject],
+    built: Sequence[Subject],
+    variants: Iterable[str],
+    device: str,
 ) -> str:
     # asv matches the expression against "module.Class.method(32, 30, 128, 1)".
     prefixes = "|".join(map(class_prefix, variants))
-    # A class name is a variant's prefix and one of these suffixes. Without them "Torch" would select TorchLoopLSTM too.
-    start = "^" if device == "cuda" else r"^(?!device\.)"
-    classes = rf"{start}(?=[a-z]+\.({prefixes})(LSTM|[A-Z][a-z]+|[A-Z][a-z]+Build)\.)" if prefixes else start
-    patterns = [rf"{classes}(?!.*Build).*{_any_of(shapes)}"]
-    if build_shapes:
+    modules = [module for module, (measured, _) in _CLASSES.items() if measured == group]
+    suffixes = dict.fromkeys(suffix for module in modules for suffix in _CLASSES[module][1])
+    # A class name is a variant's prefix and a suffix. Without the suffix "Torch" would select TorchLoopLSTM too.
+    named = rf"({prefixes})({'|'.join(suffixes)})\." if prefixes else ""
+    start = rf"^(?=({'|'.join(modules)})\.{named})" + ("" if device == "cuda" else r"(?!.*Device\.)")
+    patterns = [rf"{start}(?!.*Build).*{_any_of(subjects)}"]
+    if built:
         builds = "WarmBuild" if grid == "quick" else "Build"
-        patterns.append(rf"{classes}.*{builds}.*{_any_of(build_shapes)}")
+        patterns.append(rf"{start}.*{builds}.*{_any_of(built)}")
     return "|".join(patterns)
 
 
-def _any_of(shapes: Iterable[Shape]) -> str:
-    return rf"\(({'|'.join(', '.join(map(str, shape)) for shape in shapes)})\)$"
+def _any_of(subjects: Iterable[Subject]) -> str:
+    return rf"\(({'|'.join(map(parameters, subjects))})\)$"

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench.history.benchmark_names import describe, method
+from rnnbench.history.benchmark_names import describe, group_of, method, parameters
 from rnnbench.measure import state
+from rnnbench.network.models import ALL_MODELS, MODELS, Subject
 from rnnbench.network.shapes import Shape
 
 # The versions of asv 0.6's file formats.
@@ -76,6 +77,7 @@ class Figure(NamedTuple):
     benchmark: str
     variant: str
     quantity: str  # one of QUANTITIES
+    network: str  # a family or a model
     shape: Shape
     state: str  # "ok"; "failed"; or "n/a" if the variant can't run there or the shape wasn't selected
     value: float | None  # seconds, bytes, or a relative error; the median if samples were taken
@@ -87,6 +89,11 @@ class Figure(NamedTuple):
     marks: tuple[str, ...] | None  # the state.MARKS that make it doubtful; None if no state was stored
     software: Software | None  # None if it wasn't stored
     threads: str  # how many a CPU computed with; empty if that wasn't stored; several are joined with " / "
+
+    @property
+    def subject(self) -> Subject:
+        """The network and its shape."""
+        return self.network, self.shape
 
 
 def machines(results: Path) -> dict[str, dict[str, str]]:
@@ -231,15 +238,15 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
     Raises AttributeError, KeyError, TypeError or ValueError if the data isn't as asv or our plugin writes it.
     """
     variant, quantity = describe(benchmark)
-    shapes = _shapes(*map(tuple, columns["params"]))
+    subjects = _subjects(group_of(benchmark), *map(tuple, columns["params"]))
 
     def column(name: str) -> Sequence[Any]:
         # asv writes null for a column without any value.
         values = columns.get(name)
-        return [None] * len(shapes) if values is None else values
+        return [None] * len(subjects) if values is None else values
 
     rows = zip(
-        shapes,
+        subjects,
         column("result"),
         column("stats_q_25"),
         column("stats_q_75"),
@@ -249,7 +256,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
     )
     version = printable(method(benchmark, str(columns.get("version")), run.date))
     measured = []
-    for shape, value, low, high, repeat, taken in rows:
+    for (network, shape), value, low, high, repeat, taken in rows:
         outcome = "failed" if value is None else "n/a" if value != value else "ok"
         samples = (repeat or 1) if outcome == "ok" else 0
         if outcome != "ok":
@@ -263,7 +270,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 raise ValueError(f"{value}, with the quartiles {low} and {high}, isn't a possible value of {quantity}")
         if type(samples) is not int or not 0 <= samples < 2**63:
             raise ValueError(f"{samples} isn't a number of samples")
-        stored = states.get(", ".join(map(str, shape))) if states and outcome == "ok" else None
+        stored = states.get(parameters((network, shape))) if states and outcome == "ok" else None
         measured.append(
             Figure(
                 run.machine,
@@ -273,6 +280,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
                 benchmark,
                 variant,
                 quantity,
+                network,
                 shape,
                 outcome,
                 value,
@@ -339,11 +347,17 @@ def _threads(states: Any) -> str:
 
 
 @functools.cache
-def _shapes(*sizes: tuple[str, ...]) -> list[Shape]:
-    shapes = [Shape(*map(int, combination)) for combination in itertools.product(*sizes)]
+def _subjects(group: str, *values: tuple[str, ...]) -> list[Subject]:
+    """Return what a benchmark's parameters mean, from the values of each of them."""
+    if group == ALL_MODELS:
+        names = [name.strip("'") for (name,) in itertools.product(*values)]
+        if unknown := sorted({*names} - MODELS.keys()):
+            raise ValueError(f"there is no model {unknown[0]}")
+        return [(name, MODELS[name].shape) for name in names]
+    shapes = [Shape(*map(int, combination)) for combination in itertools.product(*values)]
     if min(map(min, shapes)) < 1:
         raise ValueError("a size is less than 1")
-    return shapes
+    return [(group, shape) for shape in shapes]
 
 
 def _warn(path: Path, reason: object, action: str = "leaving out") -> None:

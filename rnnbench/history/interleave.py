@@ -18,36 +18,37 @@ print(json.dumps([name for name, reason in rnnbench.variants.available({device!r
 """
 
 
-def run(grid: str, machine: str, environments: Sequence[str], device: str) -> int:
+def run(grid: str, machine: str, environments: Sequence[str], device: str, network: str = "lstm") -> int:
     """Time a grid at HEAD with asv in several environments, and return 0 or the exit status of the last failed run.
 
-    The environments have the names that `asv run --environment` takes. "existing:PYTHON" times all variants that
-    run with this interpreter. Any other environment times the variants that pip can install there.
+    `network` is the family whose grid it is. The grid "models" has all models instead. The environments have the names
+    that `asv run --environment` takes. "existing:PYTHON" times all variants that run with this interpreter. Any other
+    environment times the variants that pip can install there.
 
     Raises Unavailable if a PYTHON can't be started or has no rnnbench.
     """
     status = 0
-    for command in commands(grid, machine, {name: _variants(name, device) for name in environments}, device):
+    for command in commands(grid, machine, {name: _variants(name, device) for name in environments}, device, network):
         status = subprocess.run(command, env={**os.environ, "RNNBENCH_DEVICE": device}).returncode or status
     return status
 
 
 def commands(
-    grid: str, machine: str, environments: dict[str, Sequence[str]], device: str = "cpu"
+    grid: str, machine: str, environments: dict[str, Sequence[str]], device: str = "cpu", network: str = "lstm"
 ) -> Iterator[list[str]]:
-    """Yield the `rnnbench run` commands that time a grid shape by shape.
+    """Yield the `rnnbench run` commands that time a grid shape by shape, or model by model.
 
     `environments` gives the variants of each environment. For each shape the environments take half of their samples
     in this order, and the other half in reverse order. So a machine that slows down at a constant rate slows all of
-    them equally. Only the lstm benchmarks run twice. Each of the others is measured once.
+    them equally. Only the times of calls are taken twice. Everything else is measured once.
     """
-    patterns = {name: asv_filters(grid, names, device) for name, names in environments.items() if names}
+    patterns = {name: asv_filters(grid, names, device, network) for name, names in environments.items() if names}
     for shape_patterns in zip(*patterns.values(), strict=True):
         in_order = list(zip(patterns, shape_patterns, strict=True))
         for environment, pattern in in_order:
             yield [*_asv_run(machine, environment), "--record-samples", "--bench", pattern]
         for environment, pattern in reversed(in_order):
-            yield [*_asv_run(machine, environment), "--append-samples", "--bench", f"^(?=lstm)(?:{pattern})"]
+            yield [*_asv_run(machine, environment), "--append-samples", "--bench", rf"^(?=.*\.time_)(?:{pattern})"]
 
 
 def _asv_run(machine: str, environment: str) -> list[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from rnnbench.network import precision
+from rnnbench.network.models import workload
 from rnnbench.network.shapes import Shape
-from rnnbench.network.workload import Workload
 
 # The fact that holds the peak rate of each precision. Both 16-bit types have the same rate.
 _PEAKS = {
@@ -27,22 +28,24 @@ class Floor(NamedTuple):
     bound: str  # "compute" or "memory"
 
 
-def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
+def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str], network: str = "lstm") -> Floor | None:
     """Return the floor of a "forward" or "train" time; None if the machine's facts lack a peak rate.
 
     The floor is the greater of operations / peak FLOP/s and bytes / bandwidth. `facts` are machine.json's:
     "float32_flops", "tf32_flops" and "float16_flops" in operations per second, and "memory_bandwidth" in bytes per
-    second. The variant's name says its precision.
+    second. The variant's name says its precision. `network` is a family or a model.
     """
     computed_in = precision.of_variant(variant)
     stored_in = "float32" if computed_in == "tf32" else computed_in
-    return _floor(shape, stored_in, quantity, facts.get(_PEAKS[computed_in]), facts.get("memory_bandwidth"))
+    return _floor(network, shape, stored_in, quantity, facts.get(_PEAKS[computed_in]), facts.get("memory_bandwidth"))
 
 
 # Reports ask for the same few floors many times.
 @functools.cache
-def _floor(shape: Shape, stored_in: str, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
-    work = Workload(*shape, precision=stored_in)
+def _floor(
+    network: str, shape: Shape, stored_in: str, quantity: str, flops: str | None, bytes_a_second: str | None
+) -> Floor | None:
+    work = dataclasses.replace(workload(network, shape), precision=stored_in)
     operations, moved = {
         "forward": (work.forward_flops, work.forward_bytes),
         "train": (work.train_flops, work.train_bytes),

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnnbench.measure import cudnn_log, gpu, threads
-from rnnbench.network.shapes import Shape
 
 # For each mark of a doubtful figure: what happened, and what to do.
 MARKS = {
@@ -142,29 +141,29 @@ def now(device: str) -> dict[str, Any]:
 
 
 def watch(
-    device: str, shape: Shape, libraries: Mapping[str, str] | None = None, cudnn: cudnn_log.Choice | None = None
+    device: str, parameters: str, libraries: Mapping[str, str] | None = None, cudnn: cudnn_log.Choice | None = None
 ) -> None:
     """Observe the machine from now to the end of this process, and write its state to the folder that NOTES names.
 
-    The note also holds the versions of the libraries that compute, and how cuDNN computes. Does nothing if NOTES isn't
-    set.
+    `parameters` are the benchmark's, as asv writes them: "32, 30, 128, 1". The note also holds the versions of the
+    libraries that compute, and how cuDNN computes. Does nothing if NOTES isn't set.
     """
     if folder := os.environ.get(NOTES):
         computed = {"libraries": libraries or {}, "cudnn": cudnn._asdict() if cudnn else None}
         first = observe(device)
-        atexit.register(lambda: _write_note(Path(folder), shape, between(first, observe(device)) | computed))
+        atexit.register(lambda: _write_note(Path(folder), parameters, between(first, observe(device)) | computed))
 
 
-def collect(folder: Path) -> Iterator[tuple[Shape, dict[str, Any]]]:
-    """Yield the shape and state of each note in a folder, and remove the notes."""
+def collect(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the parameters and the state of each note in a folder, and remove the notes."""
     for path in sorted(folder.glob("*.json")):
         note = json.loads(path.read_bytes())
-        yield Shape(*note["shape"]), note["state"]
+        yield note["parameters"], note["state"]
         path.unlink()
 
 
-def _write_note(folder: Path, shape: Shape, state: dict[str, Any]) -> None:
-    (folder / f"{os.getpid()}.json").write_text(json.dumps({"shape": shape, "state": state}))
+def _write_note(folder: Path, parameters: str, state: dict[str, Any]) -> None:
+    (folder / f"{os.getpid()}.json").write_text(json.dumps({"parameters": parameters, "state": state}))
     for sentence in judge(state).values():
         print(f"doubtful: {sentence}", file=sys.stderr)
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rnnbench.network.shapes import Shape
+from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.network.workload import Workload
 
 # Each family that asv times on the shapes of a grid, and its kind of workload.
 FAMILIES = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh"}
+# The networks that a report shows together, with the title of each group. The last one has all of MODELS.
+ALL_MODELS = "models"
+GROUPS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN", ALL_MODELS: "Models"}
+
+Subject = tuple[str, Shape]  # what a figure is about: a family or a model, and its shape
 
 
 class Model(NamedTuple):
-    """One named network: its shape, the other fields of its Workload, and where its sizes come from, in Markdown."""
+    """One named network: its shape, the other fields of its Workload, and where its sizes come from, in Markdown.
+
+    Results name it. So a name keeps its sizes, and other sizes get another name.
+    """
 
     shape: Shape
     fields: dict[str, Any]
@@ -110,3 +118,30 @@ def workload(network: str, shape: Sequence[int] | None = None) -> Workload:
     if shape is None:
         raise ValueError(f"{network}: give a shape (batch, seq, hidden, depth)")
     return Workload(*shape, kind=FAMILIES[network])
+
+
+def group(network: str) -> str:
+    """Return the group, one of GROUPS, to which a family or a model belongs."""
+    return ALL_MODELS if network in MODELS else network
+
+
+def group_of(grid: str, network: str) -> str:
+    """Return the group of a grid: that of a family's grid is the family, and the grid "models" has all models."""
+    return ALL_MODELS if grid == ALL_MODELS else network
+
+
+def grids(group: str) -> dict[str, tuple[Subject, ...]]:
+    """Return the grids of a group by name, the one with all of its subjects last. The models are one grid."""
+    if group == ALL_MODELS:
+        return {ALL_MODELS: tuple((name, model.shape) for name, model in MODELS.items())}
+    return {name: tuple((group, shape) for shape in shapes) for name, shapes in GRIDS.items()}
+
+
+def subjects(group: str) -> tuple[Subject, ...]:
+    """Return all subjects of a group."""
+    return list(grids(group).values())[-1]
+
+
+def label(network: str, shape: Shape, separator: str = "×") -> str:
+    """Return the name of a subject: a model's own, or a family's sizes, such as 32×30×128×1."""
+    return network if network in MODELS else separator.join(map(str, shape))

@@ -10,16 +10,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from rnnbench import variants
-from rnnbench.network.shapes import GRIDS, Shape
-from rnnbench.network.workload import Workload
+from rnnbench.network.models import Subject, subjects, workload
 
 FAILED = "it should have run, but it failed; asv doesn't store the error, but the run's output shows it"
 
 _MADE_FOR = {"cpu": "CPUs", "cuda": "NVIDIA GPUs"}
 
 
-def reason(variant: str, shape: Shape, facts: Mapping[str, str]) -> str | None:
-    """Return the rule that keeps a machine from running a shape, as a phrase; None if no rule does.
+def reason(variant: str, subject: Subject, facts: Mapping[str, str]) -> str | None:
+    """Return the rule that keeps a machine from running a variant at a subject, as a phrase; None if no rule does.
 
     The facts are those of machine.json. A machine whose facts name a GPU was timed on cuda.
     """
@@ -27,16 +26,21 @@ def reason(variant: str, shape: Shape, facts: Mapping[str, str]) -> str | None:
     if variant in variants.VARIANTS and variants.made_for_another(variant, device):
         devices = " and ".join(_MADE_FOR[name] for name in variants.VARIANTS[variant].devices)
         return f"made for {devices}, but this machine was timed on its {'GPU' if device == 'cuda' else 'CPU'}"
-    return too_large(shape, facts)
+    return unsupported(variant, subject) or too_large(subject, facts)
 
 
-def too_large(shape: Shape, facts: Mapping[str, str]) -> str | None:
-    """Return why the memory of a machine that was timed on its CPU is too small for a shape, else None."""
+def unsupported(variant: str, subject: Subject) -> str | None:
+    """Return why a variant can't compute a subject on any machine, else None."""
+    return variants.supports(variant, workload(*subject)) if variant in variants.VARIANTS else None
+
+
+def too_large(subject: Subject, facts: Mapping[str, str]) -> str | None:
+    """Return why the memory of a machine that was timed on its CPU is too small for a subject, else None."""
     try:
         memory = float(facts["ram"])
     except (KeyError, ValueError):
         return None
-    return variants.too_large(Workload(*shape), _device(facts), memory)
+    return variants.too_large(workload(*subject), _device(facts), memory)
 
 
 def _device(facts: Mapping[str, str]) -> str:
@@ -44,11 +48,11 @@ def _device(facts: Mapping[str, str]) -> str:
     return "cuda" if "gpu" in facts else "cpu"
 
 
-def of_variants(facts: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the variants that a machine can't run at any shape, grouped by the reason."""
+def of_variants(facts: Mapping[str, str], group: str = "lstm") -> dict[str, list[str]]:
+    """Return the variants that a machine can't run at any subject of a group of networks, by the reason."""
     variants_by_reason: dict[str, list[str]] = defaultdict(list)
     for variant in variants.VARIANTS:
-        reasons = {reason(variant, shape, facts) for shape in GRIDS["full"]}
+        reasons = {reason(variant, subject, facts) for subject in subjects(group)}
         if len(reasons) == 1 and (common_reason := reasons.pop()):
             variants_by_reason[common_reason].append(variant)
     return variants_by_reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from rnnbench.history import NotFound
 from rnnbench.network.shapes import Shape
 from rnnbench.report.formats import in_unit, number
 from rnnbench.report.tables import CALLS, Report, Row
@@ -24,7 +25,12 @@ already on disk. It was measured once for each number of layers."""
 
 
 def rnn_benchmarks(report: Report) -> str:
-    """Return the section on LSTMs as Markdown, with a heading for each shape and a row for each library."""
+    """Return the section on LSTMs as Markdown, with a heading for each shape and a row for each library.
+
+    Raises NotFound for a report of other networks.
+    """
+    if report.group != "lstm":
+        raise NotFound("that form has LSTMs only: export without --network")
     rows_by_shape: dict[Shape, dict[str, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     compiles: dict[tuple[str, int], Row] = {}
     for row in report.rows:

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from rnnbench.history import Figure, Software
 from rnnbench.history.benchmark_names import ON_GPUS
 from rnnbench.measure.state import MARKS
-from rnnbench.network.shapes import Shape
+from rnnbench.network import models
+from rnnbench.network.models import Subject
 from rnnbench.report import absence, plot
-from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, heading, standings
+from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, heading, noun, standings
 from rnnbench.report.uncertainty import Ratio
 
 UNITS = {
@@ -36,8 +37,9 @@ RATIO_DIGITS = ((1.995, 2), (99.95, 1), (math.inf, 0))
 PERCENT_DIGITS = ((0.995, 2), (9.95, 1), (math.inf, 0))
 
 SIZE_HEADINGS = ["depth", "batch × seq", "hidden"]
+MODEL_HEADINGS = ["model"]
 # These are also all columns of other tables that hold text. They are aligned left, columns of numbers right.
-SOFTWARE_HEADINGS = ["implementation", "libraries", "cuDNN", "algorithm", "math type", "calls", "shapes"]
+SOFTWARE_HEADINGS = ["implementation", "libraries", "cuDNN", "algorithm", "math type", "calls", "shapes", "models"]
 
 
 class Table(NamedTuple):
@@ -54,13 +56,13 @@ def tables(report: Report) -> list[Table]:
     A table without figures is left out.
     """
     candidates = [
-        ranking(standings(report.rows, report.detectable)),
+        ranking(standings(report.rows, report.detectable), noun(report)),
         times(report),
         builds(report),
         memory(report),
         accuracy(report),
         growth(report),
-        software(report.rows),
+        software(report.rows, noun(report)),
     ]
     return [table for table in candidates if table.rows]
 
@@ -81,16 +83,20 @@ def markdown_times(report: Report) -> str:
 
 def markdown_ranking(report: Report) -> str:
     """Return the ranking and the notes on its figures as Markdown; needs tabulate."""
-    return _markdown_calls(report, ranking(standings(report.rows, report.detectable)), ranking_notes(report))
+    ranked = standings(report.rows, report.detectable)
+    return _markdown_calls(report, ranking(ranked, noun(report)), ranking_notes(report))
 
 
-def ranking(ranked: Sequence[Standing]) -> Table:
-    """Return a table with a row for each standing; a row begins with the depth, batch × seq and hidden."""
+def ranking(ranked: Sequence[Standing], noun: str = "shape") -> Table:
+    """Return a table with a row for each standing.
+
+    A row begins with the depth, batch × seq and hidden, or, with the noun "model", with the model's name.
+    """
     has_floor = any(standing.best.of_floor for standing in ranked)
     return Table(
-        "The fastest implementation at each shape, its lead over the next, and Theano's best against the best peer",
+        f"The fastest implementation at each {noun}, its lead over the next, and Theano's best against the best peer",
         [
-            *SIZE_HEADINGS,
+            *_first_headings(noun),
             "call",
             "fastest",
             "time, µs",
@@ -100,7 +106,7 @@ def ranking(ranked: Sequence[Standing]) -> Table:
         ],
         [
             [
-                *sizes(standing.shape),
+                *sizes(standing.subject),
                 call_text(standing),
                 standing.best.implementation,
                 value_text(standing.best),
@@ -166,34 +172,34 @@ def growth(report: Report) -> Table:
     )
 
 
-def software(rows: Sequence[Row]) -> Table:
+def software(rows: Sequence[Row], noun: str = "shape") -> Table:
     """Return the table of library versions and cuDNN's choices.
 
-    The shapes that an implementation computed with the same software share a row, and so do the calls with the
-    same shapes.
+    The shapes that an implementation computed with the same software share a row, and so do the calls with the same
+    shapes. With the noun "model", read models for shapes.
     """
-    shapes_by_software: dict[tuple[str, Software], dict[str, dict[Shape, None]]] = defaultdict(
+    shapes_by_software: dict[tuple[str, Software], dict[str, dict[Subject, None]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    timed: dict[str, set[Shape]] = defaultdict(set)
+    timed: dict[str, set[Subject]] = defaultdict(set)
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS:
-            timed[row.implementation].add(figure.shape)
+            timed[row.implementation].add(figure.subject)
             if figure.software:
-                shapes_by_software[row.implementation, figure.software][figure.quantity][figure.shape] = None
+                shapes_by_software[row.implementation, figure.software][figure.quantity][figure.subject] = None
     lines = []
     for (implementation, used), shapes_by_call in sorted(shapes_by_software.items()):
-        calls_by_shapes: dict[tuple[Shape, ...], list[str]] = defaultdict(list)
+        calls_by_shapes: dict[tuple[Subject, ...], list[str]] = defaultdict(list)
         for quantity, shapes in shapes_by_call.items():
             calls_by_shapes[tuple(shapes)].append(quantity)
         for same_shapes, quantities in calls_by_shapes.items():
-            named = ", ".join(" × ".join(map(str, shape)) for shape in same_shapes)
+            named = ", ".join(models.label(*subject, " × ") for subject in same_shapes)
             if 1 < len(same_shapes) == len(timed[implementation]):
                 named = f"all {len(same_shapes)}"
             lines.append([implementation, *used, ", ".join(sorted(quantities, key=CALLS.index)), named])
     title = "Software: library versions, and the algorithm and math type that cuDNN logged"
-    return Table(title, SOFTWARE_HEADINGS, lines)
+    return Table(title, [*SOFTWARE_HEADINGS[:-2], f"{noun}s"], lines)
 
 
 def doubts(rows: Sequence[Row]) -> list[str]:
@@ -213,19 +219,19 @@ def doubts_of(figures: Sequence[Figure]) -> list[str]:
 
 def unchecked(report: Report) -> list[str]:
     """Return a sentence with the implementations that were timed, but whose accuracy this run didn't measure."""
-    shapes: dict[str, set[Shape]] = defaultdict(set)
-    lacking: dict[str, set[Shape]] = defaultdict(set)
+    shapes: dict[str, set[Subject]] = defaultdict(set)
+    lacking: dict[str, set[Subject]] = defaultdict(set)
     for row in report.rows:
         if row.figure.quantity in CALLS and row.figure.value:
-            shapes[row.implementation].add(row.figure.shape)
+            shapes[row.implementation].add(row.figure.subject)
             if not row.is_checked:
-                lacking[row.implementation].add(row.figure.shape)
+                lacking[row.implementation].add(row.figure.subject)
     if not lacking:
         return []
     named = defaultdict(list)
     for name, lacks in lacking.items():
         every = len(lacks) == len(shapes[name])
-        named["" if every else f" at {len(lacks)} of {len(shapes[name])} shapes"].append(name)
+        named["" if every else f" at {len(lacks)} of {len(shapes[name])} {noun(report)}s"].append(name)
     if list(named) == [""] and len(lacking) == len(shapes):
         return ["Accuracy was not measured in this run. To check it: rnnbench verify."]
     listed = "; ".join(f"{', '.join(names)}{where}" for where, names in named.items())
@@ -283,7 +289,7 @@ def times_notes(report: Report) -> list[str]:
         lines.append("of floor: 100% is the shortest time that the hardware's peak rates allow.")
     if any(row.figure.state == "failed" for row in report.rows):
         lines.append(f"failed: {absence.FAILED}.")
-    for reason, names in absence.of_variants(report.facts).items():
+    for reason, names in absence.of_variants(report.facts, report.group).items():
         lines.append(f"n/a on this machine: {', '.join(names)} ({reason}).")
     return lines
 
@@ -323,6 +329,7 @@ def as_json(report: Report) -> str:
     """Return a JSON object with the machine's facts, the commit, the figures and the standings."""
     content = {
         "machine": report.facts,
+        "networks": report.group,
         "commit": report.commit,
         "date": report.date.isoformat(),
         "against": report.other,
@@ -403,8 +410,11 @@ def call_text(standing: Standing) -> str:
     return f"{standing.quantity}, TF32" if standing.tf32 else standing.quantity
 
 
-def sizes(shape: Shape) -> list[str]:
-    """Return a shape as the cells of SIZE_HEADINGS."""
+def sizes(subject: Subject) -> list[str]:
+    """Return a subject as the cells of SIZE_HEADINGS, or a model's of MODEL_HEADINGS."""
+    network, shape = subject
+    if network in models.MODELS:
+        return [network]
     return [str(shape.depth), f"{shape.batch} × {shape.seq}", str(shape.hidden)]
 
 
@@ -433,6 +443,7 @@ def _records(report: Report) -> list[dict[str, object]]:
                 "machine": figure.machine,
                 "commit": figure.commit,
                 "environment": figure.environment,
+                "network": figure.network,
                 "depth": figure.shape.depth,
                 "batch": figure.shape.batch,
                 "seq": figure.shape.seq,
@@ -477,8 +488,10 @@ def verdict(row: Row) -> str | None:
 
 
 def _standing_record(standing: Standing) -> dict[str, object]:
+    network, shape = standing.subject
     return {
-        **standing.shape._asdict(),
+        "network": network,
+        **shape._asdict(),
         "quantity": standing.quantity,
         "tf32": standing.tf32,
         "best": standing.best.implementation,
@@ -514,7 +527,7 @@ def _figures_table(title: str, quantities: dict[str, str], report: Report) -> Ta
     lines: dict[tuple, dict[str, Row]] = defaultdict(dict)
     for row in report.rows:
         if row.figure.quantity in quantities:
-            lines[row.figure.shape, row.implementation][row.figure.quantity] = row
+            lines[row.figure.subject, row.implementation][row.figure.quantity] = row
     present = [name for name in quantities if any(name in line for line in lines.values())]
     columns = [(quantities[name], name, "value") for name in present]
     for words, field in (
@@ -527,16 +540,24 @@ def _figures_table(title: str, quantities: dict[str, str], report: Report) -> Ta
                 columns.append((f"{quantities[name].rpartition(',')[0]}, {words}", name, field))
     return Table(
         title,
-        [*SIZE_HEADINGS, "implementation", *(words for words, _, _ in columns)],
+        [
+            *_first_headings(noun(report)),
+            "implementation",
+            *(words for words, _, _ in columns),
+        ],
         [
             [
-                *sizes(shape),
+                *sizes(subject),
                 implementation,
                 *(_cell_text(line[name], field) if name in line else "n/a" for _, name, field in columns),
             ]
-            for (shape, implementation), line in lines.items()
+            for (subject, implementation), line in lines.items()
         ],
     )
+
+
+def _first_headings(noun: str) -> list[str]:
+    return MODEL_HEADINGS if noun == "model" else SIZE_HEADINGS
 
 
 def _cell_text(row: Row, field: str) -> str:

@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import NotFound, ResultsWarning, Run, figures, work_tree
-from rnnbench.history.benchmark_names import ON_GPUS, asv_filter, describe
-from rnnbench.network.shapes import GRIDS, Shape
+from rnnbench.history.benchmark_names import ON_GPUS, asv_filter, describe, group_of, names_of, parameters
+from rnnbench.network import models
+from rnnbench.network.models import Subject
 from rnnbench.report import absence
 from rnnbench.report.tables import day
-from rnnbench.variants import is_ours
+from rnnbench.variants import VARIANTS, is_ours
 
 _WIDTH = 80
+_CHECKOUT = "git checkout"
 
 
 class Gap(NamedTuple):
@@ -28,17 +30,19 @@ class Gap(NamedTuple):
 
     machine: str
     commit: str
-    missing: dict[str, list[Shape]]  # by benchmark
-    failed: dict[str, list[Shape]]  # by benchmark: the shapes that were tried and failed
+    missing: dict[str, list[Subject]]  # by benchmark
+    failed: dict[str, list[Subject]]  # by benchmark: what was tried and failed
     expected: int  # the number of figures that the machine can have in the grid
     command: str  # times the grid; empty if no figure is missing
 
 
-def listing(results: Path, machine: str | None, commit: str | None, grid: str | None) -> str:
+def listing(results: Path, machine: str | None, commit: str | None, grid: str | None, network: str = "lstm") -> str:
     """Return a list of the runs with results as text, and the figures that are missing from a grid if one is named.
 
-    The list can be limited to a machine or a commit. Without a commit, the missing figures are those of each
-    machine's newest commit. Needs tabulate. Raises NotFound if no run matches.
+    The grid is one of the family `network`, or "models". The list can be limited to a machine or a commit. Without a
+    commit, the missing figures are those of each machine's newest commit. Needs tabulate.
+
+    Raises NotFound if no run matches.
     """
     from tabulate import tabulate
 
@@ -54,50 +58,56 @@ def listing(results: Path, machine: str | None, commit: str | None, grid: str | 
         for run in runs:
             newest.setdefault(run.machine, run.commit)
         checked = [run for run in runs if commit or run.commit == newest[run.machine]]
-        parts += [_gap_text(gap, grid) for gap in find(results, checked, grid)]
+        parts += [_gap_text(gap, grid, models.group_of(grid, network)) for gap in find(results, checked, grid, network)]
     return "\n\n".join(parts) + "\n"
 
 
-def find(results: Path, runs: Iterable[Run], grid: str) -> list[Gap]:
+def find(results: Path, runs: Iterable[Run], grid: str, network: str = "lstm") -> list[Gap]:
     """Return the gaps of a grid for each machine and commit of these runs, in the order of the runs.
 
-    The benchmarks are those in asv's benchmarks.json and those in the runs. A benchmark or a variant that is n/a at
-    every shape can't run on the machine, so none of its figures is missing.
+    The grid is one of the family `network`, or "models". The benchmarks are those in asv's benchmarks.json and those in
+    the runs. A benchmark or a variant that is n/a at every shape can't run on the machine, so none of its figures is
+    missing.
 
     Raises ValueError for an unknown grid.
     """
+    group = models.group_of(grid, network)
     benchmarks = _benchmarks(results)
     facts = history.machines(results)
     runs_by_commit: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         runs_by_commit[run.machine, run.commit].append(run)
     return [
-        _gap(machine, commit, same_commit, grid, benchmarks, facts[machine])
+        _gap(machine, commit, same_commit, grid, group, benchmarks, facts[machine])
         for (machine, commit), same_commit in runs_by_commit.items()
     ]
 
 
-def _gap_text(gap: Gap, grid: str) -> str:
+def _gap_text(gap: Gap, grid: str, group: str) -> str:
     count = sum(map(len, gap.missing.values()))
     where = f"{gap.machine} at {gap.commit[:8]}"
+    name = "models" if group == models.ALL_MODELS else f"{grid} grid"
+    if group not in ("lstm", models.ALL_MODELS):
+        name += f" ({models.GROUPS[group]})"
     if not gap.expected:
-        return f"{where} can't run any shape of the {grid} grid."
-    whole = f"{gap.expected} figures of the {grid} grid"
+        return f"{where} can't run any shape of the {name}."
+    whole = f"{gap.expected} figures of the {name}"
     lines = [f"{where} lacks {count} of {whole}:" if count else f"{where} has all {whole}."]
     lines += _by_shapes(gap.missing)
     if gap.failed:
         lines.append("These failed; the output of the run shows the errors:")
         lines += _by_shapes(gap.failed)
     if gap.command:
-        lines += ["To time the whole grid there (what can't run stays n/a):", f"  {gap.command}"]
+        where = "there" if gap.command.startswith(_CHECKOUT) else "at HEAD"
+        lines += [f"To time the whole grid {where} (what can't run stays n/a):", f"  {gap.command}"]
     return "\n".join(lines)
 
 
-def _by_shapes(benchmarks: Mapping[str, list[Shape]]) -> list[str]:
-    """Return a line for each group of shapes, and below it one for each quantity with its variants."""
+def _by_shapes(benchmarks: Mapping[str, list[Subject]]) -> list[str]:
+    """Return a line for each group of shapes or models, and below it one for each quantity with its variants."""
     lines = []
     for shapes, names in _grouped_by_shapes(benchmarks).items():
-        sizes = ", ".join("×".join(map(str, shape)) for shape in shapes)
+        sizes = ", ".join(models.label(*subject) for subject in shapes)
         lines += textwrap.wrap(f"{sizes}:", _WIDTH, initial_indent="  ", subsequent_indent="  ")
         variants = defaultdict(list)
         for variant, quantity in map(describe, names):
@@ -108,7 +118,7 @@ def _by_shapes(benchmarks: Mapping[str, list[Shape]]) -> list[str]:
     return lines
 
 
-def _grouped_by_shapes(benchmarks: Mapping[str, list[Shape]]) -> dict[tuple[Shape, ...], list[str]]:
+def _grouped_by_shapes(benchmarks: Mapping[str, list[Subject]]) -> dict[tuple[Subject, ...], list[str]]:
     names = defaultdict(list)
     for name, shapes in benchmarks.items():
         names[tuple(shapes)].append(name)
@@ -120,34 +130,41 @@ def _gap(
     commit: str,
     runs: Sequence[Run],
     grid: str,
-    benchmarks: Iterable[str],
+    group: str,
+    benchmarks: Sequence[str],
     facts: Mapping[str, str],
 ) -> Gap:
-    wanted = re.compile(asv_filter(grid))
-    states: dict[str, dict[Shape, str]] = {name: {} for name in benchmarks}
+    if group != "lstm" and not any(group_of(name) == group for name in benchmarks):  # no run has told asv of them yet
+        benchmarks = [*benchmarks, *names_of(group, VARIANTS)]
+    wanted = re.compile(asv_filter(grid, network=group))
+    states: dict[str, dict[Subject, str]] = {name: {} for name in benchmarks}
     for run in runs:
         for figure in history.read(run, unavailable=True):
-            shapes = states.setdefault(figure.benchmark, {})
+            found = states.setdefault(figure.benchmark, {})
             # If several environments tried a shape, the best result counts.
-            shapes[figure.shape] = max(shapes.get(figure.shape, "n/a"), figure.state, key=("n/a", "failed", "ok").index)
+            found[figure.subject] = max(
+                found.get(figure.subject, "n/a"), figure.state, key=("n/a", "failed", "ok").index
+            )
     variant_states: dict[str, set[str]] = defaultdict(set)
     for name, shapes in states.items():
         variant_states[describe(name)[0]].update(shapes.values())
     missing, failed, count = {}, {}, 0
     for name, shapes in states.items():
         variant, quantity = describe(name)
-        if quantity in ON_GPUS and "gpu" not in facts:
+        if group_of(name) != group or (quantity in ON_GPUS and "gpu" not in facts):
             continue
         if {"n/a"} in (set(shapes.values()), variant_states[variant]):
             continue
-        possible = [shape for shape in GRIDS["full"] if not absence.reason(variant, shape, facts)]
-        expected = [shape for shape in possible if wanted.search(_parametrized(name, shape))]
+        possible = [subject for subject in models.subjects(group) if not absence.reason(variant, subject, facts)]
+        expected = [subject for subject in possible if wanted.search(f"{name}({parameters(subject)})")]
         count += len(expected)
-        if lacking := [shape for shape in expected if shapes.get(shape, "n/a") == "n/a"]:
+        if lacking := [subject for subject in expected if shapes.get(subject, "n/a") == "n/a"]:
             missing[name] = lacking
-        if broken := [shape for shape in expected if shapes.get(shape) == "failed"]:
+        if broken := [subject for subject in expected if shapes.get(subject) == "failed"]:
             failed[name] = broken
-    command = _command(machine, commit, grid, missing, runs, facts) if missing else ""
+    # An older commit's code may have LSTMs only.
+    is_known = group == "lstm" or any(shapes for name, shapes in states.items() if group_of(name) == group)
+    command = _command(machine, commit if is_known else "", grid, group, missing, runs, facts) if missing else ""
     return Gap(machine, commit, missing, failed, count, command)
 
 
@@ -155,20 +172,27 @@ def _command(
     machine: str,
     commit: str,
     grid: str,
+    group: str,
     missing: Iterable[str],
     runs: Iterable[Run],
     facts: Mapping[str, str],
 ) -> str:
-    """Return the make command that times a grid on a machine, in the environments that it has used."""
+    """Return the make command that times a grid on a machine, in the environments that it has used.
+
+    Without a commit it times HEAD.
+    """
     pythons = [_python(run) for run in runs if run.environment.startswith("existing")]
     ours = all(is_ours(describe(name)[0]) for name in missing)
     words = ["make", "bench" if ours and not pythons else "bench-peers", f"GRID={grid}", f"MACHINE={machine}"]
+    if group not in ("lstm", models.ALL_MODELS):
+        words.append(f"NETWORK={group}")
     if pythons:
         words.append(f"ENVIRONMENTS={' '.join(f'existing:{python}' for python in pythons)}")
     # Without this, make would time the CPU.
     device = "RNNBENCH_DEVICE=cuda " if "gpu" in facts else ""
     # make times HEAD.
-    return f"git checkout {commit[:8]} && {device}{shlex.join(words)}"
+    checkout = f"{_CHECKOUT} {commit[:8]} && " if commit else ""
+    return f"{checkout}{device}{shlex.join(words)}"
 
 
 def _python(run: Run) -> str:
@@ -193,8 +217,3 @@ def _is_ours(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _parametrized(name: str, shape: Shape) -> str:
-    """Return the name of a benchmark at a shape, as asv matches it with --bench."""
-    return f"{name}({', '.join(map(str, shape))})"

@@ -84,8 +84,8 @@ def _write_records(
     runs: Mapping[tuple[str, str], Sequence[history.Run]],
     machines: Mapping[str, Mapping[str, str]],
     verdicts: Mapping[str, Sequence[selftest.Verdict]],
-) -> dict[str, list[Mapping[str, Any]]]:
-    """Write a file for each machine and commit; return the summaries of these records by machine."""
+) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
+    """Write a file for each machine, commit and group of networks; return their summaries by machine and group."""
     numbers = {machine: number for number, machine in enumerate(machines)}
     tasks = [
         # The number stands for the machine, because its name can have characters that a file's name can't.
@@ -95,9 +95,10 @@ def _write_records(
     # All processors work, as they do for asv.
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork")) as pool:
         written = list(pool.map(_write_record, *zip(*tasks, strict=True), chunksize=4)) if tasks else []
-    records: dict[str, list[Mapping[str, Any]]] = {machine: [] for machine in machines}
+    records: dict[str, dict[str, list[Mapping[str, Any]]]] = {machine: {} for machine in machines}
     for (machine, _), (described, messages) in zip(runs, written, strict=True):
-        records[machine].append(described)
+        for group, summary in described.items():
+            records[machine].setdefault(group, []).append(summary)
         for message in messages:
             warnings.warn(message, history.ResultsWarning, stacklevel=3)
     return records
@@ -109,13 +110,14 @@ def _write_record(
     runs: Sequence[history.Run],
     facts: Mapping[str, str],
     verdicts: Sequence[selftest.Verdict],
-) -> tuple[Mapping[str, Any], list[str]]:
-    """Write a record's file; return its summary for the index, and what was left out of the record."""
+) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """Write a record's files; return its summaries for the index by group, and what was left out of the record."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default", history.ResultsWarning)
-        described, content = page_data.record(runs, facts, verdicts)
-    _save(html, name, content)
-    return described, [str(warning.message) for warning in caught]
+        records = page_data.record(runs, facts, verdicts)
+    for group, (_, content) in records.items():
+        _save(html, f"{name}-{group}", content)
+    return {group: described for group, (described, _) in records.items()}, [str(warning.message) for warning in caught]
 
 
 def _move_asvs_page(html: Path) -> None:

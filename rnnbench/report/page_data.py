@@ -17,16 +17,29 @@ from rnnbench.history import selftest
 from rnnbench.history.benchmark_names import ON_GPUS
 from rnnbench.measure import state
 from rnnbench.measure.floor import floor
-from rnnbench.network.shapes import GRIDS, PARAM_NAMES
+from rnnbench.network import models
+from rnnbench.network.models import GROUPS
+from rnnbench.network.shapes import PARAM_NAMES
 from rnnbench.report import absence, formats, plot, published, summary
-from rnnbench.report.tables import CALLS, Contenders, Report, Row, compare, contenders, day, is_wrong, rank
+from rnnbench.report.tables import (
+    CALLS,
+    Contenders,
+    Report,
+    Row,
+    bench_command,
+    compare,
+    contenders,
+    day,
+    is_wrong,
+    noun,
+    rank,
+)
 from rnnbench.variants import VARIANTS, is_ours
 
-NETWORKS = {"lstm": "LSTM"}  # the kinds of networks, each with its name on the page
 PRECISIONS = {"strict": summary.PRECISION, "tf32": "TF32"}  # the words in the address, each with its name on the page
 
-SHAPES = GRIDS["full"]
-_POSITIONS = {shape: position for position, shape in enumerate(SHAPES)}
+# By group of networks: the position of each of its subjects, which stands for it in the data.
+_POSITIONS = {group: {one: place for place, one in enumerate(models.subjects(group))} for group in GROUPS}
 _RANKED = (*CALLS, "error_outputs", "error_gradients")
 _STRICT, _TF32 = "", "tf32"  # names of variants that stand for all of a precision when a floor is computed
 
@@ -34,6 +47,7 @@ _GRID_NAMES = {
     "quick": "quick: three small shapes",
     "seed": "seed: the ten shapes published in 2016",
     "full": "full: all 36 shapes",
+    "models": "models: networks of real models",
 }
 _GPU_PEAKS = "The peak rates come from the GPU's properties."
 _CPU_PEAKS = (
@@ -57,14 +71,15 @@ def index(
     machines: Mapping[str, Mapping[str, str]],
     verdicts: Mapping[str, Sequence[selftest.Verdict]],
     findings: Mapping[str, str | None],
-    records: Mapping[str, Sequence[Mapping[str, Any]]],
+    records: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
     project: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the index: the machines with their facts and records, and what is the same for all records.
 
     Takes each machine's facts, its selftest's verdicts, the sentences of its selftests and the summaries of its records
-    (see `record`), by the machine's name, and the addresses and documents of the project.
+    by group of networks (see `record`), by the machine's name, and the addresses and documents of the project.
     """
+    measured = [group for group in GROUPS if any(group in groups for groups in records.values())]
     return {
         "machines": [
             {
@@ -73,19 +88,21 @@ def index(
                 "facts": _facts(facts),
                 "selftest": findings.get(machine),
                 "detectable": selftest.detectable(verdicts[machine]),
-                "absent": absence.of_variants(facts),
-                "large": _too_large(facts),
-                "floors": _floors(facts),
                 "peaks": _GPU_PEAKS if "gpu" in facts else _CPU_PEAKS,
-                "records": records[machine],
+                "networks": {
+                    group: {
+                        "absent": absence.of_variants(facts, group),
+                        "large": _too_large(facts, group),
+                        "floors": _floors(facts, group),
+                        "records": of_group,
+                    }
+                    for group, of_group in records[machine].items()
+                },
             }
             for machine, facts in machines.items()
         ],
-        "published": [_published(name) for name in published.SOURCES],
-        "networks": NETWORKS,
+        "networks": {group: _network(group) for group in measured or ["lstm"]},
         "precisions": PRECISIONS,
-        "shapes": SHAPES,
-        "grids": {name: [_GRID_NAMES[name], [_POSITIONS[shape] for shape in grid]] for name, grid in GRIDS.items()},
         "variants": {name: [row.label, row.description, is_ours(name)] for name, row in VARIANTS.items()},
         "costs": _COSTS,
         "failed": absence.FAILED,
@@ -98,18 +115,35 @@ def index(
 
 def record(
     runs: Sequence[history.Run], facts: Mapping[str, str], verdicts: Sequence[selftest.Verdict]
+) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Return a summary of a record for the index and the record's own data, by the group of networks."""
+    figures: dict[str, list[history.Figure]] = defaultdict(list)
+    for run in runs:
+        for figure in history.read(run, unavailable=True):
+            figures[models.group(figure.network)].append(figure)
+    return {
+        group: _record(group, figures[group], runs[0], facts, selftest.detectable(verdicts))
+        for group in GROUPS
+        if group in figures or (group == "lstm" and not figures)
+    }
+
+
+def _record(
+    group: str,
+    figures: Sequence[history.Figure],
+    run: history.Run,
+    facts: Mapping[str, str],
+    detectable: float,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a summary of a record for the index, and the record's own data, by the kind of network."""
-    figures = [figure for run in runs for figure in history.read(run, unavailable=True)]
     # Only these figures affect the sentences and the ranking.
     ranked = [figure for figure in figures if figure.value and figure.quantity in _RANKED]
-    detectable = selftest.detectable(verdicts)
     rows = compare(ranked, (), facts, detectable)
-    report = Report(dict(facts), runs[0].commit, day(runs[0].date), None, "", (), None, detectable, rows)
+    report = Report(dict(facts), run.commit, day(run.date), None, "", (), None, detectable, rows, group)
     calls = [row for row in rows if row.figure.quantity in CALLS]
-    competing = {key: group for key, group in contenders(rows).items() if len(group) > 1}
+    competing = {key: found for key, found in contenders(rows).items() if len(found) > 1}
     standings = rank(competing, detectable)
-    timed = {row.figure.shape for row in calls}
+    timed = {row.figure.subject for row in calls}
+    grids = models.grids(group)
     described = {
         "commit": report.commit,
         "date": report.date.isoformat(),
@@ -120,23 +154,51 @@ def record(
         "costs": sorted({figure.quantity for figure in figures if figure.value is not None} - {*CALLS}),
     }
     content = {
-        "grid": next((name for name, grid in GRIDS.items() if timed <= {*grid}), "full"),
-        "implementations": _implementations(figures, calls),
+        "grid": next((name for name, grid in grids.items() if timed <= {*grid}), [*grids][-1]),
+        "implementations": _implementations(group, figures, calls),
         "sentences": _sentences(report, competing),
-        "ranking": formats.ranking(standings),
+        "ranking": formats.ranking(standings, noun(report)),
         "notes": [*formats.ranking_notes(report, standings), *formats.unchecked(report)],
         "intervals": formats.interval_note(report),
         "covers": any(row.interval.covers_processes for row in calls if row.interval),
         "growth": _growth(calls),
-        "software": formats.software(calls),
+        "software": formats.software(calls, noun(report)),
     }
-    return described, {"lstm": content}
+    return described, content
 
 
-def _implementations(figures: Iterable[history.Figure], rows: Iterable[Row]) -> list[dict[str, Any]]:
+def _network(group: str) -> dict[str, Any]:
+    """Return what the page needs of a group of networks: its words, and its subjects by their positions."""
+    are_models = group == models.ALL_MODELS
+    positions = _POSITIONS[group]
+    return {
+        "title": GROUPS[group],
+        "noun": "model" if are_models else "shape",
+        "shapes": [shape for _, shape in positions],
+        "names": [name for name, _ in positions] if are_models else None,
+        "grids": {
+            name: [_GRID_NAMES[name], [positions[one] for one in grid]] for name, grid in models.grids(group).items()
+        },
+        "unsupported": _unsupported() if are_models else {},
+        "published": [_published(name) for name in published.SOURCES] if group == "lstm" else [],
+        "command": bench_command(group),
+    }
+
+
+def _unsupported() -> dict[str, dict[str, list[int]]]:
+    """Return the models that implementations can't compute: their positions by reason and implementation."""
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for subject, position in _POSITIONS[models.ALL_MODELS].items():
+        for variant in VARIANTS:
+            if reason := absence.unsupported(variant, subject):
+                found[reason][variant].append(position)
+    return found
+
+
+def _implementations(group: str, figures: Iterable[history.Figure], rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Return each variant and environment with its figures by quantity.
 
-    A figure is a list: the position of its shape, its value, the ends of its interval, its text, the number of
+    A figure is a list: the position of its subject, its value, the ends of its interval, its text, the number of
     samples, and its marks if it has any. A figure that failed has no value. Figures that are n/a are left out, and so
     is an environment without any other figure if another one has some.
     """
@@ -148,7 +210,7 @@ def _implementations(figures: Iterable[history.Figure], rows: Iterable[Row]) -> 
         key, quantity = (figure.variant, figure.environment), figure.quantity
         quantities = found.setdefault(key, {})
         # Older results can have shapes that the full grid has no more. The page leaves these out.
-        position = _POSITIONS.get(figure.shape)
+        position = _POSITIONS[group].get(figure.subject)
         if figure.state == "n/a" or position is None:
             continue
         if quantity in CALLS:
@@ -185,12 +247,11 @@ def _cost_text(figure: history.Figure) -> str:
 def _sentences(report: Report, competing: Contenders) -> dict[str, dict[str, str]]:
     """Return the answer in a sentence for each grid and precision in which implementations compete."""
     sentences: dict[str, dict[str, str]] = {}
-    for grid, precision in itertools.product(GRIDS, PRECISIONS):
+    for (name, grid), precision in itertools.product(models.grids(report.group).items(), PRECISIONS):
         tf32 = precision == "tf32"
-        shapes = {*GRIDS[grid]}
-        part = {key: group for key, group in competing.items() if key[0] in shapes and key[2] == tf32}
+        part = {key: found for key, found in competing.items() if key[0] in grid and key[2] == tf32}
         if any(call == "train" for _, call, _ in part):
-            sentences.setdefault(grid, {})[precision] = summary.answer(report, tf32, part)
+            sentences.setdefault(name, {})[precision] = summary.answer(report, tf32, part)
     return sentences
 
 
@@ -245,16 +306,19 @@ def _with_unit(name: str, value: str) -> str:
     return value
 
 
-def _too_large(facts: Mapping[str, str]) -> dict[int, str]:
-    """Return the reason why the machine can't run a shape, by the shape's position."""
-    reasons = {position: absence.too_large(shape, facts) for shape, position in _POSITIONS.items()}
+def _too_large(facts: Mapping[str, str], group: str) -> dict[int, str]:
+    """Return the reason why the machine can't run a subject, by the subject's position."""
+    reasons = {position: absence.too_large(subject, facts) for subject, position in _POSITIONS[group].items()}
     return {position: reason for position, reason in reasons.items() if reason}
 
 
-def _floors(facts: Mapping[str, str]) -> dict[str, dict[str, list[Any]]]:
-    """Return the floor of each shape in seconds, and the peak rate that sets it, by precision and call."""
+def _floors(facts: Mapping[str, str], group: str) -> dict[str, dict[str, list[Any]]]:
+    """Return the floor of each subject in seconds, and the peak rate that sets it, by precision and call."""
     return {
-        precision: {call: [floor(shape, call, variant, facts) for shape in SHAPES] for call in CALLS}
+        precision: {
+            call: [floor(shape, call, variant, facts, network) for network, shape in _POSITIONS[group]]
+            for call in CALLS
+        }
         for precision, variant in (("strict", _STRICT), ("tf32", _TF32))
     }
 
@@ -264,8 +328,9 @@ def _published(name: str) -> dict[str, Any]:
     figures: dict[str, dict[str, list[list[Any]]]] = {}
     for row in compare(list(published.figures(name)), (), {}):
         figure = row.figure
-        if figure.shape in _POSITIONS and figure.variant in VARIANTS:
-            line = [_POSITIONS[figure.shape], figure.value, None, None, formats.value_text(row), 1]
+        position = _POSITIONS[figure.network].get(figure.subject)
+        if position is not None and figure.variant in VARIANTS:
+            line = [position, figure.value, None, None, formats.value_text(row), 1]
             figures.setdefault(figure.variant, {}).setdefault(figure.quantity, []).append(line)
     return {
         "name": name,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rnnbench.network.models import GROUPS
 from rnnbench.report import summary
 from rnnbench.report.formats import ratio_text
 from rnnbench.report.plot import SVG
 from rnnbench.report.summary import Summary
-from rnnbench.report.tables import CALLS, Report
+from rnnbench.report.tables import CALLS, Report, noun
 from rnnbench.variants import VARIANTS
 
 _TITLES = {"train": "Train step", "forward": "Forward pass"}
@@ -35,7 +36,8 @@ def save(report: Report, path: Path) -> None:
             _draw(panel, [found[call].get(name) for name in names])
         panels[0].set_yticks(range(len(names)), [_label(name) for name in names])
         panels[0].set_ylim(len(names) - 0.4, -0.9)
-        title = f"LSTM on {summary.hardware(report)}, {summary.PRECISION}: a dot a shape, a bar at the geometric mean"
+        title = f"{GROUPS[report.group]} on {summary.hardware(report)}, {summary.PRECISION}: "
+        title += f"a dot a {noun(report)}, a bar at the geometric mean"
         # Matplotlib would draw the text between dollar signs as a formula.
         page.suptitle(title.replace("$", r"\$"), fontsize=12)
         page.savefig(path, format="svg", metadata={"Date": None})

@@ -65,16 +65,16 @@ def look(variant: str) -> dict[str, Any]:
 def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[Row]]]:
     """Return the fixed sizes of the lines along an axis, and each implementation's line of rows.
 
-    `axis` is one of AXES. The rows of a line differ in that size only. The fixed sizes are those with the most
-    figures, or the largest ones if several have as many. They are a shape in which the axis is 0. Return None and no
-    lines if no implementation was timed at two sizes along the axis.
+    `axis` is one of AXES. The rows of a line differ in that size only, so models have no lines. The fixed sizes are
+    those with the most figures, or the largest ones if several have as many. They are a shape in which the axis is 0.
+    Return None and no lines if no implementation was timed at two sizes along the axis.
     """
-    grouped: dict[tuple[int, ...], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    grouped: dict[tuple, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     place = PARAM_NAMES.index(axis)
     for row in rows:
         if row.figure.value:
-            shape = row.figure.shape
-            grouped[(*shape[:place], 0, *shape[place + 1 :])][row.implementation].append(row)
+            network, shape = row.figure.subject
+            grouped[(network, *shape[:place], 0, *shape[place + 1 :])][row.implementation].append(row)
     candidates = {
         base: {name: line for name, line in by_implementation.items() if len(line) > 1}
         for base, by_implementation in grouped.items()
@@ -82,7 +82,7 @@ def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[
     base = max(candidates, key=lambda base: (sum(map(len, candidates[base].values())), base), default=None)
     if base is None or not candidates[base]:
         return None, {}
-    return Shape(*base), {
+    return Shape(*base[1:]), {
         name: sorted(line, key=lambda row: row.figure.shape) for name, line in candidates[base].items()
     }
 

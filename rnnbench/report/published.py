@@ -73,6 +73,7 @@ def figures(source: str = DEFAULT) -> Iterator[Figure]:
                 benchmark="",
                 variant=variant,
                 quantity=quantity,
+                network="lstm",
                 shape=shape,
                 state="ok",
                 value=seconds,

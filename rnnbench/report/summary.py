@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import NotFound
+from rnnbench.network.models import GROUPS
 from rnnbench.report.formats import ratio_text
-from rnnbench.report.tables import BASELINE, CALLS, Contenders, Report, contenders, is_tie, make
+from rnnbench.report.tables import BASELINE, CALLS, Contenders, Report, contenders, is_tie, make, noun
 from rnnbench.variants import VARIANTS
 
 PRECISION = "strict float32"
@@ -80,22 +81,25 @@ def answer(report: Report, tf32: bool = False, competing: Contenders | None = No
     """
     ranked = summaries(report, "train", tf32, competing)
     if not ranked:
-        raise NotFound(f"{report.facts['machine']} at {report.commit[:8]} has no shape with two implementations")
+        what = f"no {noun(report)} with two implementations"
+        raise NotFound(f"{report.facts['machine']} at {report.commit[:8]} has {what}")
     best, *others = ranked
+    start = "On" if report.group == "lstm" else f"{GROUPS[report.group]}: on"
     if len(others) == 1:
         ratios = [other / own for own, other in zip(best.ratios, others[0].ratios, strict=True)]
         low, mean, high = map(ratio_text, (min(ratios), statistics.geometric_mean(ratios), max(ratios)))
         tied = f", a tie at {best.ties}" if best.ties else ""
+        over = counted(len(best.ratios), noun(report))
         return (
-            f"On the {hardware(report)}, in {PRECISIONS[tf32]}, {_named(best.variant)} trains {mean} times as fast as "
-            f"{_named(others[0].variant)} ({low} to {high} over {counted(len(best.ratios), 'shape')}{tied})."
+            f"{start} the {hardware(report)}, in {PRECISIONS[tf32]}, {_named(best.variant)} trains {mean} times as "
+            f"fast as {_named(others[0].variant)} ({low} to {high} over {over}{tied})."
         )
     named = dict.fromkeys([others[0], *(one for one in others if one.variant == BASELINE), others[-1]])
     first, *rest = (f"{_named(one.variant)}{{}} {ratio_text(one.mean)} times" for one in named)
     times = ", ".join([f"{first.format(' takes')} as long as the fastest", *(one.format("") for one in rest)])
     return (
-        f"On the {hardware(report)}, in {PRECISIONS[tf32]}, {_named(best.variant)} {_fastest(best)}; "
-        f"by the geometric mean over the shapes, {times}."
+        f"{start} the {hardware(report)}, in {PRECISIONS[tf32]}, {_named(best.variant)} "
+        f"{_fastest(best, noun(report))}; by the geometric mean over the {noun(report)}s, {times}."
     )
 
 
@@ -120,14 +124,14 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def fullest_with_gpu(results: Path) -> Report | None:
-    """Return the report of a GPU in which the most figures compete, the newest of equals; None if there is none."""
+def fullest_with_gpu(results: Path, group: str = "lstm") -> Report | None:
+    """Return the group's report of a GPU in which the most figures compete, the newest of equals, or None."""
     machines = history.machines(results)
     runs = [run for run in history.runs(results) if "gpu" in machines[run.machine]]
     reports = []
     for machine, commit in dict.fromkeys((run.machine, run.commit) for run in runs):
         with contextlib.suppress(NotFound):  # nothing could be measured there
-            reports.append(make(results, machine, commit))
+            reports.append(make(results, machine, commit, group=group))
     return max(reports, key=lambda report: sum(map(len, contenders(report.rows).values())), default=None)
 
 
@@ -142,8 +146,8 @@ def _wins(summary: Summary) -> str:
     return f"{summary.wins} of {len(summary.ratios)}{ties}"
 
 
-def _fastest(best: Summary) -> str:
-    shapes = counted(len(best.ratios), "shape")
+def _fastest(best: Summary, noun: str) -> str:
+    shapes = counted(len(best.ratios), noun)
     if not best.ties:
         return f"trains fastest in {best.wins} of {shapes}"
     if not best.wins:

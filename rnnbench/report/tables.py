@@ -15,7 +15,8 @@ from rnnbench import history
 from rnnbench.history import Figure, NotFound, Run, live_selftest, selftest, work_tree
 from rnnbench.history.benchmark_names import QUANTITIES
 from rnnbench.measure.floor import floor
-from rnnbench.network.shapes import Shape
+from rnnbench.network import models
+from rnnbench.network.models import Subject
 from rnnbench.report import published, uncertainty
 from rnnbench.report.uncertainty import Interval, Ratio, Spread
 from rnnbench.variants import VARIANTS, is_ours
@@ -23,6 +24,7 @@ from rnnbench.variants import VARIANTS, is_ours
 BASELINE = "scan"
 CALLS = ("train", "forward")
 CHECKED = "error_outputs"  # the quantity that each check of the accuracy measures
+_PLACES = {name: place for place, name in enumerate(models.MODELS)}
 # A ratio of two errors means nothing.
 _COMPARED = tuple(name for name in QUANTITIES if not name.startswith("error"))
 
@@ -41,7 +43,7 @@ class Row(NamedTuple):
     figure: Figure
     implementation: str  # the variant; with its environment if several environments have timed it
     interval: Interval | None
-    is_checked: bool  # whether this run measured the implementation's accuracy at this shape
+    is_checked: bool  # whether this run measured the implementation's accuracy there
     speedup: float | None  # the baseline's time / this time
     of_floor: float | None  # the floor / this time; 1 is as fast as the hardware allows
     against: Against | None
@@ -56,9 +58,9 @@ class Versus(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """The ranking of the variants of one precision at a shape."""
+    """The ranking of the variants of one precision at a shape, or of a model."""
 
-    shape: Shape
+    subject: Subject
     quantity: str  # one of CALLS
     tf32: bool
     best: Row
@@ -66,12 +68,12 @@ class Standing(NamedTuple):
     ours: Versus | None  # Theano's best against the best peer; None if one of them has no time
 
 
-# By shape, call and whether it is in TF32, and then by variant.
-Contenders = dict[tuple[Shape, str, bool], dict[str, Row]]
+# By subject, call and whether it is in TF32, and then by variant.
+Contenders = dict[tuple[Subject, str, bool], dict[str, Row]]
 
 
 class Report(NamedTuple):
-    """The figures of a machine at a commit, in the order of the tables."""
+    """The figures of a group of networks that a machine has at a commit, in the order of the tables."""
 
     facts: dict[str, str]  # from machine.json
     commit: str
@@ -82,46 +84,56 @@ class Report(NamedTuple):
     precision: str | None  # sentences: the smallest change the machine can detect; None if unknown
     detectable: float  # that change: 0.1 for 10%, 0 if unknown
     rows: list[Row]
+    group: str = "lstm"  # one of models.GROUPS
 
 
-def make(results: Path, machine: str | None = None, commit: str | None = None, against: str | None = None) -> Report:
+def make(
+    results: Path,
+    machine: str | None = None,
+    commit: str | None = None,
+    against: str | None = None,
+    group: str = "lstm",
+) -> Report:
     """Return the figures of a machine at a commit, compared with each other and with those of `against`.
 
     The default machine is this host, or the machine with the newest results if this host has none. `commit` is a hash
     or its beginning, a branch, a tag or HEAD, for example. The default is the machine's newest commit with figures.
-    `against` is another machine, a commit of the same machine, or "titan-x" for the figures published in 2016.
+    `against` is another machine, a commit of the same machine, or "titan-x" for the figures published in 2016. The
+    report has the networks of a group, one of models.GROUPS.
 
     Raises NotFound if there are no such results. The message lists what there is.
     """
     facts = history.machines(results)
     runs = history.runs(results)
     if machine is None:
-        measured = {run.machine for run in runs}
-        machine = platform.node() if platform.node() in measured else runs[0].machine if runs else None
+        measured = list(dict.fromkeys(run.machine for run in runs))
+        newest = (name for name in measured if _newest_figures((run for run in runs if run.machine == name), group))
+        machine = platform.node() if platform.node() in measured else next(newest, measured[0] if measured else None)
     if machine not in facts:
         raise NotFound(f"{results} has no results of {machine or 'any machine'}; its machines: {_listed(facts)}")
     runs_here = [run for run in runs if run.machine == machine]
-    figures = _newest_figures(_runs_at(runs_here, commit, results) if commit else runs_here)
+    figures = _newest_figures(_runs_at(runs_here, commit, results) if commit else runs_here, group)
     if not figures:
-        raise NotFound(f"{results} has no figures of {machine}. To measure some: rnnbench run --machine {machine}")
+        title = models.GROUPS[group]
+        raise NotFound(f"{results} has no figures of {machine} ({title}). To measure some: {bench_command(group)}")
 
     others: list[Figure] = []
     folder = other_folder = runs_here[0].path.parent
     if against == published.TITAN_X:
-        others = list(published.figures())
+        others = [figure for figure in published.figures() if figure.network == group]
     elif against is not None and against in facts:
         runs_there = [run for run in runs if run.machine == against]
         same_commit = [run for run in runs_there if run.commit == figures[0].commit]
-        others = _newest_figures(same_commit) or _newest_figures(runs_there)
+        others = _newest_figures(same_commit, group) or _newest_figures(runs_there, group)
         other_folder = runs_there[0].path.parent if runs_there else folder
     elif against is not None:
         try:
-            others = _newest_figures(_runs_at(runs_here, against, results))
+            others = _newest_figures(_runs_at(runs_here, against, results), group)
         except NotFound as reason:
             known = f"the machines ({_listed(facts)}) and {published.TITAN_X}"
             raise NotFound(f"{reason}. {against} isn't among {known} either") from None
     if against is not None and not others:
-        raise NotFound(f"{results} has no figures of {against} to compare with")
+        raise NotFound(f"{results} has no figures of {against} to compare with ({models.GROUPS[group]})")
     other = None
     if others:
         other = others[0].machine if others[0].machine != machine else others[0].commit[:8]
@@ -137,6 +149,7 @@ def make(results: Path, machine: str | None = None, commit: str | None = None, a
         live_selftest.findings(folder),
         detectable,
         compare(figures, others, facts[machine], max(detectable, other_detectable)),
+        group,
     )
 
 
@@ -158,27 +171,39 @@ def choose(report: Report, variants: Collection[str] | None, call: str | None) -
 
 
 def heading(report: Report) -> str:
-    """Return the report's machine, hardware, commit and day."""
+    """Return the report's machine, hardware, commit and day, and its networks if they aren't LSTMs."""
     hardware = report.facts.get("gpu") or report.facts.get("cpu") or "unknown hardware"
-    return f"{report.facts['machine']} ({hardware}) at {report.commit[:8]} of {report.date}"
+    title = "" if report.group == "lstm" else f"{models.GROUPS[report.group]}: "
+    return f"{title}{report.facts['machine']} ({hardware}) at {report.commit[:8]} of {report.date}"
+
+
+def bench_command(group: str) -> str:
+    """Return the command that times a first grid of a group of networks, with all implementations."""
+    words = {"lstm": [], models.ALL_MODELS: [f"GRID={models.ALL_MODELS}"]}.get(group, [f"NETWORK={group}"])
+    return " ".join(["make bench-peers", *words])
+
+
+def noun(report: Report) -> str:
+    """Return what the rows of a report are about, as a word: "shape" or "model"."""
+    return "model" if report.group == models.ALL_MODELS else "shape"
 
 
 def contenders(rows: Sequence[Row]) -> Contenders:
-    """Return the rows that compete: by shape, call and whether it is in TF32, and then by variant.
+    """Return the rows that compete: by subject, call and whether it is in TF32, and then by variant.
 
     A variant that several environments have timed competes with its fastest row. A variant whose error
     exceeds its tolerance at a shape doesn't compete there.
     """
     wrong = {
-        (row.figure.shape, row.implementation)
+        (row.figure.subject, row.implementation)
         for row in rows
         if row.figure.quantity not in CALLS and is_wrong(row.figure)
     }
     competing: Contenders = defaultdict(dict)
     for row in rows:
         figure = row.figure
-        if figure.quantity in CALLS and figure.value and (figure.shape, row.implementation) not in wrong:
-            fastest = competing[figure.shape, figure.quantity, figure.variant.endswith("tf32")]
+        if figure.quantity in CALLS and figure.value and (figure.subject, row.implementation) not in wrong:
+            fastest = competing[figure.subject, figure.quantity, figure.variant.endswith("tf32")]
             other = fastest.get(figure.variant)
             if other is None or figure.value < _seconds(other):
                 fastest[figure.variant] = row
@@ -186,7 +211,7 @@ def contenders(rows: Sequence[Row]) -> Contenders:
 
 
 def standings(rows: Sequence[Row], detectable: float = 0) -> list[Standing]:
-    """Return a standing for each shape, call and precision with two or more contenders, in the order of the rows.
+    """Return a standing for each subject, call and precision with two or more contenders, in the order of the rows.
 
     `detectable` is the smallest change that the machine detects; a smaller lead is a tie.
     """
@@ -196,7 +221,7 @@ def standings(rows: Sequence[Row], detectable: float = 0) -> list[Standing]:
 def rank(competing: Contenders, detectable: float = 0) -> list[Standing]:
     """Return the standings of these contenders."""
     ranked = []
-    for (shape, quantity, tf32), fastest in competing.items():
+    for (subject, quantity, tf32), fastest in competing.items():
         best, *others = sorted(fastest.values(), key=_seconds)
         if others:
             ours, peer = (
@@ -205,11 +230,13 @@ def rank(competing: Contenders, detectable: float = 0) -> list[Standing]:
             )
             ours_against_peer = _versus(ours, peer, detectable) if ours and peer else None
             ranked.append(
-                Standing(shape, quantity, tf32, best, _versus(best, others[0], detectable), ours_against_peer)
+                Standing(subject, quantity, tf32, best, _versus(best, others[0], detectable), ours_against_peer)
             )
-    # The shapes keep the order of the rows. Each has strict float32 before TF32, and train before forward.
-    places = {shape: place for place, shape in enumerate(dict.fromkeys(standing.shape for standing in ranked))}
-    return sorted(ranked, key=lambda standing: (places[standing.shape], standing.tf32, CALLS.index(standing.quantity)))
+    # The subjects keep the order of the rows. Each has strict float32 before TF32, and train before forward.
+    places = {subject: place for place, subject in enumerate(dict.fromkeys(standing.subject for standing in ranked))}
+    return sorted(
+        ranked, key=lambda standing: (places[standing.subject], standing.tf32, CALLS.index(standing.quantity))
+    )
 
 
 def is_tie(one: Row, other: Row, detectable: float) -> bool:
@@ -235,10 +262,11 @@ def _runs_at(runs: Sequence[Run], name: str, results: Path) -> list[Run]:
     return matching
 
 
-def _newest_figures(runs: Iterable[Run]) -> list[Figure]:
-    """Return the figures of the first commit that has any, from the files of all its environments."""
+def _newest_figures(runs: Iterable[Run], group: str) -> list[Figure]:
+    """Return a group's figures of the first commit that has any, from the files of all its environments."""
     for _, same_commit in itertools.groupby(runs, key=lambda run: run.commit):
-        if figures := [figure for run in same_commit for figure in history.read(run)]:
+        read = (figure for run in same_commit for figure in history.read(run))
+        if figures := [figure for figure in read if models.group(figure.network) == group]:
             return figures
     return []
 
@@ -258,7 +286,7 @@ def compare(
         environments[figure.variant].add(figure.environment)
     baselines = _by_key(figure for figure in figures if figure.variant == BASELINE)
     counterparts = _by_key(others)
-    checked = {(figure.variant, figure.shape) for figure in figures if figure.quantity == CHECKED}
+    checked = {(figure.variant, figure.subject) for figure in figures if figure.quantity == CHECKED}
     spread, other_spread = (uncertainty.spread(filter(_is_time, each)) for each in (figures, others))
 
     rows = []
@@ -269,18 +297,18 @@ def compare(
         interval = _interval(figure, spread)
         if figure.value:
             if figure.quantity in CALLS:
-                least = floor(figure.shape, figure.quantity, figure.variant, facts)
+                least = floor(figure.shape, figure.quantity, figure.variant, facts, figure.network)
                 of_floor = least and least.seconds / figure.value
                 if figure.variant != BASELINE:
-                    baseline = _counterpart(figure, baselines.get((BASELINE, figure.quantity, figure.shape), ()))
+                    baseline = _counterpart(figure, baselines.get((BASELINE, figure.quantity, figure.subject), ()))
                     speedup = baseline and baseline.value and baseline.value / figure.value
             if counterparts and figure.quantity in _COMPARED:
-                found = _counterpart(figure, counterparts.get((figure.variant, figure.quantity, figure.shape), ()))
+                found = _counterpart(figure, counterparts.get((figure.variant, figure.quantity, figure.subject), ()))
                 if found and found.value:
                     there = _interval(found, other_spread)
                     ratio = uncertainty.ratio(figure.value, interval, found.value, there, detectable)
                     against = Against(found, there, ratio)
-        is_checked = (figure.variant, figure.shape) in checked
+        is_checked = (figure.variant, figure.subject) in checked
         rows.append(Row(figure, implementation, interval, is_checked, speedup, of_floor, against))
     return rows
 
@@ -303,16 +331,20 @@ def _versus(one: Row, other: Row, detectable: float) -> Versus:
 
 
 def _order(figure: Figure) -> tuple:
-    """Return the sort key of the published tables: by depth, seq, batch and hidden, the baseline first."""
+    """Return the sort key of the published tables: by depth, seq, batch and hidden, the baseline first.
+
+    The models keep their own order.
+    """
     batch, seq, hidden, depth = figure.shape
-    return depth, seq, batch, hidden, figure.variant != BASELINE, figure.variant, figure.environment
+    place = _PLACES.get(figure.network, -1)
+    return place, depth, seq, batch, hidden, figure.variant != BASELINE, figure.variant, figure.environment
 
 
 def _by_key(figures: Iterable[Figure]) -> dict[tuple, list[Figure]]:
     figures_by_key: dict[tuple, list[Figure]] = defaultdict(list)
     for figure in figures:
         if figure.value:
-            figures_by_key[figure.variant, figure.quantity, figure.shape].append(figure)
+            figures_by_key[figure.variant, figure.quantity, figure.subject].append(figure)
     return figures_by_key
 
 

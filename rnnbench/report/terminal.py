@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rnnbench.history import Figure
+from rnnbench.network import models
 from rnnbench.report import formats, summary
 from rnnbench.report.formats import Table, number, ratio_text
 from rnnbench.report.summary import Summary
-from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, contenders, heading, standings
+from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, contenders, heading, noun, standings
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 
 _CALLS = {"train": "train step", "forward": "forward pass"}
+_SUBJECTS = ("shape", "model")  # the headings of the first column
 _BEST, _TIE, _DOUBT, _FAILED, _TITLE, _NOTE = "bold green", "cyan", "yellow", "red", "bold", "dim"
 _VERDICTS = {"faster": "green", "slower": "red", "no change": _TIE}
 
@@ -36,7 +38,7 @@ def show(report: Report, console: Console, sections: Sequence[str] = (), on_gpu:
         if name == "summary" and on_gpu:
             console.print()
             console.print(_text(f"On a GPU, as recorded: {heading(on_gpu)}", _TITLE))
-            _print(_summary_table(_summaries(on_gpu)), console)
+            _print(_summary_table(_summaries(on_gpu), noun(on_gpu)), console)
 
 
 def _print(parts: Iterable[RenderableType], console: Console) -> None:
@@ -80,10 +82,10 @@ def _summary(report: Report) -> Iterator[RenderableType]:
         yield _text("One implementation was timed, so there is nothing to compare it with.")
         return
     found = _summaries(report)
-    yield from _summary_table(found)
-    notes = ["The geometric mean over the shapes, with the smallest and the largest."]
+    yield from _summary_table(found, noun(report))
+    notes = [f"The geometric mean over the {noun(report)}s, with the smallest and the largest."]
     if any(one.ties for variants in found.values() for one in variants.values()):
-        notes.append("ties: the shapes where this machine can't tell which one is the fastest.")
+        notes.append(f"ties: the {noun(report)}s where this machine can't tell which one is the fastest.")
     yield _notes([*notes, *formats.unchecked(_calls(report)), *_doubts(_calls(report).rows)])
 
 
@@ -93,11 +95,11 @@ def _summaries(report: Report) -> dict[str, dict[str, Summary]]:
     return {call: variants for call, variants in found.items() if variants}
 
 
-def _summary_table(found: dict[str, dict[str, Summary]]) -> Iterator[RenderableType]:
+def _summary_table(found: dict[str, dict[str, Summary]], noun: str) -> Iterator[RenderableType]:
     names = dict.fromkeys(variant for variants in found.values() for variant in variants)
     yield from _drawn(
         Table(
-            "All shapes at once: the time, as a multiple of the fastest one's",
+            f"All {noun}s at once: the time, as a multiple of the fastest one's",
             ["implementation", *(heading for call in found for heading in (call, "wins", "ties"))],
             [[name, *(cell for call in found for cell in _summed(found[call].get(name)))] for name in names],
         )
@@ -116,8 +118,8 @@ def _ranking(report: Report) -> Iterator[RenderableType]:
         for call in CALLS:
             chosen = [standing for standing in ranked if (standing.quantity, standing.tf32) == (call, tf32)]
             if chosen:
-                title = f"The fastest at each shape: {_CALLS[call]}{', TF32' if tf32 else ''}"
-                headings = ["shape", "fastest", "time, µs", "lead", "over"]
+                title = f"The fastest at each {noun(report)}: {_CALLS[call]}{', TF32' if tf32 else ''}"
+                headings = [noun(report), "fastest", "time, µs", "lead", "over"]
                 yield from _drawn(Table(title, headings, [_ranked(standing) for standing in chosen]))
     leaders = [row for standing in ranked for row in (standing.best, standing.lead.other)]
     notes = [formats.time_note(report), *formats.ranking_notes(report), *formats.unchecked(_calls(report))]
@@ -127,7 +129,7 @@ def _ranking(report: Report) -> Iterator[RenderableType]:
 def _ranked(standing: Standing) -> list[str]:
     best, lead = standing.best, standing.lead
     shown = f"{'tie, ' if lead.ratio.is_tie else ''}{formats.times_text(lead.ratio)}"
-    return [_shape(best), best.implementation, formats.value_text(best), shown, formats.name_text(lead.other)]
+    return [_subject(best), best.implementation, formats.value_text(best), shown, formats.name_text(lead.other)]
 
 
 def _against(report: Report) -> Iterator[RenderableType]:
@@ -144,7 +146,7 @@ def _against(report: Report) -> Iterator[RenderableType]:
     for call in CALLS:
         lines = [
             [
-                _shape(row),
+                _subject(row),
                 row.implementation,
                 _median(row.figure),
                 _median(row.against.figure),
@@ -154,7 +156,7 @@ def _against(report: Report) -> Iterator[RenderableType]:
             for row in rows
             if row.figure.quantity == call and row.against
         ]
-        headings = ["shape", "implementation", "here", "there", "ratio", ""]
+        headings = [noun(report), "implementation", "here", "there", "ratio", ""]
         yield from _drawn(Table(f"Against {report.other}: {_CALLS[call]}, µs per example", headings, lines))
     figures = [figure for row in rows if row.against for figure in (row.figure, row.against.figure)]
     doubts = [f"*: {doubt}" for doubt in formats.doubts_of(figures)]
@@ -172,21 +174,21 @@ def _times(report: Report) -> Iterator[RenderableType]:
         rows = [row for row in report.rows if row.figure.quantity == call]
         shown += rows
         on_gpu = {
-            (row.figure.shape, row.implementation): formats.value_text(row)
+            (row.figure.subject, row.implementation): formats.value_text(row)
             for row in report.rows
             if row.figure.quantity == f"device_{call}"
         }
         speedups, floors = any(row.speedup for row in rows), any(row.of_floor for row in rows)
-        headings = ["shape", "implementation", "time, µs", *(["on the GPU, µs"] if on_gpu else [])]
+        headings = [noun(report), "implementation", "time, µs", *(["on the GPU, µs"] if on_gpu else [])]
         headings += [heading for heading, has in ((f"vs {BASELINE}", speedups), ("of floor", floors)) if has]
         lines = []
         for row in rows:
-            line = [_shape(row), row.implementation, formats.value_text(row)]
-            line += [on_gpu.get((row.figure.shape, row.implementation), "n/a")] if on_gpu else []
+            line = [_subject(row), row.implementation, formats.value_text(row)]
+            line += [on_gpu.get((row.figure.subject, row.implementation), "n/a")] if on_gpu else []
             line += [f"{ratio_text(row.speedup)}×" if row.speedup else ""] if speedups else []
             line += [formats.percent_text(row.of_floor) if row.of_floor else ""] if floors else []
             lines.append(line)
-        best = {(_shape(row), row.implementation) for row in rows if row in fastest}
+        best = {(_subject(row), row.implementation) for row in rows if row in fastest}
         yield from _drawn(Table(f"Time per example: {_CALLS[call]}", headings, lines), best)
     if shown:
         yield _notes([*formats.times_notes(report), *_doubts(shown)])
@@ -221,7 +223,7 @@ def _columns(table: Table, word: str) -> Table:
 
 
 def _software(report: Report) -> Iterator[RenderableType]:
-    table = formats.software(report.rows)
+    table = formats.software(report.rows, noun(report))
     yield from _drawn(table._replace(rows=[[*row[:-1], row[-1].replace(" × ", "×")] for row in table.rows]))
 
 
@@ -244,9 +246,9 @@ SECTIONS: dict[str, Callable[[Report], Iterator[RenderableType]]] = {
 
 
 def _drawn(table: Table, best: Collection[tuple[str, ...]] = ()) -> Iterator[RenderableType]:
-    """Yield a table, with the shape in the first of its rows only; nothing if it has no rows.
+    """Yield a table, with the shape or model in the first of its rows only; nothing if it has no rows.
 
-    `best` has the shape and the implementation of the rows to emphasize.
+    `best` has the subject and the implementation of the rows to emphasize.
     """
     from rich import box
     from rich.table import Table as Drawing
@@ -266,19 +268,19 @@ def _drawn(table: Table, best: Collection[tuple[str, ...]] = ()) -> Iterator[Ren
         header_style="",
     )
     for place in used:
-        is_text = table.headings[place] in (*formats.SOFTWARE_HEADINGS, "shape", "fastest", "over", "")
+        is_text = table.headings[place] in (*formats.SOFTWARE_HEADINGS, *_SUBJECTS, "fastest", "over", "")
         drawing.add_column(
             _text(table.headings[place]),
             justify="left" if is_text else "right",
             overflow="fold",
-            no_wrap=table.headings[place] in ("shape", "implementation"),
+            no_wrap=table.headings[place] in (*_SUBJECTS, "implementation"),
         )
     yield _text(table.title, _TITLE)
     previous = None
     for row in table.rows:
         style = _BEST if tuple(row[:2]) in best else None
         cells = [_text(row[place], style or _style(row[place])) for place in used]
-        if table.headings[0] == "shape" and row[0] == previous:
+        if table.headings[0] in _SUBJECTS and row[0] == previous:
             cells[0] = _text("")
         previous = row[0]
         drawing.add_row(*cells)
@@ -301,8 +303,8 @@ def _calls(report: Report) -> Report:
     return report._replace(rows=[row for row in report.rows if row.figure.quantity in CALLS])
 
 
-def _shape(row: Row) -> str:
-    return "×".join(map(str, row.figure.shape))
+def _subject(row: Row) -> str:
+    return models.label(*row.figure.subject)
 
 
 def _notes(lines: Sequence[str]) -> Text:

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import time
 from types import SimpleNamespace
 
@@ -11,12 +12,14 @@ import pytest
 from helpers import ROOT
 
 import benchmarks
-from benchmarks import compile, lstm
+import rnnbench
+from benchmarks import compile, lstm, models
 from benchmarks.accuracy import ScanAccuracy
 from benchmarks.device import ScanDevice
 from rnnbench import PARAM_NAMES, PARAMS, cases, variants
 from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.measure.clock import ImpossibleTime
+from rnnbench.network.models import MODELS, subjects, workload
 
 SHAPE = (32, 30, 128, 1)
 
@@ -24,21 +27,68 @@ SHAPE = (32, 30, 128, 1)
 def benchmark_classes():
     modules = [importlib.import_module(f"benchmarks.{info.name}") for info in pkgutil.iter_modules(benchmarks.__path__)]
     classes = {value for module in modules for _, value in inspect.getmembers(module, inspect.isclass)}
-    return sorted((cls for cls in classes if hasattr(cls, "variant")), key=lambda cls: cls.__name__)
+    made = (cls for cls in classes if hasattr(cls, "variant"))
+    return sorted(made, key=lambda cls: (cls.__module__, cls.__name__))
 
 
 CLASSES = benchmark_classes()
-every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+OF_MODELS = [cls for cls in CLASSES if cls.__module__ == "benchmarks.models"]
+OF_LSTMS = [cls for cls in CLASSES if getattr(cls, "group", "lstm") == "lstm"]
+every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
 on_the_cpu = pytest.mark.skipif(cases.DEVICE != "cpu", reason=f"RNNBENCH_DEVICE is {cases.DEVICE}")
 
 
 def test_each_kind_has_a_class_for_each_variant():
     for name, row in variants.VARIANTS.items():
-        kinds = {cls.__name__.removeprefix(class_prefix(name)) for cls in CLASSES if cls.variant == name}
+        kinds = {cls.__name__.removeprefix(class_prefix(name)) for cls in OF_LSTMS if cls.variant == name}
         expected = {"LSTM", "WarmBuild", "Memory", "Accuracy"}
         expected |= {"ColdBuild"} if row.caches else set()
         expected |= {"Device"} if "cuda" in row.devices else set()
         assert kinds == expected
+
+
+@pytest.mark.parametrize("group", ["gru", "rnn", "models"])
+def test_other_networks_have_classes_for_the_variants_that_compute_them(group):
+    classes = [cls for cls in CLASSES if getattr(cls, "group", "lstm") == group]
+    for name, row in variants.VARIANTS.items():
+        kinds = {cls.__name__.removeprefix(class_prefix(name)) for cls in classes if cls.variant == name}
+        computes = any(variants.supports(name, workload(*subject)) is None for subject in subjects(group))
+        times = {"models": "Model"}.get(group, group.upper())
+        assert kinds == (
+            set() if not computes else {times, "Accuracy"} | ({"Device"} if "cuda" in row.devices else set())
+        )
+
+
+def test_a_model_that_the_variant_cannot_compute_is_not_available_to_asv_and_says_why():
+    name, model = next(
+        (name, model)
+        for name in ("flashrnn", "pytensor_scan", "fused")
+        for model in MODELS
+        if variants.supports(name, workload(model)) and variants.available(cases.DEVICE)[name] is None
+    )
+    benchmark = getattr(models, f"{class_prefix(name)}Model")()
+    with pytest.raises(NotImplementedError, match=re.escape(variants.supports(name, workload(model)))):
+        benchmark.setup(model)
+
+
+@pytest.mark.parametrize("parameters", [("serving",), SHAPE], ids=["model", "gru"])
+def test_a_network_that_an_older_commits_code_lacks_is_not_available_to_asv(parameters, monkeypatch):
+    monkeypatch.delattr(rnnbench, "MODELS")
+    benchmark = models.ScanModel()
+    benchmark.group = "models" if len(parameters) == 1 else "gru"
+    with pytest.raises(NotImplementedError, match="this commit's code doesn't have this network"):
+        benchmark.setup(*parameters)
+
+
+def test_a_model_is_timed_and_checked_at_its_own_sizes(scan):
+    timed, checked = models.ScanModel(), models.ScanAccuracy()
+    timed.setup("rnnt-prediction")
+    checked.setup("rnnt-prediction")
+    assert timed.network is checked.network
+    assert timed.network.outputs().shape == (1, 1, 320)
+    assert timed.forward_flops == workload("rnnt-prediction").forward_flops
+    timed.time_train("rnnt-prediction")
+    assert 0 < checked.track_gradients("rnnt-prediction") < variants.VARIANTS["scan"].tolerance
 
 
 def test_every_benchmark_with_results_still_exists_in_the_same_version():
@@ -52,9 +102,11 @@ def test_every_benchmark_with_results_still_exists_in_the_same_version():
 
 
 @every_class
-def test_a_class_runs_over_all_shapes(cls):
-    assert cls.params == PARAMS
-    assert cls.param_names == PARAM_NAMES
+def test_a_class_runs_over_all_shapes_or_models(cls):
+    if cls in OF_MODELS:
+        assert (cls.params, cls.param_names) == ((tuple(MODELS),), ("model",))
+    else:
+        assert (cls.params, cls.param_names) == (PARAMS, PARAM_NAMES)
 
 
 @every_class
@@ -70,7 +122,7 @@ def test_a_variant_that_cannot_run_is_not_available_to_asv_and_says_why(cls):
     reason = variants.available("cpu")[cls.variant]
     if reason is not None:
         with pytest.raises(NotImplementedError) as problem:
-            cls().setup(*SHAPE)
+            cls().setup(*(("serving",) if cls in OF_MODELS else SHAPE))
         assert reason in str(problem.value)
 
 

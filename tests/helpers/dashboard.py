@@ -102,7 +102,7 @@ def page_opener(tab, address):
 
 
 def read_data(html, name):
-    """Return the content of one of the page's data files: "index", or a machine's number and a commit."""
+    """Return the content of one of the page's data files: "index", or a machine's number, a commit and a network."""
     text = (html / dashboard.DATA / f"{name}.js").read_text()
     begin, end = f"receive('{name}','", "')\n"
     assert text.startswith(begin)
@@ -120,9 +120,9 @@ def write_data(html, name, content):
 def edited_record(html, machine, commit):
     """Yield the content of a record. Changes to it are written back."""
     machines = read_data(html, "index")["machines"]
-    name = f"{[described['name'] for described in machines].index(machine)}-{commit}"
+    name = f"{[described['name'] for described in machines].index(machine)}-{commit}-lstm"
     content = read_data(html, name)
-    yield content["lstm"]
+    yield content
     write_data(html, name, content)
 
 

@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from rnnbench.network.models import MODELS
 from rnnbench.network.shapes import PARAMS
 
 COLUMNS = [
@@ -53,6 +54,19 @@ def sampled(values, repeat=20):
         column(lambda value: repeat),
         column(lambda value: [value * (1 + 0.001 * n) for n in range(repeat)]),
     ]
+
+
+def of_models(row, **values):
+    """Return the row of a timed or tracked benchmark of models, with these values by name, and n/a for all others.
+
+    `row` is `sampled` or `tracked`. A name has _ for -.
+    """
+    given = {name.replace("_", "-"): value for name, value in values.items()}
+    names = list(MODELS)
+    assert given.keys() <= set(names)
+    made = row([given.get(name, float("nan")) for name in names])
+    made[COLUMNS.index("params")] = [[repr(name) for name in names]]
+    return made
 
 
 def tracked(values):

@@ -8,7 +8,8 @@ from asv_runner.discovery import disc_benchmarks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnbench.history.benchmark_names import asv_filter, asv_filters, class_prefix
+from rnnbench.history.benchmark_names import asv_filter, asv_filters, class_prefix, group_of, names_of
+from rnnbench.network.models import FAMILIES, MODELS
 from rnnbench.network.shapes import GRIDS, Shape
 from rnnbench.variants import VARIANTS
 
@@ -16,12 +17,18 @@ grids = pytest.mark.parametrize("grid", GRIDS)
 
 
 @pytest.fixture(scope="module")
-def benchmarks():
-    """All benchmarks that asv finds, as pairs of name and shape."""
+def found():
+    return list(disc_benchmarks("benchmarks"))
+
+
+@pytest.fixture(scope="module")
+def benchmarks(found):
+    """All benchmarks of LSTMs that asv finds, as pairs of name and shape."""
     pairs = {
         (benchmark.name, Shape(*sizes))
-        for benchmark in disc_benchmarks("benchmarks")
+        for benchmark in found
         for sizes in itertools.product(*benchmark._params)
+        if group_of(benchmark.name) == "lstm"
     }
     assert len(pairs) > 36
     return pairs
@@ -110,5 +117,37 @@ def test_a_longer_size_with_the_digits_of_a_grids_size_is_not_selected(grid, lon
 
 
 def test_an_unknown_grid_is_refused():
-    with pytest.raises(ValueError, match="grid='huge': it must be one of quick, seed, full"):
+    with pytest.raises(ValueError, match="grid='huge': it must be one of quick, seed, full, models"):
         asv_filter("huge")
+
+
+def selected_names(found, pattern):
+    """Return the benchmarks that a pattern selects, with their parameters, as asv writes them."""
+    every = (f"{one.name}({', '.join(values)})" for one in found for values in itertools.product(*one.params))
+    return {name for name in every if re.search(pattern, name)}
+
+
+def test_a_filter_of_models_selects_their_benchmarks_alone(found):
+    methods = ("Model.time_forward", "Model.time_train", "Accuracy.track_outputs", "Accuracy.track_gradients")
+    expected = {f"models.Torch{method}('{model}')" for method in methods for model in MODELS}
+    assert selected_names(found, asv_filter("models", ["torch"], "cpu")) == expected
+    on_gpus = {f"models.TorchDevice.track_{call}('{model}')" for call in ("forward", "train") for model in MODELS}
+    assert selected_names(found, asv_filter("models", ["torch"], "cuda")) == expected | on_gpus
+    one_by_one = [selected_names(found, pattern) for pattern in asv_filters("models", ["torch"], "cpu")]
+    assert [len(names) for names in one_by_one] == [len(methods)] * len(MODELS)
+    assert set.union(*one_by_one) == expected
+
+
+@pytest.mark.parametrize("network", FAMILIES)
+def test_a_familys_filter_selects_no_other_networks(network, found):
+    names = selected_names(found, asv_filter("quick", network=network))
+    assert {group_of(name) for name in names} <= {network}
+    name = f"{network}.Scan{network.upper()}.time_train"
+    for one in (f"{name}(32, 30, 512, 1)", f"{network}.ScanLSTM.time_train(32, 30, 128, 1)"):
+        assert bool(re.search(asv_filter("quick", ["scan"], network=network), one)) == (name in one)
+    assert not re.search(asv_filter("quick", network=network), f"{name}(32, 30, 1024, 1)")
+
+
+def test_the_names_of_a_group_are_those_that_asv_finds(found):
+    of_torch = {one.name for one in found if re.match(r"models\.Torch(Model|Device|Accuracy)\.", one.name)}
+    assert set(names_of("models", ["torch"])) == of_torch

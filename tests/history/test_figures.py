@@ -13,6 +13,7 @@ from rnnbench import history
 from rnnbench.history import NotFound, ResultsWarning, figures
 from rnnbench.history.benchmark_names import ON_GPUS, QUANTITIES, describe
 from rnnbench.measure import floor
+from rnnbench.network.models import MODELS
 from rnnbench.network.shapes import PARAMS, Shape
 from rnnbench.network.workload import Workload
 from rnnbench.report import tables
@@ -116,6 +117,10 @@ def test_null_means_failed_for_one_shape_and_for_all(made):
         ("memory.TorchMemory.track_train", "torch", "memory"),
         ("accuracy.ScanAccuracy.track_outputs", "scan", "error_outputs"),
         ("accuracy.ScanAccuracy.track_gradients", "scan", "error_gradients"),
+        ("gru.JaxCudnnTF32GRU.time_train", "jax_cudnn_tf32", "train"),
+        ("rnn.TorchDevice.track_forward", "torch", "device_forward"),
+        ("models.TorchLoopModel.time_forward", "torch_loop", "forward"),
+        ("models.ScanAccuracy.track_outputs", "scan", "error_outputs"),
     ],
 )
 def test_a_benchmarks_name_says_the_variant_and_the_quantity(benchmark, variant, quantity):
@@ -129,6 +134,26 @@ def test_a_benchmarks_name_says_the_variant_and_the_quantity(benchmark, variant,
 def test_other_names_are_refused(benchmark):
     with pytest.raises(ValueError, match="no benchmark"):
         describe(benchmark)
+
+
+def test_a_figure_of_a_model_has_its_name_its_shape_and_its_state(made):
+    content = {"models.ScanModel.time_train": synthetic.of_models(synthetic.sampled, serving=2e-3, gnmt_encoder=None)}
+    states = {"models.ScanModel.time_train": {"'serving'": [{"marks": ["busy"]}]}}
+    synthetic.write_run(made, "north", COMMIT, content, state=states)
+    found = {figure.network: figure for figure in read_strictly(made)}
+    assert found.keys() == {"serving", "gnmt-encoder"}
+    assert found["gnmt-encoder"].state == "failed"
+    serving = found["serving"]
+    assert (serving.shape, serving.value, serving.marks) == (MODELS["serving"].shape, 2e-3, ("busy",))
+    assert serving.subject == ("serving", (1, 50, 512, 1))
+
+
+def test_a_model_that_nobody_knows_is_left_out_and_named(made):
+    row = synthetic.of_models(synthetic.sampled, serving=2e-3)
+    row[1] = [["'a-later-model'", *row[1][0][1:]]]
+    synthetic.write_run(made, "north", COMMIT, {"models.ScanModel.time_train": row})
+    with pytest.warns(ResultsWarning, match="there is no model a-later-model"):
+        assert read(made) == []
 
 
 def test_every_benchmark_of_this_repository_is_known():

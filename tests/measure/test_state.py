@@ -78,7 +78,7 @@ WATCHED = """
 import os, sys, time
 from rnnbench.measure import state
 os.sched_setaffinity(0, map(int, sys.argv[1].split(",")))
-state.watch("cpu", (32, 30, 128, 1))
+state.watch("cpu", "32, 30, 128, 1")
 end = time.perf_counter() + 1
 while time.perf_counter() < end:
     pass
@@ -112,8 +112,8 @@ def test_a_thread_that_waits_for_other_programs_is_marked(working, processor, py
     run = python("-c", WATCHED, str(processor), **{state.NOTES: str(tmp_path)})
     assert run.returncode == 0
     assert run.stderr.startswith(f"doubtful: {state.MARKS['busy']} (")
-    ((shape, note),) = state.collect(tmp_path)
-    assert shape == SHAPE
+    ((parameters, note),) = state.collect(tmp_path)
+    assert parameters == "32, 30, 128, 1"
     assert note["marks"] == ["busy"]
     # Each of the three programs has a third of the processor, or less if other programs run there too.
     assert note["waited"] > 0.5
@@ -263,7 +263,7 @@ class Measuring:
         results.load_data(str(self.results))
         for number, marks_by_shape in enumerate(rounds):
             for shape, marks in marks_by_shape.items():
-                note = {"shape": shape, "state": QUIET | {"marks": marks}}
+                note = {"parameters": ", ".join(map(str, shape)), "state": QUIET | {"marks": marks}}
                 if kind is StatefulResults:
                     with open(f"{os.environ[state.NOTES]}/{number}-{'-'.join(map(str, shape))}.json", "w") as file:
                         json.dump(note, file)

@@ -10,7 +10,8 @@ from helpers.recorded import RESULTS
 from helpers.reports import NAN, SHAPE, train_times
 
 from rnnbench import history
-from rnnbench.history.benchmark_names import asv_filter
+from rnnbench.history.benchmark_names import asv_filter, parameters
+from rnnbench.network.models import subjects
 from rnnbench.network.shapes import GRIDS
 from rnnbench.report import gaps
 
@@ -29,21 +30,21 @@ def find_gap(results, machine, grid):
 def test_what_is_missing_is_what_the_grid_has_and_the_results_lack(grid):
     gap = find_gap(RESULTS, "epyc-2core", grid)
     measured = {
-        named(figure.benchmark, figure.shape)
+        named(figure.benchmark, figure.subject)
         for run in history.runs(RESULTS, "epyc-2core")
         for figure in history.read(run)
     }
     # Only scan can run on this machine.
-    possible = {named(name, shape) for name in benchmark_names(RESULTS) if ".Scan" in name for shape in GRIDS["full"]}
+    possible = {named(name, one) for name in benchmark_names(RESULTS) if ".Scan" in name for one in subjects("lstm")}
     wanted = {name for name in possible if re.search(asv_filter(grid), name)}
-    missing = {named(name, shape) for name, shapes in gap.missing.items() for shape in shapes}
+    missing = {named(name, one) for name, ones in gap.missing.items() for one in ones}
     assert missing == wanted - measured
     assert gap.expected == len(wanted)
     assert bool(gap.command) == bool(missing) == (grid != "quick")
 
 
-def named(benchmark, shape):
-    return f"{benchmark}({', '.join(map(str, shape))})"
+def named(benchmark, subject):
+    return f"{benchmark}({parameters(subject)})"
 
 
 @pytest.mark.parametrize(
@@ -85,13 +86,14 @@ def test_figures_that_failed_or_were_measured_in_any_environment_are_not_missing
     benchmarks = [*tried, *memory, "lstm.CudnnTF32LSTM.time_forward", "version"]
     (two_machines / "benchmarks.json").write_text(json.dumps(dict.fromkeys(benchmarks)))
     gap = find_gap(two_machines, "north", "quick")
-    rest = [shape for shape in GRIDS["full"] if shape in GRIDS["quick"] and shape != SHAPE]
+    first = ("lstm", SHAPE)
+    rest = [one for one in subjects("lstm") if one[1] in GRIDS["quick"] and one != first]
     assert gap.missing == {
         "lstm.ScanLSTM.time_train": rest,
         "lstm.TorchLSTM.time_train": rest,
-        "lstm.CudnnLSTM.time_train": [SHAPE, *rest],
+        "lstm.CudnnLSTM.time_train": [first, *rest],
     }
-    assert gap.failed == {"lstm.TorchLSTM.time_train": [SHAPE]}
+    assert gap.failed == {"lstm.TorchLSTM.time_train": [first]}
 
 
 def test_history_lists_machines_and_commits_with_results(full_history, run):

@@ -86,15 +86,18 @@ def test_every_record_has_a_file_and_a_line_in_the_index(tmp_path):
     synthetic.write_run(results, "south", synthetic.commit_hash(2), synthetic.full_grid())
     page.write(results, html, tmp_path)
     index = read_data(html, "index")
-    assert {machine["name"]: len(machine["records"]) for machine in index["machines"]} == {
+    assert {
+        machine["name"]: len(of_lstm["records"]) if (of_lstm := machine["networks"].get("lstm")) else 0
+        for machine in index["machines"]
+    } == {
         "east": 0,
         "north": 2,
         "south": 3,
     }
     for number, machine in enumerate(index["machines"]):
-        for record in machine["records"]:
+        for record in machine["networks"].get("lstm", {"records": []})["records"]:
             assert (record["implementations"], record["shapes"]) == (5, 36)
-            assert read_data(html, f"{number}-{record['commit']}")["lstm"]["grid"] == "full"
+            assert read_data(html, f"{number}-{record['commit']}-lstm")["grid"] == "full"
 
 
 def test_memory_hardly_grows_with_the_number_of_commits(tmp_path):

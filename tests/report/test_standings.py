@@ -15,7 +15,7 @@ def test_standings(two_machines):
     times = {"Scan": 4e-3, "Cudnn": 2e-3, "Torch": 1.6e-3, "JaxScan": 3e-3, "CudnnTF32": 1e-3}
     synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(**times))
     (standing,) = tables.standings(tables.make(two_machines, "north").rows)  # a single TF32 variant isn't ranked
-    assert (standing.shape, standing.quantity, standing.tf32) == (SHAPE, "train", False)
+    assert (standing.subject, standing.quantity, standing.tf32) == (("lstm", SHAPE), "train", False)
     assert (standing.best.figure.variant, standing.lead.other.figure.variant) == ("torch", "cudnn")
     assert standing.lead.ratio.times == pytest.approx(2 / 1.6)
     assert standing.best.of_floor == pytest.approx(Workload(*SHAPE).train_flops / 6.7e13 / 1.6e-3)

@@ -195,7 +195,7 @@ def test_numbers_near_1_keep_two_decimals_and_none_has_four_digits():
 
 def a_figure(variant, seconds, medians):
     return history.Figure(
-        *("north", "c" * 40, 0, "environment", "benchmark", variant, "train", GRIDS["quick"][0], "ok", seconds),
+        *("north", "c" * 40, 0, "environment", "benchmark", variant, "train", "lstm", GRIDS["quick"][0], "ok", seconds),
         *(seconds * 0.99, seconds * 1.01, 40, medians, "1", (), None, ""),
     )
 

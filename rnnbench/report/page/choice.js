@@ -9,6 +9,8 @@ const PUBLISHED = 'titan-x';
 function readChoice(search) {
     const params = new URLSearchParams(search);
     const problems = [];
+    const network = oneOf('network', Object.keys(index.networks), params, problems) || Object.keys(index.networks)[0];
+    turnTo(network);
     const machine = chosenMachine(params, problems);
     if (!machine) {
         return { choice: null, problems };
@@ -17,7 +19,7 @@ function readChoice(search) {
     const choice = {
         machine,
         commit,
-        network: oneOf('network', Object.keys(index.networks), params, problems),
+        network,
         precision: oneOf('precision', Object.keys(index.precisions), params, problems),
         grid: oneOf('grid', Object.keys(index.grids), params, problems),
         baseline: params.get('baseline'),
@@ -88,7 +90,9 @@ function chosenAgainst(text, machine, problems) {
     const [before, after] = text.split('@');
     if (before === PUBLISHED) {
         const published = index.published.find(({ name }) => name === after) || index.published[0];
-        return { published };
+        if (published) {
+            return { published };
+        }
     }
     const other = index.machines.find(({ name, records }) => name === before && records.length);
     if (other) {

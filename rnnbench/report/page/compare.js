@@ -106,7 +106,7 @@ function comparisonTable(record, other, pairs, sort) {
         [
             ['Implementation', 'text'],
             ['Call', 'text'],
-            ['Batch × seq × hidden × depth', 'text'],
+            [shapeHeading(), 'text'],
             recordName(record),
             recordName(other),
             'Ratio',

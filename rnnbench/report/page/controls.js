@@ -16,11 +16,12 @@ function drawChoices(record, other, choice) {
         ['Other machines', withRecords.filter((one) => one !== machine).flatMap(options)],
         ['Published in 2016', index.published.map(({ name }) => [`${PUBLISHED}@${name}`, `GTX TITAN X, ${name}`])]
     ], other ? againstText(other) : '');
-    fillSelect('network', Object.entries(index.networks), choice.network);
+    const networks = Object.entries(index.networks).map(([name, { title }]) => [name, title]);
+    fillSelect('network', networks, choice.network);
     fillSelect('grid', Object.entries(index.grids).map(([name, [description]]) => [name, description]), choice.grid);
     fillSelect('precision', choice.precisions.map((name) => [name, index.precisions[name]]), choice.precision);
     const names = choice.names.map((name) => [name, name]);
-    fillSelect('baseline', [[FASTEST, 'the fastest at each shape'], ...names], choice.baseline);
+    fillSelect('baseline', [[FASTEST, `the fastest at each ${index.noun}`], ...names], choice.baseline);
     const isChecked = (name) => !choice.only || choice.only.includes(name);
     element('only').replaceChildren(element('only').firstElementChild, ...choice.names.map((name) =>
         make('label', {}, make('input', { type: 'checkbox', value: name, checked: isChecked(name) }), ` ${name}`)));
@@ -37,7 +38,7 @@ function howMany({ only, names }) {
 }
 
 function recordText({ commit, date, implementations, shapes }) {
-    const holds = `${counted(implementations, 'implementation')}, ${counted(shapes, 'shape')}`;
+    const holds = `${counted(implementations, 'implementation')}, ${counted(shapes, index.noun)}`;
     return `${shortened(commit)}, ${date} – ${holds}`;
 }
 
@@ -92,7 +93,20 @@ function listenToControls() {
     element('commit').addEventListener('change', (event) =>
         choose({ machine: shown.record.machine.name, commit: shortened(event.target.value) })
     );
-    for (const name of ['against', 'network', 'grid']) {
+    // Each network has records of its own.
+    element('network').addEventListener('change', (event) =>
+        choose({
+            machine: shown.record.machine.networks[event.target.value] ? shown.record.machine.name : null,
+            commit: null,
+            network: event.target.value,
+            grid: null,
+            precision: null,
+            baseline: null,
+            only: null,
+            against: null
+        })
+    );
+    for (const name of ['against', 'grid']) {
         element(name).addEventListener('change', (event) => choose({ ...place(), [name]: event.target.value }));
     }
     // Each precision has implementations of its own.

@@ -6,6 +6,7 @@ const FIGURE_COLUMNS = [
     'machine',
     'commit',
     'environment',
+    'network',
     'depth',
     'batch',
     'seq',
@@ -47,6 +48,7 @@ function figureRecord(record, implementation, quantity, { position, value, low, 
         machine: record.published ? PUBLISHED : record.machine.name,
         commit: record.published ? '' : record.commit.commit,
         environment: implementation.environment,
+        network: index.names ? index.names[position] : index.network,
         depth,
         batch,
         seq,
@@ -80,6 +82,7 @@ function asJson(records, choice, rows) {
             date: record.commit ? record.commit.date : null,
             facts: record.machine ? Object.fromEntries(record.machine.facts) : {}
         })),
+        networks: choice.network,
         precision: index.precisions[choice.precision],
         grid: choice.grid,
         figures: rows
@@ -161,7 +164,7 @@ function shownRecords() {
 function picture() {
     const source = `${listed(shownRecords().map(recordName))}, ${shown.choice.grid} grid – rnnbench`;
     const open = shown.other ? 'within the noise' : 'in doubt';
-    const key = `A dot is a shape (open: ${open}), a bar the geometric mean.`;
+    const key = `A dot is a ${index.noun} (open: ${open}), a bar the geometric mean.`;
     return asSvg(shown.drawing, element('chart-title').textContent, `${source}. ${key}`);
 }
 

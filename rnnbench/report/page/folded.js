@@ -37,8 +37,8 @@ function drawFloor(record, choice, positions) {
     });
     const all = rows.flatMap((row) => CALLS.flatMap((quantity) => shares(quantity, row)));
     fill('floor-note', all.some(({ bound }) => bound === 'memory') ?
-        'Memory bandwidth sets the floor at some of these shapes: a dot’s note says at which. ' :
-        'Arithmetic sets the floor at each of these shapes. ', record.machine.peaks);
+        'Memory bandwidth sets the floor at some of these figures: a dot’s note says at which. ' :
+        'Arithmetic sets the floor at each of these figures. ', record.machine.peaks);
 }
 
 function drawGrowthSection(record, choice) {
@@ -64,7 +64,7 @@ function drawCosts(record, choice, positions) {
                 ...quantities.map((quantity) => costCell(implementation, quantity, position))
             ])
     );
-    const headings = [['Implementation', 'text'], ['Batch × seq × hidden × depth', 'text'],
+    const headings = [['Implementation', 'text'], [shapeHeading(), 'text'],
         ...quantities.map((quantity) => index.costs[quantity])];
     const caption = 'Build time, memory and error';
     fill('costs-table', rows.length > 0 && drawTable('costs-rows', caption, headings, rows, choice.sort));

@@ -17,13 +17,12 @@ async function render() {
         return;
     }
     try {
-        const network = wanted.network || Object.keys(index.networks)[0];
-        const record = await loadRecord(wanted, network);
-        const other = wanted.against && (await loadRecord(wanted.against, network));
+        const record = await loadRecord(wanted, wanted.network);
+        const other = wanted.against && (await loadRecord(wanted.against, wanted.network));
         if (request !== latestRequest) {
             return; // the visitor has made another choice meanwhile
         }
-        const choice = completed({ ...wanted, network }, record, problems);
+        const choice = completed(wanted, record, problems);
         draw(record, other, choice, problems);
         performance.mark('drawn');
     } catch (error) {
@@ -58,11 +57,10 @@ function draw(record, other, choice, problems) {
 }
 
 function drawTitle(record, other, choice, positions) {
-    const network = index.networks[choice.network];
-    element('network-name').textContent = network;
+    element('network-name').textContent = index.names ? 'recurrent network' : index.title;
     const title = other ? `${recordName(record)} and ${recordName(other)}` :
-        `${network} on ${record.machine.hardware}, ${index.precisions[choice.precision]}`;
-    const details = [...(other ? [] : [counted(positions.length, 'shape')]), ...(choice.only ? [howMany(choice)] : [])];
+        `${index.title} on ${record.machine.hardware}, ${index.precisions[choice.precision]}`;
+    const details = [...(other ? [] : [counted(positions.length, index.noun)]), ...(choice.only ? [howMany(choice)] : [])];
     element('chart-title').textContent = [title, ...details].join(', ');
     linkTo('commit-link', index.project.commit && `${index.project.commit}${record.commit.commit}`);
     document.title = `${title}${other ? '' : ': which is fastest?'} – rnnbench`;
@@ -95,7 +93,7 @@ function answerOf(record, choice) {
         parts.push(`No times were recorded on ${recordName(record)}.`);
     }
     if (timedIn(record, precision).every(({ isOurs }) => isOurs)) {
-        parts.push(' To time PyTorch, JAX and others here: ', make('code', {}, 'make bench-peers'), '.');
+        parts.push(' To time PyTorch, JAX and others here: ', make('code', {}, index.command), '.');
         const all = index.machines.flatMap((machine) => machine.records.map((commit) => ({ machine, commit })));
         const richest = all.reduce((best, one) => (one.commit.answers > best.commit.answers ? one : best));
         if (richest.commit.answers > record.commit.answers) {
@@ -108,13 +106,13 @@ function answerOf(record, choice) {
 
 /* What the marks of the chart mean. */
 function keyOf(record, other, choice) {
-    const sizes = 'batch × seq (time steps) × hidden (width) × depth (layers)';
+    const sizes = index.names ? '' : ': batch × seq (time steps) × hidden (width) × depth (layers)';
     const picture = (mark) =>
         svg('svg', { viewBox: '0 0 14 14', width: 14, height: 14, 'aria-hidden': 'true', class: 'chart' }, mark);
     const dot = (className) => picture(svg('circle', { class: className, cx: 7, cy: 7, r: DOT_RADIUS }));
     const bar = picture(svg('line', { class: 'mean', x1: 7, x2: 7, y1: 1, y2: 13 }));
     return [
-        make('span', {}, dot('dot'), other ? ' a shape' : ` a shape: ${sizes}`),
+        make('span', {}, dot('dot'), other ? ` a ${index.noun}` : ` a ${index.noun}${sizes}`),
         make('span', {}, bar, ' the geometric mean'),
         make('span', {}, dot('dot open'), other ? ' within the noise' : ' a figure in doubt'),
         make('span', {}, other ? `To the right of 1×, ${recordName(record)} is faster.` :

@@ -67,7 +67,7 @@ function rankingChart(record, choice, standings) {
         );
     return {
         rows: standings.map(({ implementation }) => implementation),
-        axis: `time as a multiple of ${isFastest ? 'the fastest' : `${choice.baseline}’s`} at the same shape`,
+        axis: `time as a multiple of ${isFastest ? 'the fastest' : `${choice.baseline}’s`} at the same ${index.noun}`,
         dotsOf: (quantity, implementation) =>
             standings
                 .find((standing) => standing.implementation === implementation)
@@ -101,7 +101,7 @@ function drawSummary(record, choice, standings) {
         const heading = `${capitalized(quantity)}, × ${isFastest ? 'the fastest' : choice.baseline}`;
         return isFastest ? [heading, 'Fastest in'] : [heading];
     });
-    const caption = 'The geometric mean over the shapes, and in brackets the smallest and the largest multiple';
+    const caption = `The geometric mean over the ${index.noun}s, and in brackets the smallest and the largest multiple`;
     const headings = [['Implementation', 'text'], ...columns, ['What it is', 'text long']];
     fill('summary-table', rows.length > 0 && drawTable('summary', caption, headings, rows, choice.sort));
 }
@@ -125,8 +125,9 @@ function winsCell(ratios) {
 /* The texts come from Python, the same as in rnnbench report. A shape with one implementation has no row. */
 function drawRanking(record, choice, positions) {
     const sizes = positions.map((position) => String(sizeTexts(position)));
+    const width = sizeTexts(positions[0]).length;
     const isShown = (line) =>
-        sizes.includes(String(line.slice(0, 3))) && line[3].endsWith('TF32') === (choice.precision === 'tf32');
+        sizes.includes(String(line.slice(0, width))) && line[width].endsWith('TF32') === (choice.precision === 'tf32');
     const table = drawTexts('ranking-rows', record.ranking, choice.sort, isShown);
     const star = '*: a figure in doubt; the reasons stand below the chart.';
     const notes = table && [...record.notes, ...(table.textContent.includes('*') ? [star] : [])];
@@ -140,7 +141,11 @@ function standingsShown() {
     return element('summary-table').childElementCount > 0;
 }
 
+/* The cells with which a row of the ranking begins. */
 function sizeTexts(position) {
+    if (index.names) {
+        return [index.names[position]];
+    }
     const [batch, seq, hidden, depth] = index.shapes[position];
     return [depth, `${batch} × ${seq}`, hidden];
 }

@@ -1,7 +1,8 @@
 'use strict';
 
 /* The data that Python wrote: an index, and a file for each record, which is loaded when it is shown. A record is
-   what one machine measured at one commit. */
+   what one machine measured at one commit of one group of networks: LSTMs, or models, for example. A position stands
+   for a shape, or for a model. */
 
 const CALLS = ['train', 'forward'];
 const CALL_TITLES = { train: 'Train step', forward: 'Forward pass' };
@@ -17,6 +18,12 @@ function receive(name, text) {
         // A stranger's implementation may be called constructor, which every object has.
         index.variants = new Map(Object.entries(index.variants));
     }
+}
+
+/* Turn to a group of networks: its words, shapes and grids, and what each machine has measured of it. */
+function turnTo(network) {
+    Object.assign(index, index.networks[network], { network });
+    index.machines.forEach((machine) => Object.assign(machine, { records: [] }, machine.networks[network]));
 }
 
 function load(name) {
@@ -37,7 +44,7 @@ function load(name) {
 /* Load the record of a machine and a commit, or the figures published under a name. Its implementations have their
    figures by quantity and by the position of a shape. */
 async function loadRecord({ machine, commit, published }, network) {
-    const source = published || (await load(`${index.machines.indexOf(machine)}-${commit.commit}`))[network];
+    const source = published || (await load(`${index.machines.indexOf(machine)}-${commit.commit}-${network}`));
     const implementations = source.implementations.map((implementation) => ({
         ...implementation,
         ...describedBy(implementation.name),
@@ -79,11 +86,19 @@ function measured(implementation, quantity, position) {
 }
 
 function shapeText(position) {
-    return index.shapes[position].join(' × ');
+    return index.names ? index.names[position] : index.shapes[position].join(' × ');
 }
 
-/* The published tables use this order: depth, seq, batch, hidden. */
+/* The heading of a column with shapes or models. */
+function shapeHeading() {
+    return index.names ? 'Model' : 'Batch × seq × hidden × depth';
+}
+
+/* The published tables use this order: depth, seq, batch, hidden. Models have their own. */
 function inTableOrder(positions) {
+    if (index.names) {
+        return positions;
+    }
     const key = (position) => {
         const [batch, seq, hidden, depth] = index.shapes[position];
         return [depth, seq, batch, hidden];
@@ -102,5 +117,7 @@ function absenceReason({ machine }, implementation, quantity, position) {
     }
     const reasons = Object.entries(machine.absent);
     const [reason] = reasons.find(([, variants]) => variants.includes(implementation.name)) || [];
-    return reason || machine.large[position] || 'not measured at this commit';
+    const [unsupported] = Object.entries(index.unsupported)
+        .find(([, variants]) => (variants[implementation.name] || []).includes(position)) || [];
+    return reason || unsupported || machine.large[position] || 'not measured at this commit';
 }

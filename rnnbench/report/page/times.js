@@ -18,7 +18,7 @@ function drawTimes(record, choice, positions, standings) {
         const figures = timed.flatMap((one) => shapes.map((position) => measured(one, quantity, position)));
         const marks = figures.filter(Boolean).flatMap((figure) => figure.marks);
         const caption = `${CALL_TITLES[quantity]}, µs per example`;
-        const headings = [['Batch × seq × hidden × depth', 'text'], ...timed.map(({ label }) => label)];
+        const headings = [[shapeHeading(), 'text'], ...timed.map(({ label }) => label)];
         const table = timed.length > 0 && drawTable(`times-of-${quantity}`, caption, headings, rows, choice.sort);
         fill(`times-${quantity}`, table, ...markNotes(marks));
     }
@@ -78,7 +78,7 @@ function absenceSentences({ machine, implementations }, shapes, shapeCount) {
         sentences.push(`Not timed at this commit: ${listed(others)}. rnnbench variants says what this machine lacks.`);
     }
     if (shapes.length) {
-        sentences.push(`Not timed at this commit: ${shapes.length} of the grid’s ${counted(shapeCount, 'shape')}.`);
+        sentences.push(`Not timed at this commit: ${shapes.length} of the grid’s ${counted(shapeCount, index.noun)}.`);
     }
     const tooLarge = shapes.map((position) => machine.large[position]).filter(Boolean);
     sentences.push(...tooLarge.map((reason) => `Too large: ${reason}.`));

@@ -54,7 +54,7 @@ def test_the_page_explains_shapes_too_large_for_the_machine(tab, html, serve, tm
     other = shutil.copytree(html, tmp_path / "html")
     facts = json.loads((recorded.RESULTS / "epyc-2core" / "machine.json").read_text()) | {"ram": str(2**30)}
     shape = (128, 200, 1024, 3)
-    reason = absence.too_large(Shape(*shape), facts)
+    reason = absence.too_large(("lstm", Shape(*shape)), facts)
     assert f"{Workload(*shape).least_memory / 2**30:.1f} GiB of memory, and this machine has 1.0 GiB" in reason
     with edited_index(other) as index:
         machine = next(machine for machine in index["machines"] if machine["name"] == "epyc-2core")

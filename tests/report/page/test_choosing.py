@@ -14,12 +14,10 @@ from helpers.dashboard import (
     notes,
     numbers,
     page_opener,
-    read_data,
     sizes,
     stored_figures,
     table,
     times,
-    write_data,
 )
 
 from rnnbench.network.shapes import GRIDS
@@ -129,7 +127,8 @@ def test_the_beginning_of_several_commits_is_refused(tab, html, serve, tmp_path,
     other = shutil.copytree(html, tmp_path / "html")
     with edited_index(other) as index:
         machine = next(machine for machine in index["machines"] if machine["name"] == "h100")
-        machine["records"].append(machine["records"][0] | {"commit": history.newest[:10] + "0" * 30})
+        records = machine["networks"]["lstm"]["records"]
+        records.append(records[0] | {"commit": history.newest[:10] + "0" * 30})
     page_opener(tab, serve(other))(machine="h100", commit=history.newest[:6])
     assert "is the beginning of several commits" in tab.locator("#status").text_content()
 
@@ -175,22 +174,6 @@ def test_precision(open_recorded):
     assert tab.locator("#answer").text_content() == summary.answer(
         report._replace(rows=[row for row in report.rows if row.figure.variant.endswith("tf32")]), tf32=True
     ).replace("`", "")
-
-
-def test_several_kinds_of_networks_can_be_chosen(tab, html, serve, tmp_path, history):
-    other = shutil.copytree(html, tmp_path / "html")
-    with edited_index(other) as index:
-        index["networks"]["gru"] = "GRU"
-        number = [machine["name"] for machine in index["machines"]].index("h100")
-    content = read_data(other, f"{number}-{history.older}")
-    gru = json.loads(json.dumps(content["lstm"]))
-    gru["sentences"] = {"seed": {"strict": "A GRU is another network."}}
-    write_data(other, f"{number}-{history.older}", content | {"gru": gru})
-    page_opener(tab, serve(other))(machine="h100", commit=history.older)
-    tab.locator("#more > summary").click()
-    tab.select_option("#network", "gru")
-    tab.wait_for_selector("text=A GRU is another network.")
-    assert "network=gru" in tab.url
 
 
 def test_a_table_is_sorted_by_a_click_on_a_heading(open_page, history):

@@ -94,17 +94,17 @@ def test_text_from_results_is_never_markup(tab, html, serve, tmp_path):
     other = shutil.copytree(html, tmp_path / "html")
     with edited_index(other) as index:
         number = [machine["name"] for machine in index["machines"]].index("h100")
-        commit = index["machines"][number]["records"][0]["commit"]
+        commit = index["machines"][number]["networks"]["lstm"]["records"][0]["commit"]
         index["machines"][number] |= {"name": hostile, "hardware": hostile, "facts": [[hostile, hostile]]}
-    content = read_data(other, f"{number}-{commit}")
-    for implementation in content["lstm"]["implementations"]:
+    content = read_data(other, f"{number}-{commit}-lstm")
+    for implementation in content["implementations"]:
         implementation |= {"name": hostile, "label": hostile, "environment": hostile}
-    content["lstm"] |= {
+    content |= {
         "sentences": {"seed": {"strict": hostile}},
         "ranking": ["", [hostile] * 5, [["1", "32 × 30", "128", "train", hostile]]],
         "software": ["", [hostile] * 2, [[hostile, hostile]]],
     }
-    write_data(other, f"{number}-{commit}", content)
+    write_data(other, f"{number}-{commit}-lstm", content)
     page_opener(tab, serve(other))(commit=commit)
     tab.evaluate("document.querySelectorAll('main details').forEach(details => { details.open = true; })")
     tab.wait_for_selector("#software-rows")
