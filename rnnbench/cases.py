@@ -17,7 +17,7 @@ from rnnbench.measure import cudnn_log, device_time, hardware, state, variables
 from rnnbench.measure.clock import DeviceClock, SlowedClock
 from rnnbench.network import precision
 from rnnbench.network.contract import Network, Unavailable
-from rnnbench.network.models import ALL_MODELS, subjects, workload
+from rnnbench.network.models import ALL_MODELS, grids, workload
 from rnnbench.network.workload import Workload
 
 DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
@@ -130,10 +130,12 @@ def classes_for_variants(base: type, among: Callable[[variants.Variant], bool] =
     return classes
 
 
+@functools.cache  # asv reads all benchmarks before each run
 def _supports(variant: str, group: str) -> bool:
     if group == "lstm":  # all variants do
         return True
-    return any(variants.supports(variant, workload(*subject)) is None for subject in subjects(group))
+    smallest, *_ = grids(group).values()
+    return any(variants.supports(variant, workload(*subject)) is None for subject in smallest)
 
 
 def _warmed_methods(base: type, row: variants.Variant, group: str) -> dict[str, types.FunctionType]:

@@ -1,7 +1,8 @@
 """The parts of README.md and docs/ that are written from results/ and the registry.
 
 Such a part stands between `<!-- KIND: MACHINE@COMMIT WORDS -->` and `<!-- end -->`. Without @COMMIT it is of the
-machine's newest commit with figures. The kinds are:
+machine's newest commit with figures. The word network=gru, network=rnn or network=models shows these networks instead
+of LSTMs. The kinds are:
 
     table            the times of the calls; WORDS are the variants that it shows, or all
     ranking          the fastest implementation at each shape
@@ -9,6 +10,7 @@ machine's newest commit with figures. The kinds are:
     summary          a row for each implementation
     picture          the summary as a drawing; the word is its file, beside the document
     implementations  the registry's rows; it has neither machine nor words
+    models           the named networks, likewise
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rnnbench.history import NotFound
+from rnnbench.network import models
 from rnnbench.report import formats, picture, summary, tables
 from rnnbench.report.tables import CALLS, Report
 from rnnbench.variants import THEANO, VARIANTS
@@ -42,11 +45,14 @@ def rewrite(document: Path, results: Path) -> dict[Path, bytes]:
 
     def written(mark: re.Match[str]) -> str:
         kind, machine, words = mark["kind"], mark["machine"], (mark["words"] or "").split()
-        if kind == "implementations":
-            return f"{mark['mark']}{_implementations()}\n{mark['end']}"
-        if machine is None or not (kind in _WRITTEN or (kind == "picture" and len(words) == 1)):
+        if kind in _OF_NO_MACHINE:
+            return f"{mark['mark']}{_OF_NO_MACHINE[kind]()}\n{mark['end']}"
+        group = next((word.removeprefix(_NETWORK) for word in words if word.startswith(_NETWORK)), "lstm")
+        words = [word for word in words if not word.startswith(_NETWORK)]
+        is_known = kind in _WRITTEN or (kind == "picture" and len(words) == 1)
+        if machine is None or group not in models.GROUPS or not is_known:
             raise NotFound(f"{document} has a mark that means nothing: {mark['mark'].strip()}")
-        report = tables.make(results, machine, mark["commit"])
+        report = tables.make(results, machine, mark["commit"], group=group)
         if kind == "picture":
             pictures[document.parent / words[0]] = _drawn(report)
             return f"{mark['mark']}![{_alternative(report)}]({words[0]})\n{mark['end']}"
@@ -90,6 +96,18 @@ def _implementations() -> str:
     return _table(headings, rows)
 
 
+def _models() -> str:
+    yes = {True: "yes", False: ""}
+    rows = []
+    for name, (shape, _, source) in models.MODELS.items():
+        work = models.workload(name)
+        lengths = "" if work.least_length is None else f"{work.least_length} to {work.seq}"
+        sizes = (shape.batch, shape.seq, work.input_size, shape.hidden, shape.depth)
+        rows.append([f"`{name}`", work.kind, *map(str, sizes), yes[work.bidirectional], lengths, source])
+    sizes_headings = ["batch", "seq", "inputs", "hidden", "depth"]
+    return _table(["model", "kind", *sizes_headings, "both directions", "lengths", "where it comes from"], rows)
+
+
 def _summary(report: Report) -> str:
     rows = [row for row in report.rows if row.figure.quantity in CALLS]
     notes = [*formats.unchecked(report), *formats.doubts(rows)]
@@ -102,6 +120,8 @@ def _table(headings: list[str], rows: list[list[str]]) -> str:
     return tabulate(rows, headings, "pipe", disable_numparse=True)
 
 
+_NETWORK = "network="
+_OF_NO_MACHINE: dict[str, Callable[[], str]] = {"implementations": _implementations, "models": _models}
 _WRITTEN: dict[str, Callable[[Report], str]] = {
     "table": formats.markdown_times,
     "ranking": formats.markdown_ranking,
