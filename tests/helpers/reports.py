@@ -26,11 +26,11 @@ def unwrapped(text):
     return " ".join(text.split())
 
 
-def find_row(report, variant, quantity, shape=SHAPE):
+def find_row(report, variant, quantity, shape=SHAPE, network="lstm"):
     (row,) = (
         row
         for row in report.rows
-        if (row.figure.variant, row.figure.quantity, row.figure.shape) == (variant, quantity, shape)
+        if (row.figure.variant, row.figure.quantity, row.figure.subject) == (variant, quantity, (network, shape))
     )
     return row
 
