@@ -20,7 +20,7 @@ from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.models import ALL_MODELS, grids, workload
 from rnnbench.network.workload import Workload
 
-DEVICE = os.environ.get("RNNBENCH_DEVICE", "cpu")
+DEVICE = os.environ.get("RNNBENCH_DEVICE") or "cpu"
 
 # The seconds and calls of a warm-up. docs/method.md has the figures.
 _LEAST_SECONDS, _MOST_SECONDS = 0.2, 1.0

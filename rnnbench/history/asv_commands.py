@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     from asv.commands.run import Run
     from asv.machine import Machine, MachineCollection
 
-    device = os.environ.get("RNNBENCH_DEVICE", "cpu")
+    device = os.environ.get("RNNBENCH_DEVICE") or "cpu"
     if device not in variants.DEVICES:
         raise Failed(f"RNNBENCH_DEVICE={device}: it must be one of {', '.join(variants.DEVICES)}")
     config, options = _configured("run", arguments)

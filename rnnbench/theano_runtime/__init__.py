@@ -15,9 +15,9 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import operator
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -29,14 +29,13 @@ from pathlib import Path
 from types import ModuleType
 
 from rnnbench.network.contract import Unavailable
-from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces
-from rnnbench.theano_runtime.pieces import Piece
+from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces, users_settings
+from rnnbench.theano_runtime.pieces import Piece, first_line
 
 _INCLUDE = Path(__file__).parent / "include"
 _HEADER = "rnnbench_theano.h"
 _EMPTY_ARCHIVE = b"!<arch>\n"
 
-_NO_HOME = "there is no home folder for compiled code: set HOME to a folder that can be written"
 
 PYTHONS = (3, 10), (3, 13)  # the first and the last Python that Theano runs on here
 
@@ -57,20 +56,10 @@ _DEFAULTS = {
 # Theano's -g. -w hides warnings about generated code.
 _FLAGS = ("-O3", "-fno-math-errno", "-g0", "-w")
 
-# The values that Theano's settings must have for it to run at full speed.
-_REQUIRED_SETTINGS = {
-    "floatX": ("float32",),
-    "mode": ("Mode", "FAST_RUN"),
-    "linker": ("cvm", "cvm_nogc"),
-    "optimizer": ("fast_run", "o4"),
-}
-
-
-# The user's values of Theano's flag that name the device which everything here watches: on a GPU the first one.
-_DEVICES = {"cpu": ("cpu",), "cuda": ("cuda", "cuda0")}
-
 # The device that this process imported Theano for. Theano can't change it afterwards.
 _device: str | None = None
+# Why Theano's import failed. This process can't try again, because Theano reads its settings only once.
+_failure: str | None = None
 
 
 def find(device: str = "cpu") -> tuple[Piece, ...]:
@@ -87,14 +76,18 @@ def find(device: str = "cpu") -> tuple[Piece, ...]:
 
 def unavailable(device: str = "cpu") -> str | None:
     """Return None if Theano can run on a device here, or one line that says why not. Imports no framework."""
-    if reason := pieces.problem(find(device)):
+    if reason := _failure or pieces.problem(find(device)):
         return reason
     if _device not in (None, device):
         return (
             f"this process already runs Theano on {_device}, and Theano uses one device per process: "
             f"start another process for {device}"
         )
-    return None
+    if _device == device:
+        return None
+    if "theano" in sys.modules:
+        return "Theano was imported before rnnbench could set it up: build the network before you import Theano"
+    return users_settings.problem(device)
 
 
 def prepare(device: str = "cpu") -> ModuleType:
@@ -103,9 +96,15 @@ def prepare(device: str = "cpu") -> ModuleType:
     Raises Unavailable if something that its speed depends on is missing or switched off, or if
     this process has already set Theano up for another device.
     """
+    global _failure
     if reason := unavailable(device):
         raise Unavailable(reason)
-    return _prepare(device)
+    try:
+        return _prepare(device)
+    except Unavailable as problem:
+        if _device is not None:
+            _failure = str(problem)
+        raise
 
 
 def cache() -> Path:
@@ -116,25 +115,17 @@ def cache() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnbench"
     except RuntimeError as problem:  # HOME isn't set, and the system doesn't know the user
-        raise Unavailable(_NO_HOME) from problem
+        raise Unavailable(users_settings.NO_HOME) from problem
 
 
 @functools.cache
 def _prepare(device: str) -> ModuleType:
     global _device
-    if "theano" in sys.modules:
-        raise Unavailable(
-            "Theano was imported before rnnbench could set it up: build the network before you import Theano"
-        )
-    _check_users_settings(device)
     _load_blas()
-    own_blas = _users_setting("blas.ldflags") is None
+    own_blas = users_settings.value("blas.ldflags") is None
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
     folder = _include_folder(flags)
-    compiled = os.path.expanduser(_users_setting("base_compiledir") or "~/.theano")
-    if compiled.startswith("~"):  # Theano would make a folder of this name here
-        raise Unavailable(_NO_HOME)
-    cut_off.remove(Path(compiled))
+    cut_off.remove(users_settings.compile_cache())
     defaults = _DEFAULTS | (cuda.prepare(cache()) if device == "cuda" else {})
     _device = device
     with _settings(defaults, [*_include_flags(folder), *_link_flags(), *flags]), warnings.catch_warnings():
@@ -144,7 +135,7 @@ def _prepare(device: str) -> ModuleType:
         try:
             theano = importlib.import_module("theano")
         except ValueError as problem:
-            raise Unavailable(f"Theano rejects its settings: {_first_line(problem)}") from problem
+            raise Unavailable(f"Theano rejects its settings: {first_line(problem)}") from problem
         later_versions.change_theano(theano)
         importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
         if device == "cuda":
@@ -162,7 +153,7 @@ def _use_gpu(theano: ModuleType) -> None:
         try:
             gpuarray.use("cuda0" if name == "cpu" else name)
         except Exception as problem:
-            raise Unavailable(f"Theano can't use the GPU: {_first_line(problem)}") from problem
+            raise Unavailable(f"Theano can't use the GPU: {first_line(problem)}") from problem
     importlib.import_module("rnnbench.theano_runtime.shape_rewrite")
 
 
@@ -310,14 +301,14 @@ def _settings(defaults: dict[str, str], cxxflags: list[str]) -> Iterator[None]:
         section, _, option = key.rpartition(".")
         settings.read_dict({section or "global": {option: value}})
     flags = os.environ.get("THEANO_FLAGS")
-    if (users := _users_setting("gcc.cxxflags")) is not None:
+    if (users := users_settings.value("gcc.cxxflags")) is not None:
         # A user's flags would replace ours. Theano can't compile without ours, so both are passed.
         flags = ",".join(filter(None, [flags, f'gcc.cxxflags="{" ".join([*cxxflags, users])}"']))
     before = dict(os.environ)
     with tempfile.NamedTemporaryFile("w", prefix="theanorc-") as file:
         settings.write(file)
         file.flush()
-        os.environ["THEANORC"] = os.pathsep.join([file.name, *_users_files()])
+        os.environ["THEANORC"] = os.pathsep.join([file.name, *users_settings.files()])
         if flags is not None:
             os.environ["THEANO_FLAGS"] = flags
         try:
@@ -327,59 +318,14 @@ def _settings(defaults: dict[str, str], cxxflags: list[str]) -> Iterator[None]:
             os.environ.update(before)
 
 
-def _users_files() -> list[str]:
-    return [os.path.expanduser(name) for name in os.environ.get("THEANORC", "~/.theanorc").split(os.pathsep)]
-
-
-def _users_setting(key: str) -> str | None:
-    """Return the user's value of a setting, from THEANO_FLAGS or else from .theanorc, or None."""
-    splitter = shlex.shlex(os.environ.get("THEANO_FLAGS", ""), posix=True)
-    splitter.whitespace, splitter.whitespace_split = ",", True
-    for pair in reversed(list(splitter)):
-        name, _, value = pair.strip().partition("=")
-        if name == key:
-            return value
-    files = configparser.RawConfigParser()
-    files.read(_users_files())
-    section, _, option = key.rpartition(".")
-    return files.get(section or "global", option, fallback=None)
-
-
-def _check_users_settings(device: str) -> None:
-    """Raise Unavailable if the user's settings can't be read or name another device. Theano may ignore both."""
-    for name in filter(None, os.environ.get("THEANORC", "").split(os.pathsep)):
-        if not os.path.isfile(os.path.expanduser(name)):
-            raise Unavailable(f"THEANORC names {name}, which is not a file: correct THEANORC")
-    try:
-        requested = [_users_setting("device") or device, _users_setting("init_gpu_device") or device]
-    except (ValueError, configparser.Error) as problem:
-        raise Unavailable(f"THEANO_FLAGS or .theanorc can't be read: {_first_line(problem)}") from problem
-    if other := [name for name in requested if name not in _DEVICES[device]]:
-        hint = ". To time another GPU: CUDA_VISIBLE_DEVICES=1, for example" if device == "cuda" else ""
-        raise Unavailable(
-            f"Theano's flag device is {other[0]!r}, but rnnbench needs {device}: "
-            f"remove it from THEANO_FLAGS or .theanorc{hint}"
-        )
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).partition("\n")[0][:300]
-
-
 def _check_speed_settings(theano: ModuleType) -> None:
     """Raise Unavailable if Theano's settings would make it slow."""
-    config = theano.config
-    if not config.cxx:
-        raise Unavailable("Theano's flag cxx is empty: without a C++ compiler it runs Python code")
-    if not config.blas.ldflags:
-        raise Unavailable("Theano's flag blas.ldflags is empty: without a BLAS its matrix products are slow")
-    for name, allowed in _REQUIRED_SETTINGS.items():
-        if getattr(config, name) not in allowed:
-            raise Unavailable(f"Theano's flag {name} is {getattr(config, name)!r}: it must be {' or '.join(allowed)}")
+    if reason := users_settings.slow(lambda name: str(operator.attrgetter(name)(theano.config))):
+        raise Unavailable(reason)
     try:
         with warnings.catch_warnings():
             # NumPy 2 made two structures longer. The scan loop reads none of their members.
             warnings.filterwarnings("ignore", r"numpy\.\w+ size changed")
             importlib.import_module("theano.scan_module.scan_perform_ext")
     except Exception as problem:
-        raise Unavailable(f"the C code of Theano's scan loop doesn't compile: {_first_line(problem)}") from problem
+        raise Unavailable(f"the C code of Theano's scan loop doesn't compile: {first_line(problem)}") from problem

@@ -32,6 +32,11 @@ def problem(pieces: tuple[Piece, ...]) -> str | None:
     return None
 
 
+def first_line(problem: Exception) -> str:
+    """Return the first line of an exception's message, which may be pages long."""
+    return str(problem).partition("\n")[0][:300]
+
+
 def install_command(extra: str) -> str:
     """Return the command that installs an extra of setup.py for this Python, from the checkout if there is one.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rnnbench import Unavailable, theano_runtime
-from rnnbench.theano_runtime import cuda
+from rnnbench.theano_runtime import cuda, users_settings
 
 PREPARE = """
 import json, operator, sys
@@ -129,6 +129,44 @@ def test_a_setting_that_makes_theano_slow_is_refused(prepare, tmp_path, flags, n
     assert named in settings["unavailable"]
     assert "\n" not in settings["unavailable"]
     assert len(settings["unavailable"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("cxx=clang++", "'clang++'"),
+        ("cxx=/nowhere/g++", "/nowhere/g++, which is no program"),
+        ("blas.ldflags=-lnosuch", "-lnosuch"),
+        ("base_compiledir=/dev/null/cache", "/dev/null/cache can't be written"),
+    ],
+)
+def test_a_setting_that_theano_would_fail_with_is_refused_before_theano_is_imported(monkeypatch, flags, words):
+    monkeypatch.setenv("THEANO_FLAGS", flags)
+    reason = users_settings.problem("cpu")
+    assert reason is not None
+    assert words in reason
+    assert "\n" not in reason
+
+
+@pytest.mark.parametrize("flags", ["cxx=g++", "cxx=/usr/bin/g++", "blas.ldflags=-lm"])
+def test_a_setting_that_changes_nothing_is_accepted(monkeypatch, flags):
+    monkeypatch.setenv("THEANO_FLAGS", flags)
+    assert users_settings.problem("cpu") is None
+
+
+def test_a_second_try_repeats_the_first_reason(prepare):
+    first = """
+from rnnbench import Unavailable, theano_runtime
+from rnnbench.theano_runtime import later_versions
+def fail():
+    raise Unavailable("the first reason")
+later_versions.restore_names = fail
+try:
+    theano_runtime.prepare()
+except Unavailable:
+    pass
+"""
+    assert prepare(first=first) == {"unavailable": "the first reason"}
 
 
 def test_a_theanorc_that_makes_theano_slow_is_refused(prepare, tmp_path):
