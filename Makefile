@@ -16,7 +16,7 @@ REPORTED := $(if $(filter models,$(GRID)),models,$(NETWORK))
 # `make bench-peers` times these environments in turn. On a GPU machine, give one or more existing:/path/to/python3.
 ENVIRONMENTS ?= virtualenv:$(VERSION) peers:$(VERSION)
 
-export RNNBENCH_DEVICE ?= cpu
+export RNNBENCH_DEVICE := $(or $(RNNBENCH_DEVICE),cpu)
 
 # Another project's packages must not replace those of the environments.
 unexport PYTHONPATH
@@ -24,8 +24,14 @@ unexport PYTHONPATH
 # pip would spend half of its time on compiling modules that nobody imports.
 export PIP_NO_COMPILE := 1
 
+# Older versions of pip would warn that they build Theano in a way that newer ones lack.
+export PIP_USE_PEP517 := 1
+
 # A git hook exports variables that name its own repository. Git would use that one instead of this checkout.
 unexport $(shell git rev-parse --local-env-vars 2>/dev/null)
+
+# The shell's form of the machine's name, which may hold a quote.
+NAMED := '$(subst ','\'',$(MACHINE))'
 
 VENV := .venv
 # Programs start through the interpreter: their own first line breaks when the checkout is renamed.
@@ -68,15 +74,15 @@ FINISH = $(MAKE) --no-print-directory publish && { [ $$status -eq 0 ] || \
 
 bench: $(VENV)/bench
 	$(uncommitted)
-	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)'. The first run compiles for some minutes."
-	@$(RUN) rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
+	@echo "==> Timing the $(GRID) grid at HEAD on the machine" $(NAMED)'. The first run compiles for some minutes.'
+	@$(RUN) rnnbench machine $(NAMED) --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
 	@pattern=$$($(RUN) rnnbench filter '$(GRID)' --network '$(NETWORK)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
-	{ $(RUN) rnnbench run --machine '$(MACHINE)' $(ROUNDS) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
+	{ $(RUN) rnnbench run --machine $(NAMED) $(ROUNDS) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(FINISH)
-	@$(if $(STRICTLY),$(RUN) rnnbench report --machine '$(MACHINE)' --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
-	@echo; $(RUN) rnnbench report --machine '$(MACHINE)' --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --summary
+	@$(if $(STRICTLY),$(RUN) rnnbench report --machine $(NAMED) --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
+	@echo; $(RUN) rnnbench report --machine $(NAMED) --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --summary
 	@echo
-	@echo '==> Next: make preview           shows the dashboard; this machine: http://127.0.0.1:8080/?machine=$(MACHINE)'
+	@echo '==> Next: make preview           shows the dashboard; this machine: http://127.0.0.1:8080/?machine='$(NAMED)
 	@echo '          make bench-peers       times PyTorch, JAX and others beside these; it downloads some GB'
 	@echo '          make bench GRID=seed   times the ten shapes published in 2016'
 	@echo '          docs/results-h100.md   has every time on an H100'
@@ -84,10 +90,10 @@ bench: $(VENV)/bench
 
 bench-peers: $(VENV)/bench
 	$(uncommitted)
-	@echo "==> Timing the $(GRID) grid at HEAD on the machine '$(MACHINE)', in $(ENVIRONMENTS). The first run downloads some GB."
-	@$(RUN) rnnbench machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
+	@echo "==> Timing the $(GRID) grid at HEAD on the machine" $(NAMED)', in $(ENVIRONMENTS). The first run downloads some GB.'
+	@$(RUN) rnnbench machine $(NAMED) --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
 	@status=0; \
-	$(RUN) rnnbench interleave '$(GRID)' --network '$(NETWORK)' --machine '$(MACHINE)' --device '$(RNNBENCH_DEVICE)' \
+	$(RUN) rnnbench interleave '$(GRID)' --network '$(NETWORK)' --machine $(NAMED) --device '$(RNNBENCH_DEVICE)' \
 	  $(ENVIRONMENTS:%=--environment '%') || status=$$?; \
 	$(FINISH)
 
@@ -101,7 +107,9 @@ preview: $(VENV)/bench
 
 compare: $(VENV)/bench
 	@[ -n '$(A)' ] && [ -n '$(B)' ] || { echo 'Name two commits: make compare A=<commit> B=<commit>' >&2; exit 2; }
-	@$(RUN) asv compare --machine '$(MACHINE)' '$(A)' '$(B)'
+	@rows=$$($(RUN) asv compare --machine $(NAMED) '$(A)' '$(B)') || { echo "$$rows" >&2; echo \
+	  'rnnbench history lists the commits that each machine has timed. MACHINE=... names another one than' $(NAMED). >&2; exit 1; }; \
+	echo "$$rows" | grep -v '| n/a  *| n/a '
 
 # WHAT has shapes and implementations, and options such as --seconds 30.
 compare-live: $(VENV)/bench

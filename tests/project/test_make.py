@@ -109,10 +109,52 @@ def test_no_git(checkout, tmp_path):
     assert "git is missing" in done.stderr
 
 
-def test_compare_asks_for_both_commits():
-    done = make(ROOT, "compare", "A=HEAD")
+@pytest.fixture
+def set_up(tmp_path):
+    """The Makefile's folder of a finished set-up, with the interpreter of this test."""
+    folder = tmp_path / "venv"
+    (folder / "bin").mkdir(parents=True)
+    python = folder / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (folder / "bench").touch()
+    return f"VENV={folder}"
+
+
+def test_compare_asks_for_both_commits(set_up):
+    done = make(ROOT, "compare", set_up, "A=HEAD")
     assert done.returncode == 2
     assert "make compare A=<commit> B=<commit>" in done.stderr
+
+
+def test_compare_shows_only_benchmarks_with_figures(set_up):
+    done = make(ROOT, "compare", set_up, "A=53ea4a12", "B=556eda17", "MACHINE=epyc-2core")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[2:] for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) > 10
+    assert not any(before.strip() == after.strip() == "n/a" for before, after, *_ in rows)
+
+
+def test_compare_names_the_machine_without_figures(set_up):
+    done = make(ROOT, "compare", set_up, "A=53ea4a12", "B=556eda17", "MACHINE=h100")
+    assert done.returncode == 2
+    assert "Did not find results for commit 53ea4a12" in done.stderr
+    assert "another one than h100." in done.stderr
+
+
+def test_a_machines_name_may_have_a_quote(set_up):
+    for target in ("bench", "bench-peers", "compare"):
+        lines = make(ROOT, "--dry-run", target, set_up, "MACHINE=it's mine", "A=HEAD", "B=HEAD").stdout
+        checked = subprocess.run(["sh", "-n"], input=lines, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
+        said = [line for line in lines.splitlines() if line.startswith("echo ") and "mine" in line]
+        spoken = subprocess.run(["sh", "-c", "\n".join(said)], capture_output=True, text=True).stdout
+        assert spoken.count("it's mine") == len(said)
+
+
+def test_an_empty_device_is_the_cpu(set_up):
+    lines = make(ROOT, "--dry-run", "bench", set_up, RNNBENCH_DEVICE="").stdout
+    assert "--device 'cpu'" in lines
 
 
 def test_help_names_every_command():
