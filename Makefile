@@ -77,7 +77,7 @@ bench: $(VENV)/bench
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine" $(NAMED)'. The first run compiles for some minutes.'
 	@$(RUN) rnnbench machine $(NAMED) --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
 	@pattern=$$($(RUN) rnnbench filter '$(GRID)' --network '$(NETWORK)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
-	{ $(RUN) rnnbench run --machine $(NAMED) $(ROUNDS) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
+	{ $(RUN) rnnbench run --machine $(NAMED) $(ROUNDS) $(STRICTLY) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(FINISH)
 	@$(if $(STRICTLY),$(RUN) rnnbench report --machine $(NAMED) --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
 	@echo; $(RUN) rnnbench report --machine $(NAMED) --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --summary
@@ -149,6 +149,7 @@ clean:
 
 # If something is missing, say so in one sentence before making anything. The Python counts only until .venv is there.
 prerequisites:
+	@[ '$(filter quick seed full,$(GRID))' ] || { echo 'GRID=$(GRID): it must be quick, seed or full.' >&2; exit 2; }
 ifeq ($(wildcard $(VENV)/bench),)
 	@found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
 	case $$found in 3.10 | 3.11 | 3.12 | 3.13) ;; *) \

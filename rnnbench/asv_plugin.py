@@ -215,8 +215,8 @@ class Peers(Virtualenv):  # type: ignore[misc]
 
     def __init__(self, conf: Any, *arguments: Any) -> None:
         super().__init__(conf, *arguments)
-        # The first command installs the project and Theano. The second one is for Theano alone.
-        self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command[:1]]
+        # The last command is for Theano alone.
+        self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command[:-1]]
         self._install_timeout = 3600  # seconds; pip downloads several GB
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -17,9 +18,13 @@ from rnnbench.history import NotFound, ResultsWarning
 from rnnbench.measure import variables
 from rnnbench.measure.state import Doubtful
 from rnnbench.network.contract import Unavailable
+from rnnbench.theano_runtime.pieces import install_command
 
-# Packages that only some commands need. setup.py's extras install them.
-_OPTIONAL_PACKAGES = ("asv", "fastjsonschema", "jiter", "matplotlib", "orjson", "rich", "tabulate")
+# Packages that only some commands need, by the extra of setup.py that installs them.
+_EXTRAS = {
+    **dict.fromkeys(("asv", "fastjsonschema", "markdown", "orjson"), "bench"),
+    **dict.fromkeys(("jiter", "matplotlib", "rich", "tabulate"), "report"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Wrong arguments raise SystemExit with the status 2, after a message that lists the allowed ones.
     """
     variables.forget()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding may lack a dash or a micro sign
     parser = _parser()
     options, others = parser.parse_known_args(arguments)
     if others and not options.takes_asvs_arguments:
@@ -51,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (NotFound, Doubtful, Unavailable, UnicodeError, OSError) as reason:
             return complain(reason)
         except ModuleNotFoundError as missing:
-            if missing.name not in _OPTIONAL_PACKAGES:
+            if missing.name not in _EXTRAS:
                 raise
-            return complain(f"the package {missing.name} is missing: pip install {missing.name}")
+            return complain(f"the package {missing.name} is missing: {install_command(_EXTRAS[missing.name])}")
 
 
 def _parser() -> argparse.ArgumentParser:

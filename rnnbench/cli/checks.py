@@ -66,8 +66,11 @@ def _examine(options: argparse.Namespace) -> int:
     """Print each piece that Theano needs, and a verdict; return 1 if the user named a device that isn't ready."""
     device = options.device
     pieces = theano_runtime.find(device or "cuda")
+    on_cpus = theano_runtime.find("cpu")
     width = max(len(piece.name) for piece in pieces)
     for piece in pieces:
+        if not device and piece in (pieces[0], pieces[len(on_cpus)]):
+            print("For the CPU:" if piece == pieces[0] else "For an NVIDIA GPU too:")
         version_and_path = [piece.version, piece.path and str(piece.path)]
         state = piece.reason or "  ".join(text for text in version_and_path if text)
         print(f"{piece.name:{width}}  {'missing' if piece.reason else 'ok':7}  {state}")

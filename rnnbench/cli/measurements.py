@@ -28,6 +28,7 @@ rnnbench run times benchmarks and records their results. It takes the arguments 
 - It works on a copy of the results. If it is interrupted, or the disk is full, earlier results stay unchanged.
 - Only one run at a time works in a checkout. A second one waits.
 - It skips broken results files and names them.
+- With --strict a figure in doubt doesn't replace an earlier one that isn't.
 The environment variable RNNBENCH_DEVICE=cuda times the GPU instead of the CPU. Example:
   rnnbench run --machine NAME --record-samples --bench "$(rnnbench filter quick)" 'HEAD^!'
 

@@ -6,9 +6,10 @@ import argparse
 import errno
 import functools
 import http.server
+import platform
 from pathlib import Path
 
-from rnnbench.cli.arguments import Commands, add_networks, add_results, examples, variant
+from rnnbench.cli.arguments import Commands, add_networks, add_results, complain, examples, variant
 from rnnbench.history import NotFound, files
 from rnnbench.measure.state import Doubtful
 from rnnbench.network.models import GROUPS
@@ -178,6 +179,8 @@ def _report(options: argparse.Namespace) -> int:
         on_gpu = summary.fullest_with_gpu(options.results, report.group) if has_none else None
         sections = ["summary"] if options.summary else options.table
         terminal.show(report, terminal.console(), sections, on_gpu)
+        if options.machine is None and report.facts["machine"] != platform.node():
+            complain(f"no results of this host, {platform.node()}, were found: those of another machine are shown")
     return 0
 
 

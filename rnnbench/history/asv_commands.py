@@ -19,7 +19,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
         for path in sorted(written, key=lambda path: (path.name != "machine.json", path.name != "benchmarks.json")):
             target = results / path.relative_to(private)
             if path in copied and path.name not in ("machine.json", "benchmarks.json"):
-                _keep_earlier_figures(path, target)
+                _keep_earlier_figures(path, target, options.strict)
             _put_in_place(path, target, known=path in copied)
     return status
 
@@ -278,8 +278,11 @@ def _copy_machines(source: Path, target: Path, wanted: str | None) -> None:
     _copy(source, target)
 
 
-def _keep_earlier_figures(path: Path, recorded: Path) -> None:
-    """Copy the earlier figure of each shape for which this run has none: the machine may be at fault, not the code."""
+def _keep_earlier_figures(path: Path, recorded: Path, strict: bool) -> None:
+    """Copy the earlier figure of each shape for which this run has none: the machine may be at fault, not the code.
+
+    If `strict`, a figure in doubt doesn't replace an earlier one that isn't.
+    """
     content, earlier = (json.loads(file.read_bytes()) for file in (path, recorded))
     for name, row in content["results"].items():
         old = earlier["results"].get(name, [None])
@@ -289,13 +292,20 @@ def _keep_earlier_figures(path: Path, recorded: Path) -> None:
         values = row[0] or [None] * len(old[0])
         # None means that the benchmark failed. NaN means that it can't run, e.g. because a driver is missing.
         absent = [shape for shape, value in enumerate(values) if value is None or value != value]
-        kept = [shape for shape in absent if isinstance(old[0][shape], (int, float)) and old[0][shape] == old[0][shape]]
+        known = [shape for shape, value in enumerate(old[0]) if isinstance(value, (int, float)) and value == value]
+        shapes = [", ".join(sizes) for sizes in itertools.product(*row[1])]
+        states, new_states = (each.get("state", {}).get(name, {}) for each in (earlier, content))
+        sure = [shape for shape in known if strict and _is_doubtful(states.get(shapes[shape])) is False]
+        doubtful = [shape for shape in sure if shape not in absent and _is_doubtful(new_states.get(shapes[shape]))]
+        kept = [shape for shape in known if shape in absent]
+        if kept:
+            _say(f"{name} failed or can't run; its earlier figures are kept, for this number of shapes: {len(kept)}")
+        if doubtful:
+            _say(f"{name} is in doubt; its earlier figures are kept, for this number of shapes: {len(doubtful)}")
+        kept += doubtful
         if not kept:
             continue
-        _say(f"{name} failed or can't run; its earlier figures are kept, for this number of shapes: {len(kept)}")
         row += [None] * (len(old) - len(row))
-        shapes = [", ".join(sizes) for sizes in itertools.product(*row[1])]
-        states = earlier.get("state", {}).get(name, {})
         kept_states = {shapes[shape]: states[shapes[shape]] for shape in kept if shapes[shape] in states}
         if kept_states:
             content.setdefault("state", {}).setdefault(name, {}).update(kept_states)
@@ -306,6 +316,11 @@ def _keep_earlier_figures(path: Path, recorded: Path) -> None:
                 for shape in kept:
                     row[column][shape] = old[column][shape]
     path.write_text(json.dumps(content))
+
+
+def _is_doubtful(states: Sequence[Mapping[str, Any]] | None) -> bool | None:
+    """Return whether a process that took a figure's samples stored a mark; None if no state was stored."""
+    return any(process["marks"] for process in states) if states else None
 
 
 def _put_in_place(source: Path, target: Path, known: bool) -> None:

@@ -15,6 +15,8 @@ from rnnbench.measure import gpu, hardware, threads
 from rnnbench.measure.state import Doubtful
 
 _CPU_PEAKS = ("float32_flops", "memory_bandwidth")
+# A new series of figures in asv isn't worth a smaller gain of a peak rate.
+_GAIN = 1.05
 # The facts that the peak rates follow from. A kernel update changes other facts, and the memory a little.
 _CPU_FACTS, _GPU_FACTS = ("arch", "cpu", "num_cpu"), ("gpu",)
 _NOTHING = "unknown"
@@ -24,8 +26,9 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
     """Return this machine's facts under the name that the user chose; needs asv.
 
     The facts include the device's peak rates, in FLOP/s and bytes/s. For a GPU these follow from its properties. For
-    a CPU they are measured, unless `results` already has them for this machine. On cuda the facts also name the GPU,
-    its driver, and the versions of CUDA and cuDNN.
+    a CPU they are measured. Those that `results` has of this machine are kept unless the new ones are clearly higher:
+    other programs lower a rate, and nothing raises it. On cuda the facts also name the GPU, its driver, and the
+    versions of CUDA and cuDNN.
 
     Raises Doubtful if `results` has figures of another computer or device under this name: they would be shown with
     this one's peak rates.
@@ -46,12 +49,9 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
         facts["driver"] = versions["driver"].partition(",")[0]
         facts["cuda"] = versions["nvrtc"]
         facts["cudnn"] = versions["cudnn"]
-    elif all(key in earlier for key in _CPU_PEAKS):
-        # asv starts a new series of figures when a fact changes, so a machine keeps the rates of its first measurement.
-        facts |= {key: earlier[key] for key in _CPU_PEAKS}
     else:
         rates = (_product_rate(), hardware.copy_rate())
-        facts |= {key: f"{rate:.3g}" for key, rate in zip(_CPU_PEAKS, rates, strict=True)}
+        facts |= {key: _peak(rate, earlier.get(key)) for key, rate in zip(_CPU_PEAKS, rates, strict=True)}
     return facts
 
 
@@ -108,6 +108,15 @@ def _earlier(path: Path) -> dict[str, str]:
         return {key: str(fact) for key, fact in json.loads(path.read_bytes()).items()}
     except (OSError, ValueError, AttributeError):
         return {}
+
+
+def _peak(rate: float, earlier: str | None) -> str:
+    """Return a measured rate as a fact, or the earlier fact if the rate isn't clearly higher."""
+    try:
+        is_known = earlier is not None and rate < _GAIN * float(earlier)
+    except ValueError:
+        is_known = False
+    return earlier if earlier is not None and is_known else f"{rate:.3g}"
 
 
 def _product_rate() -> float:

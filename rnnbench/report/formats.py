@@ -393,6 +393,14 @@ def times_text(ratio: Ratio) -> str:
     return f"{ratio_text(ratio.times)}×{bounds}"
 
 
+def speedup_text(row: Row) -> str:
+    """Return the ratio of the baseline's time to a row's, with a * if one of the two is in doubt; empty without one."""
+    if row.speedup is None:
+        return ""
+    doubtful = row.figure.marks or (row.baseline and row.baseline.marks)
+    return f"{ratio_text(row.speedup)}×{'*' if doubtful else ''}"
+
+
 def lead_text(lead: Versus) -> str:
     """Return a lead over another implementation as text, or a tie with it."""
     if lead.ratio.is_tie:
@@ -569,7 +577,7 @@ def _cell_text(row: Row, field: str) -> str:
         return ""
     if field == "of_floor":
         return percent_text(ratio)
-    return times_text(ratio.ratio) if field == "against" else f"{ratio_text(ratio)}×"
+    return times_text(ratio.ratio) if field == "against" else speedup_text(row)
 
 
 def _markdown_calls(report: Report, table: Table, notes: Sequence[str] = ()) -> str:

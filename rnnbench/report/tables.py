@@ -44,9 +44,14 @@ class Row(NamedTuple):
     implementation: str  # the variant; with its environment if several environments have timed it
     interval: Interval | None
     is_checked: bool  # whether this run measured the implementation's accuracy there
-    speedup: float | None  # the baseline's time / this time
+    baseline: Figure | None  # the baseline's figure there; None for the baseline itself
     of_floor: float | None  # the floor / this time; 1 is as fast as the hardware allows
     against: Against | None
+
+    @property
+    def speedup(self) -> float | None:
+        """The baseline's time / this time."""
+        return self.baseline.value / self.figure.value if self.baseline and self.baseline.value else None  # type: ignore[operator]
 
 
 class Versus(NamedTuple):
@@ -293,7 +298,7 @@ def compare(
     for figure in sorted(figures, key=_order):
         several = len(environments[figure.variant]) > 1
         implementation = f"{figure.variant} ({figure.environment})" if several else figure.variant
-        speedup = of_floor = against = None
+        baseline = of_floor = against = None
         interval = _interval(figure, spread)
         if figure.value:
             if figure.quantity in CALLS:
@@ -301,7 +306,6 @@ def compare(
                 of_floor = least and least.seconds / figure.value
                 if figure.variant != BASELINE:
                     baseline = _counterpart(figure, baselines.get((BASELINE, figure.quantity, figure.subject), ()))
-                    speedup = baseline and baseline.value and baseline.value / figure.value
             if counterparts and figure.quantity in _COMPARED:
                 found = _counterpart(figure, counterparts.get((figure.variant, figure.quantity, figure.subject), ()))
                 if found and found.value:
@@ -309,7 +313,7 @@ def compare(
                     ratio = uncertainty.ratio(figure.value, interval, found.value, there, detectable)
                     against = Against(found, there, ratio)
         is_checked = (figure.variant, figure.subject) in checked
-        rows.append(Row(figure, implementation, interval, is_checked, speedup, of_floor, against))
+        rows.append(Row(figure, implementation, interval, is_checked, baseline, of_floor, against))
     return rows
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rnnbench.history import Figure
 from rnnbench.network import models
 from rnnbench.report import formats, summary
-from rnnbench.report.formats import Table, number, ratio_text
+from rnnbench.report.formats import Table, number
 from rnnbench.report.summary import Summary
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, contenders, heading, noun, standings
 
@@ -185,7 +185,7 @@ def _times(report: Report) -> Iterator[RenderableType]:
         for row in rows:
             line = [_subject(row), row.implementation, formats.value_text(row)]
             line += [on_gpu.get((row.figure.subject, row.implementation), "n/a")] if on_gpu else []
-            line += [f"{ratio_text(row.speedup)}×" if row.speedup else ""] if speedups else []
+            line += [formats.speedup_text(row)] if speedups else []
             line += [formats.percent_text(row.of_floor) if row.of_floor else ""] if floors else []
             lines.append(line)
         best = {(_subject(row), row.implementation) for row in rows if row in fastest}

@@ -244,8 +244,11 @@ def _include_folder(flags: list[str]) -> Path:
         theano_flags = ["-g", "-m64", "-fPIC", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
         header = fresh / _HEADER
         command = ["g++", "-x", "c++-header", *flags, *theano_flags, *includes, str(header), "-o", f"{header}.gch"]
-        subprocess.run(command, check=True)
-        cut_off.record_sizes(fresh)
+        if subprocess.run(command, check=False).returncode == 0:
+            cut_off.record_sizes(fresh)
+        else:
+            # Without it Theano only compiles slower. The next process tries again, because no sizes are recorded.
+            Path(f"{header}.gch").unlink(missing_ok=True)
         try:
             fresh.rename(folder)
         except OSError:

@@ -34,7 +34,10 @@ VARIABLE = "RNNBENCH_CUDA"  # names a site-packages folder, an interpreter's pre
 HEADERS = Path(__file__).parent / "include" / "cuda"
 DEBIAN_PYTHON = Path("/usr/lib/python3/dist-packages")
 DEBIAN_LIBRARIES = f"lib/{sysconfig.get_config_var('MULTIARCH') or 'x86_64-linux-gnu'}"
-INSTALL_PYGPU = "apt-get install libgpuarray-dev python3-pygpu"
+# Debian 12 is the last system that has packages of pygpu. They are for its Python, 3.11.
+INSTALL_PYGPU = (
+    "on Debian 12, apt-get install libgpuarray-dev python3-pygpu; elsewhere, see the container in docs/gpu.md"
+)
 COMPILER_FOLDERS = (Path("/usr/include"), Path("/usr/local/include"), Path("/usr/lib"), Path("/usr/local/lib"))
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 

@@ -45,6 +45,12 @@ def test_doctor_shows_every_piece_and_fails_for_an_unusable_device(device, run):
         reason = theano_runtime.unavailable(name)
         assert f"{verdicts.pop(name)}: {f'not ready. {reason}' if reason else 'ready.'}\n" in last
     assert not any(f"{name}: " in last for name in verdicts.values())
+    parts = [
+        place for place, line in enumerate(output.splitlines()) if line in ("For the CPU:", "For an NVIDIA GPU too:")
+    ]
+    assert len(parts) == (0 if device else 2)
+    if parts:
+        assert output.splitlines()[parts[1] + 1].startswith(pieces[len(theano_runtime.find("cpu"))].name)
 
 
 def test_doctor_says_how_to_install_a_missing_piece(run, monkeypatch):

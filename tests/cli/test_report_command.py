@@ -1,5 +1,6 @@
 """Tests of rnnbench report and history as commands: wrong arguments, missing libraries, broken files, speed."""
 
+import platform
 import resource
 import shutil
 import sys
@@ -75,7 +76,24 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(name, argu
     monkeypatch.setitem(sys.modules, name, None)
     status, output, errors = run([*arguments, "--results", str(RESULTS)])
     assert (status, output) == (1, "")
-    assert f"pip install {name}" in errors
+    assert errors.startswith(f"rnnbench: the package {name} is missing: {sys.executable} -m pip install ")
+    assert errors.rstrip("'\n").endswith("report]")
+
+
+def test_a_machine_that_is_not_this_host_is_named(run, monkeypatch):
+    monkeypatch.setattr(platform, "node", lambda: "laptop")
+    chosen = ["report", "--results", str(RESULTS), "--table", "software"]
+    status, _, errors = run(chosen)
+    assert (status, errors.count("\n")) == (0, 1)
+    assert "no results of this host, laptop, were found" in errors
+    assert run([*chosen, "--machine", "h100"])[2] == ""
+
+
+def test_a_terminal_of_another_encoding_shows_a_report(python):
+    arguments = ["report", "--machine", "epyc-2core", "--table", "times", "--results", str(RESULTS)]
+    done = python("-m", "rnnbench", *arguments, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "?" in done.stdout
 
 
 def test_the_command_line_imports_tables_and_plots_only_when_needed(python):

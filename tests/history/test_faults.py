@@ -21,7 +21,7 @@ import pytest
 from helpers import synthetic
 from helpers.clone import Clone
 
-from rnnbench.history import asv_files
+from rnnbench.history import asv_commands, asv_files
 
 TIMED, OTHER = "lstm.ScanLSTM.time_forward", "lstm.ScanLSTM.time_train"
 BUILT = "compile.ScanWarmBuild.timeraw_forward"
@@ -185,6 +185,24 @@ def test_an_ended_run_or_the_next_one_reports_it(checkout, number):
         assert status == 128 + number
         assert said == f"rnnbench: stopped by {number.name}: all earlier results are unchanged\n"
     assert TIMED not in checkout.changed(before)
+
+
+def test_a_figure_in_doubt_replaces_a_sure_one_only_without_strict(tmp_path, capsys):
+    def write(name, value, *marks):
+        shapes = ("sure then busy", "busy then busy", "unknown then busy", "sure then sure")
+        states = {shape: [{"marks": one}] for shape, one in zip(shapes, marks, strict=True) if one is not None}
+        row = [[value] * 4, [[*shapes]], "1", 0, 0, [value] * 4]
+        (tmp_path / name).write_text(json.dumps({"results": {TIMED: row}, "state": {TIMED: states}}))
+
+    for strict in (False, True):
+        write("earlier", 1.0, [], ["busy"], None, [])
+        write("now", 2.0, ["busy"], ["busy"], ["busy"], [])
+        asv_commands._keep_earlier_figures(tmp_path / "now", tmp_path / "earlier", strict)
+        stored = json.loads((tmp_path / "now").read_text())
+        expected = [1.0 if strict else 2.0, 2.0, 2.0, 2.0]
+        assert (stored["results"][TIMED][0], stored["results"][TIMED][5]) == (expected, expected)
+        assert stored["state"][TIMED]["sure then busy"] == [{"marks": [] if strict else ["busy"]}]
+        assert (f"{TIMED} is in doubt; its earlier figures are kept" in capsys.readouterr().err) == strict
 
 
 def test_a_killed_benchmark_keeps_its_earlier_figure(checkout):

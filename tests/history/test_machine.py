@@ -1,4 +1,4 @@
-"""The machine's facts. A CPU's peak rates are measured only once, because asv starts a new series at each new fact."""
+"""The machine's facts. A CPU keeps the highest peak rates that it has shown."""
 
 import json
 from pathlib import Path
@@ -44,16 +44,23 @@ def test_every_fact_is_text_and_asvs_own_facts_are_included(facts):
 
 
 def test_peak_rates_in_the_results_are_kept(facts, tmp_path):
-    earlier = facts | {"float32_flops": "123", "memory_bandwidth": "456", "version": 1}
-    write_machine_json(tmp_path, json.dumps(earlier))
-    assert machine.describe("here", "cpu", tmp_path) == facts | {"float32_flops": "123", "memory_bandwidth": "456"}
+    highest = {"float32_flops": "1e+20", "memory_bandwidth": "1e+19"}
+    write_machine_json(tmp_path, json.dumps(facts | highest | {"version": 1}))
+    assert machine.describe("here", "cpu", tmp_path) == facts | highest
+
+
+@pytest.mark.parametrize(
+    ("earlier", "kept"), [(None, False), ("9e10", False), ("9.8e10", True), ("1e12", True), ("?", False)]
+)
+def test_only_a_clearly_higher_rate_replaces_an_earlier_one(earlier, kept):
+    assert machine._peak(1e11, earlier) == (earlier if kept else "1e+11")
 
 
 def test_peak_rates_are_kept_when_the_kernel_was_updated(facts, tmp_path):
-    earlier = facts | {"os": "Linux 1.0", "ram": "1", "float32_flops": "123", "memory_bandwidth": "456"}
+    earlier = facts | {"os": "Linux 1.0", "ram": "1", "float32_flops": "1e+20", "memory_bandwidth": "1e+19"}
     write_machine_json(tmp_path, json.dumps(earlier))
     described = machine.describe("here", "cpu", tmp_path)
-    assert (described["float32_flops"], described["os"]) == ("123", facts["os"])
+    assert (described["float32_flops"], described["os"]) == ("1e+20", facts["os"])
 
 
 @pytest.mark.parametrize("content", [[], None, {}])

@@ -11,6 +11,7 @@ import pytest
 from helpers import ROOT
 
 from rnnbench import theano_runtime
+from rnnbench.network.shapes import GRIDS
 
 PYTHON = Path(sys.base_prefix, "bin", "python{}.{}".format(*sys.version_info))
 
@@ -85,6 +86,13 @@ def test_the_pythons_are_those_that_theano_runs_on():
     (names,) = re.findall(r"^\tcase \$\$found in (.*)\) ;;", (ROOT / "Makefile").read_text(), re.MULTILINE)
     first, last = theano_runtime.PYTHONS
     assert names.split(" | ") == [f"3.{minor}" for minor in range(first[1], last[1] + 1)]
+
+
+def test_a_wrong_grid_is_found_before_the_set_up(checkout):
+    done = make(checkout, "bench", f"PYTHON={PYTHON}", "GRID=quik")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == f"GRID=quik: it must be {', '.join(GRIDS)}.".replace(", full", " or full")
+    assert not (checkout / ".venv").exists()
 
 
 def test_a_finished_set_up_needs_no_interpreter_outside_it(checkout):

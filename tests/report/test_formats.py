@@ -79,6 +79,10 @@ def test_doubtful_figures_are_marked_and_explained(busy_results):
         assert re.search(r"\*: doubtful \(busy\), 1 of \d figures: other programs used", shown), section
     assert markdown_rows(formats.markdown_times(report), ["1", "32 × 30", "128", "scan"])[0][4].endswith(r")\*")
     assert f"\n- \\*: {sentence}" in formats.markdown_times(report)
+    ratios = {row.implementation: formats.speedup_text(row) for row in report.rows if row.figure.quantity == "train"}
+    assert ratios["scan"] == ""
+    # The baseline's doubt is in each ratio.
+    assert all(text.endswith("×*") for name, text in ratios.items() if name != "scan")
     marks = {record["implementation"]: record["marks"] for record in json.loads(formats.as_json(report))["figures"]}
     assert marks == {"scan": "busy", "cudnn": "none", "torch": None}
 

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -215,6 +216,21 @@ def test_processes_that_start_together_share_one_complete_header_folder(prepare,
     headers = {file.name for file in (Path(theano_runtime.__file__).parent / "include").glob("*.h")}
     assert {file.name for file in folder.iterdir()} == {*headers, "rnnbench_theano.h.gch", "sizes.txt"}
     assert (folder / "rnnbench_theano.h.gch").stat().st_size > 0
+
+
+def test_a_header_that_cannot_be_precompiled_is_done_without(tmp_path, monkeypatch):
+    compiler = tmp_path / "bin" / "g++"
+    compiler.parent.mkdir()
+    compiler.write_text(f'#!/bin/sh\ncase "$*" in *c++-header*) exit 1;; esac\nexec {shutil.which("g++")} "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{compiler.parent}{os.pathsep}{os.environ['PATH']}")
+    folder = theano_runtime._include_folder([])
+    assert (folder / "rnnbench_theano.h").is_file()
+    assert not list(folder.glob("*.gch"))
+    compiler.unlink()  # with space on the disk again, say
+    assert theano_runtime._include_folder([]) == folder
+    assert list(folder.glob("*.gch"))
 
 
 def test_a_second_process_gets_the_same_settings(prepare, plain):
