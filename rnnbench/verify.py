@@ -37,8 +37,8 @@ class Check(NamedTuple):
     tolerance: float
     errors: dict[tuple[int, str], float]  # by layer (from 1) and parameter; (0, "outputs") for the outputs
     reason: str | None = None  # why the variant can't run this shape here
-    failure: str | None = None  # what happened if it failed
     extreme: float | None = None  # the value of some inputs, if they were not drawn as usual
+    failure: str | None = None  # what happened if it failed
 
     @property
     def fault(self) -> str | None:
