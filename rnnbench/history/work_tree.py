@@ -45,7 +45,9 @@ def resolve(name: str, folder: Path) -> str:
 
 
 def _differs(commit: str, folder: str) -> bool:
-    same = subprocess.run(["git", "diff", "--quiet", commit, "--", folder], capture_output=True, check=False)
+    same = subprocess.run(
+        ["git", "diff", "--quiet", "--no-ext-diff", commit, "--", folder], capture_output=True, check=False
+    )
     command = ["git", "ls-files", "--others", "--exclude-standard", "--", folder]
     added = subprocess.run(command, capture_output=True, check=False)
     return same.returncode != 0 or bool(added.stdout)

@@ -53,6 +53,27 @@ _REFUSED = (
         _Refused(f"{prefix}_DEFAULT_FPMATH_MODE", "(strict)?", "products may then be in 16 bits", ("torch", "keras"))
         for prefix in ("ONEDNN", "DNNL")
     ),
+    # These change the speed only: a figure would not be the library's that its name says.
+    _Refused("OMP_THREAD_LIMIT", "", "fewer threads may then compute than are stored with a figure"),
+    _Refused("OMP_DYNAMIC", "(0|false)?", "fewer threads may then compute than are stored with a figure"),
+    _Refused("OPENBLAS_CORETYPE", "", "OpenBLAS then doesn't use all of the processor's instructions"),
+    *(
+        _Refused(
+            name, "(all|default)?", "oneDNN then doesn't use all of the processor's instructions", ("torch", "keras")
+        )
+        for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+    ),
+    *(
+        _Refused(name, "", "PyTorch then doesn't use all of the processor's instructions", ("torch",))
+        for name in ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+    ),
+    _Refused("TF_ENABLE_ONEDNN_OPTS", "1?", "TensorFlow then computes without oneDNN", ("keras",)),
+    _Refused("TF_XLA_FLAGS", "", "TensorFlow may then compile with XLA", ("keras",)),
+    _Refused("NUMBA_DISABLE_JIT", _OFF, "Numba then compiles nothing", ("pytensor",)),
+    *(
+        _Refused(name, "(0|false)?", "JAX then checks each result", ("jax",))
+        for name in ("JAX_DEBUG_NANS", "JAX_DEBUG_INFS")
+    ),
     *(
         _Refused(name, _OFF, "torch.compile then compiles nothing", ("torch",))
         for name in ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")

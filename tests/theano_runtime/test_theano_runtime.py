@@ -170,6 +170,15 @@ except Unavailable:
     assert prepare(first=first) == {"unavailable": "the first reason"}
 
 
+@pytest.mark.parametrize("flag", ["device=cuda1", "init_gpu_device=cuda1", "device=cuda0000:01:00.0"])
+def test_a_gpu_that_is_not_the_first_is_refused(flag, monkeypatch):
+    """Memory, clocks and other programs are watched on the first one."""
+    monkeypatch.setenv("THEANO_FLAGS", flag)
+    assert "To time another GPU: CUDA_VISIBLE_DEVICES=1" in users_settings.problem("cuda")
+    monkeypatch.setenv("THEANO_FLAGS", "device=cuda0")
+    assert users_settings.problem("cuda") is None
+
+
 def test_a_theanorc_that_makes_theano_slow_is_refused(prepare, tmp_path):
     (tmp_path / ".theanorc").write_text("[global]\nfloatX = float64\n")
     assert "floatX is 'float64'" in prepare(HOME=str(tmp_path))["unavailable"]
