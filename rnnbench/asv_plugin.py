@@ -125,7 +125,7 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
         if self._loaded_from is not None:  # `asv rm` removes benchmarks from it
             states = json.loads(self._loaded_from.read_bytes()).get("state", {})
             self._states = {name: states[name] for name in states if name in self._results}
-        if self._profiles:
+        if any(self._profiles.values()):
             # Such a file is large, and viewing a stranger's profile isn't safe.
             log.warning("profiles aren't stored with the results: asv profile BENCHMARK shows one")
             self._profiles.clear()

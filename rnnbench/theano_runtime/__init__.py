@@ -136,6 +136,9 @@ def _prepare(device: str) -> ModuleType:
             theano = importlib.import_module("theano")
         except ValueError as problem:
             raise Unavailable(f"Theano rejects its settings: {first_line(problem)}") from problem
+        except Exception as problem:  # for example with a NumPy that lacks what it uses
+            install = pieces.install_command("theano")
+            raise Unavailable(f"Theano can't be imported ({first_line(problem)}): {install}") from problem
         later_versions.change_theano(theano)
         importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
         if device == "cuda":
@@ -208,9 +211,12 @@ def _native_flags() -> list[str]:
     directory would load code compiled for another processor.
     """
     command = ["g++", "-march=native", "-E", "-v", "-", "-o", os.devnull]
-    log = subprocess.run(command, input="", capture_output=True, text=True, check=True).stderr
-    line = next(line for line in log.splitlines() if re.search(r"/cc1\S* .*-march=", line))
-    return [word for word in line.split() if word.startswith("-m")]
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if re.search(r"/cc1\S* .*-march=", line)]
+    if done.returncode != 0 or not lines:
+        last = (done.stderr.strip().splitlines() or ["it prints nothing"])[-1]
+        raise Unavailable(f"{shutil.which('g++')} isn't GCC's compiler, or it is broken ({last[:200]}): install g++")
+    return [word for word in lines[0].split() if word.startswith("-m")]
 
 
 def _include_folder(flags: list[str]) -> Path:

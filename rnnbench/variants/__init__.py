@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from rnnbench.measure import gpu, threads, variables
+from rnnbench.measure import container, gpu, threads, variables
 from rnnbench.network.contract import Network, Unavailable, unsupported
 from rnnbench.network.workload import Workload
 from rnnbench.theano_runtime import pieces
@@ -301,7 +301,8 @@ def require(name: str, work: Workload, device: str = "cpu") -> None:
     if reason := supports(name, work):
         raise Unavailable(f"{name} can't compute this network: {reason}")
     threads.number()  # raises Unavailable if the settings contradict each other
-    if reason := too_large(work, device, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+    memory = min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), container.memory())
+    if reason := too_large(work, device, memory):
         raise Unavailable(f"{reason}: choose smaller sizes")
 
 

@@ -36,8 +36,8 @@ def supports(work: Workload) -> str | None:
 
 def unavailable(device: str) -> str | None:
     """Return None if FlashRNN can compile its kernels here, or one line that says why not."""
-    toolkit = os.environ.get("CUDA_HOME") or shutil.which("nvcc") or Path("/usr/local/cuda/bin/nvcc").exists()
-    if not toolkit:
+    toolkit = os.environ.get("CUDA_HOME") or "/usr/local/cuda"
+    if not (Path(toolkit, "bin", "nvcc").exists() or shutil.which("nvcc")):
         return "FlashRNN compiles its kernels with nvcc, which was not found: install CUDA's toolkit, or set CUDA_HOME"
     return None
 

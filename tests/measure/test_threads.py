@@ -1,11 +1,12 @@
 """Every variant computes with the requested number of threads."""
 
+import math
 import os
 
 import pytest
 
-from rnnbench import variants
-from rnnbench.measure import threads
+from rnnbench import Workload, variants
+from rnnbench.measure import container, threads
 from rnnbench.variants import Unavailable
 
 VARIABLES = ("OMP_NUM_THREADS", *threads._LIBRARY_VARIABLES)
@@ -49,8 +50,8 @@ def test_the_default_is_one_thread_per_processor(groups):
 def groups(tmp_path, monkeypatch):
     """A container's view of Linux's control groups, on a computer with 12 processors and without a quota."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)))
-    monkeypatch.setattr(threads, "_OWN_GROUPS", tmp_path / "own")
-    monkeypatch.setattr(threads, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(container, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(container, "_GROUPS", tmp_path / "groups")
     (tmp_path / "own").write_text("0::/\n")
     return tmp_path / "groups"
 
@@ -72,11 +73,32 @@ def groups(tmp_path, monkeypatch):
     ],
 )
 def test_a_containers_quota_limits_the_threads(own, files, count, groups):
-    threads._OWN_GROUPS.write_text(f"{own}\n")
+    container._OWN_GROUPS.write_text(f"{own}\n")
     for name, text in files.items():
         (groups / name).parent.mkdir(parents=True, exist_ok=True)
         (groups / name).write_text(f"{text}\n")
     assert threads.processors() == threads.number() == count
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "limit"),
+    [
+        ("0::/", {"memory.max": str(2**26)}, 2**26),
+        ("0::/a/b", {"a/memory.max": str(2**26), "a/b/memory.max": "max"}, 2**26),
+        ("5:memory:/", {"memory/memory.limit_in_bytes": str(2**26)}, 2**26),
+        ("0::/", {"memory.max": "max"}, None),
+    ],
+)
+def test_a_containers_memory_limits_the_sizes(own, files, limit, groups):
+    """Linux kills a process that takes more, without a word."""
+    container._OWN_GROUPS.write_text(f"{own}\n")
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(f"{text}\n")
+    assert container.memory() == (limit or math.inf)
+    if limit:
+        with pytest.raises(Unavailable, match=r"this machine has 0\.1 GiB"):
+            variants.require("scan", Workload(128, 200, 1024, 3))
 
 
 def test_a_chosen_number_of_threads_overrides_the_quota(groups, monkeypatch):

@@ -188,6 +188,26 @@ def test_a_missing_compiler_is_reported(prepare, tmp_path):
     assert "install g++" in prepare(PATH=str(tmp_path))["unavailable"]
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo g++: cannot execute cc1plus >&2; exit 1", "(g++: cannot execute cc1plus): install g++"),
+        ("exit 0", "isn't GCC's compiler, or it is broken (it prints nothing): install g++"),
+        ("echo '  clang -cc1 -target-cpu znver4' >&2", "isn't GCC's compiler"),
+    ],
+)
+def test_a_compiler_that_is_not_what_it_seems_is_reported(script, words, prepare, tmp_path):
+    (tmp_path / "g++").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "g++").chmod(0o755)
+    assert words in prepare(PATH=f"{tmp_path}:{os.environ['PATH']}")["unavailable"]
+
+
+def test_a_numpy_that_theano_cannot_use_is_reported(prepare):
+    reason = prepare(first="import numpy; del numpy.float64")["unavailable"]
+    assert reason.startswith("Theano can't be imported (module 'numpy' has no attribute 'float64'): ")
+    assert "pip install" in reason
+
+
 def test_a_theano_imported_before_the_set_up_is_refused(prepare):
     # Without our set-up Theano finds no compiler flags and no BLAS. These settings let it be imported.
     settings = prepare("cxx=,blas.ldflags=-lm", first="import theano")
