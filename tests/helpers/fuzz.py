@@ -24,9 +24,12 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
+from unittest import mock
+
+from asv import commands as asv_parsers
 
 from helpers import ROOT, recorded, synthetic
-from rnnbench import variants
+from rnnbench import cli, variants
 from rnnbench.cli import main
 from rnnbench.history import asv_files, selftest
 from rnnbench.history import machine as machines
@@ -159,12 +162,13 @@ class Inputs:
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir()
         os.chdir(self._work)
-        before = dict(os.environ)
+        before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
         try:
             return getattr(self, kind)(draw)
         finally:
             os.environ.clear()
             os.environ.update(before)
+            signal.signal(signal.SIGTERM, handler)
 
     def command_line(self, draw):
         command = draw.choice([*QUICK, *QUICK, *OTHERS, argument(draw)])
@@ -321,7 +325,13 @@ def campaign(inputs, seed, kinds=SHARES):
     """Give this many inputs; return how many of each kind ended with which status. Raise Wrong at the first fault."""
     tally = Counter()
     here = os.getcwd()
-    with tempfile.TemporaryDirectory(prefix="rnnbench-fuzz-") as folder, warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory(prefix="rnnbench-fuzz-") as folder,
+        warnings.catch_warnings(),
+        # Making the parsers takes longer than all the rest.
+        mock.patch.object(cli, "_parser", functools.cache(cli._parser)),
+        mock.patch.object(asv_parsers, "make_argparser", functools.cache(asv_parsers.make_argparser)),
+    ):
         warnings.simplefilter("ignore")
         place = Inputs(Path(folder))
         try:
