@@ -108,7 +108,7 @@ def ranking(ranked: Sequence[Standing], noun: str = "shape") -> Table:
             [
                 *sizes(standing.subject),
                 call_text(standing),
-                standing.best.implementation,
+                leader_text(standing.best),
                 value_text(standing.best),
                 lead_text(standing.lead),
                 *([_cell_text(standing.best, "of_floor")] if has_floor else []),
@@ -275,7 +275,8 @@ def ranking_notes(report: Report, ranked: Sequence[Standing] | None = None) -> l
             else ""
         )
         lines = [f"{lines[0]} A tie: its interval contains 1{limit}."]
-    return [*lines, *([report.precision] if report.precision else [])]
+    unknown = [] if all(standing.best.is_checked for standing in ranked) else ["?: its accuracy wasn't measured there."]
+    return [*lines, *([report.precision] if report.precision else []), *unknown]
 
 
 def times_notes(report: Report) -> list[str]:
@@ -411,6 +412,11 @@ def lead_text(lead: Versus) -> str:
 def name_text(row: Row) -> str:
     """Return the implementation's name, with a * if its figure is in doubt."""
     return f"{row.implementation}*" if row.figure.marks else row.implementation
+
+
+def leader_text(row: Row) -> str:
+    """Return the name of the fastest implementation, with a ? if its accuracy wasn't measured."""
+    return row.implementation if row.is_checked else f"{row.implementation}?"
 
 
 def call_text(standing: Standing) -> str:

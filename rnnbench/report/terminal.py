@@ -129,7 +129,7 @@ def _ranking(report: Report) -> Iterator[RenderableType]:
 def _ranked(standing: Standing) -> list[str]:
     best, lead = standing.best, standing.lead
     shown = f"{'tie, ' if lead.ratio.is_tie else ''}{formats.times_text(lead.ratio)}"
-    return [_subject(best), best.implementation, formats.value_text(best), shown, formats.name_text(lead.other)]
+    return [_subject(best), formats.leader_text(best), formats.value_text(best), shown, formats.name_text(lead.other)]
 
 
 def _against(report: Report) -> Iterator[RenderableType]:
