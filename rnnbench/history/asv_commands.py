@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench import variants
-from rnnbench.history import asv_files, files, printable, site, work_tree
+from rnnbench.history import asv_files, files, machine, printable, site, work_tree
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 _RESEND_SECONDS = 5
@@ -75,7 +75,9 @@ def run(arguments: Sequence[str]) -> int:
         for leftover in results.rglob(f"*{files.PARTIAL}"):
             leftover.unlink()
         private, machines = folder / "results", folder / "machines.json"
-        _copy_machines(Path(MachineCollection.get_machine_file_path()), machines, options.machine)
+        known = _copy_machines(Path(MachineCollection.get_machine_file_path()), machines, options.machine)
+        if described := known.get(options.machine or Machine.get_unique_machine_name()):
+            machine.check(described, device)
         copied = {_copy(path, private / path.relative_to(results)) for path in _valid_files(results)}
         before = {path: path.stat().st_mtime_ns for path in copied}
         config.results_dir = str(private)
@@ -266,8 +268,11 @@ def _copy(source: Path, target: Path) -> Path:
     return target
 
 
-def _copy_machines(source: Path, target: Path, wanted: str | None) -> None:
-    """Copy the user's .asv-machine.json; raise Failed if it is invalid or doesn't describe the wanted machine."""
+def _copy_machines(source: Path, target: Path, wanted: str | None) -> dict[str, Any]:
+    """Copy the user's .asv-machine.json and return its content.
+
+    Raises Failed if it is invalid or doesn't describe the wanted machine.
+    """
     try:
         known = asv_files.load(source) if source.exists() else {}
     except ValueError as reason:
@@ -276,6 +281,7 @@ def _copy_machines(source: Path, target: Path, wanted: str | None) -> None:
         name = wanted or "NAME"
         raise Failed(f"{source} doesn't describe this machine. To describe it: rnnbench machine {name}")
     _copy(source, target)
+    return known
 
 
 def _keep_earlier_figures(path: Path, recorded: Path, strict: bool) -> None:

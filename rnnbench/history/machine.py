@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ from rnnbench import theano_runtime
 from rnnbench.history import asv_files, files
 from rnnbench.measure import gpu, hardware, threads
 from rnnbench.measure.state import Doubtful
+from rnnbench.network.contract import Unavailable
 
 _CPU_PEAKS = ("float32_flops", "memory_bandwidth")
 # A new series of figures in asv isn't worth a smaller gain of a peak rate.
@@ -57,13 +59,37 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
 
 def _check_hardware(facts: dict[str, str], earlier: dict[str, str], name: str) -> None:
     """Raise Doubtful if these facts and earlier ones, if any, are of different computers or devices."""
-    keys = _GPU_FACTS if "gpu" in facts | earlier else _CPU_FACTS
-    pairs = {key: (earlier.get(key, _NOTHING), facts.get(key, _NOTHING)) for key in keys} if earlier else {}
-    if differences := [f"its {key} is {then}, not {now}" for key, (then, now) in pairs.items() if then != now]:
+    if differences := _differences(facts, earlier) if earlier else "":
         raise Doubtful(
-            f"results/{name} has figures of another computer or device ({', '.join(differences)}): choose another name "
+            f"results/{name} has figures of another computer or device ({differences}): choose another name "
             "for this one, with MACHINE=NAME or --machine NAME"
         )
+
+
+def check(described: dict[str, str], device: str) -> None:
+    """Raise Doubtful if a machine's facts from ~/.asv-machine.json describe another computer or device than this one.
+
+    Several computers may share a home folder.
+    """
+    from asv.machine import Machine
+
+    facts: dict[str, str] = Machine.get_defaults()
+    if device == "cuda":
+        with contextlib.suppress(Unavailable):
+            facts["gpu"] = gpu.name()
+    if differences := _differences(facts, described):
+        name = described["machine"]
+        raise Doubtful(
+            f"~/.asv-machine.json describes another computer or device as {name} ({differences}): describe this one "
+            f"with rnnbench machine NAME{' --device cuda' if device == 'cuda' else ''}"
+        )
+
+
+def _differences(facts: dict[str, str], earlier: dict[str, str]) -> str:
+    """Return which facts of the hardware differ, as text."""
+    keys = _GPU_FACTS if "gpu" in facts | earlier else _CPU_FACTS
+    pairs = {key: (earlier.get(key, _NOTHING), facts.get(key, _NOTHING)) for key in keys}
+    return ", ".join(f"its {key} is {then}, not {now}" for key, (then, now) in pairs.items() if then != now)
 
 
 def save(name: str, device: str) -> None:

@@ -101,6 +101,15 @@ def test_figures_of_a_cpu_and_a_gpu_need_two_names(facts):
     machine._check_hardware(on_gpu | {"num_cpu": "512"}, on_gpu, "here")  # a rented GPU comes with other processors
 
 
+def test_a_run_under_the_name_of_another_computer_is_refused(facts):
+    """The two may share a home folder."""
+    machine.check(facts, "cpu")
+    with pytest.raises(Doubtful, match=r"describes another computer or device as here \(its cpu is 6502, not "):
+        machine.check(facts | {"cpu": "6502"}, "cpu")
+    with pytest.raises(Doubtful, match="its gpu is NVIDIA H100, not unknown"):
+        machine.check(facts | {"gpu": "NVIDIA H100"}, "cpu")
+
+
 class Driver:
     """A driver that knows one device; nvidia-smi may name another one, or be missing."""
 

@@ -89,7 +89,7 @@ def test_the_best_of_each_shape(open_page, history):
     for shape, torch in stored["Torch"].items():
         best, time, lead, of_floor, theano = shown[shape, "train"]
         name, other = ("scan", stored["Scan"]) if shape == FAILED else ("cudnn", stored["Cudnn"])
-        assert best.rstrip("*") == "torch"
+        assert best == "torch?"  # its accuracy was not measured
         assert rounds_to(numbers(time)[0], 1e6 * torch[0] / shape[0])
         assert time.endswith("*") == bool(DOUBTFUL.get(shape))
         assert name in lead
