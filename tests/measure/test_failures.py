@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnnbench.measure import failures
+from rnnbench.measure import failures, gpu
 
 ASYNCHRONOUS = (
     "\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below..."
@@ -73,3 +73,19 @@ def test_other_failures_are_not_explained(problem):
 
 def test_a_memory_error_of_python_is_known_by_its_type():
     assert failures.sentence(MemoryError()).startswith("the device is out of memory")
+
+
+class LostDevice:
+    """The driver of a GPU that has fallen off the bus: every call fails."""
+
+    def __getattr__(self, name):
+        return lambda *arguments: 999
+
+
+def test_the_state_of_a_lost_gpu_is_unknown(monkeypatch):
+    """It is asked for when a process ends, and the figures that were taken before are still stored."""
+    monkeypatch.setattr(gpu, "driver", LostDevice)
+    monkeypatch.setattr(gpu, "_nvml_status", lambda *arguments: 0)
+    assert gpu.state().programs is None
+    monkeypatch.setattr(gpu, "_nvml_status", lambda *arguments: 15)  # NVML_ERROR_GPU_IS_LOST
+    assert set(gpu.state()) == {None}
