@@ -16,7 +16,7 @@ def write(path: Path, data: bytes) -> None:
     loss. A link stays, and the file that it leads to is written. Raises OSError if the file can't be written; the old
     file is then unchanged.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
@@ -36,7 +36,7 @@ def replace_folder(fresh: Path, folder: Path) -> None:
     Where a folder can't be moved, for example to another file system or over a mount point, its files are written one
     by one. A link stays, and the folder that it leads to is replaced. Raises OSError if the files can't be written.
     """
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     earlier = fresh.with_name("earlier")
     try:
@@ -53,5 +53,9 @@ def _fill(fresh: Path, folder: Path) -> None:
     """Give a folder the files of a fresh one, and remove all others."""
     shutil.copytree(fresh, folder, dirs_exist_ok=True)
     for path in sorted(folder.rglob("*"), reverse=True):  # a folder comes after what is in it
-        if not (fresh / path.relative_to(folder)).exists():
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        if (fresh / path.relative_to(folder)).exists():
+            continue
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
