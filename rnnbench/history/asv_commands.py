@@ -48,6 +48,8 @@ class Failed(Exception):
 def run(arguments: Sequence[str]) -> int:
     """Run `asv run` with these arguments, store its results and return its exit status.
 
+    With the argument --strict, which asv doesn't know, a figure in doubt doesn't replace an earlier one that isn't.
+
     Raises Failed if asv fails or the results can't be written, and Ended at a signal. No earlier result is lost.
     """
     from asv.commands.run import Run
@@ -56,7 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     device = os.environ.get("RNNBENCH_DEVICE") or "cpu"
     if device not in variants.DEVICES:
         raise Failed(f"RNNBENCH_DEVICE={device}: it must be one of {', '.join(variants.DEVICES)}")
-    config, options = _configured("run", arguments)
+    strict = "--strict" in arguments
+    config, options = _configured("run", [argument for argument in arguments if argument != "--strict"])
     if options.profile:
         raise Failed("profiles aren't stored with the results: use asv profile BENCHMARK, which shows one")
     existing = [environment.startswith("existing") for environment in options.env_spec]
@@ -91,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
         for path in sorted(written, key=lambda path: (path.name != "machine.json", path.name != "benchmarks.json")):
             target = results / path.relative_to(private)
             if path in copied and path.name not in ("machine.json", "benchmarks.json"):
-                _keep_earlier_figures(path, target, options.strict)
+                _keep_earlier_figures(path, target, strict)
             _put_in_place(path, target, known=path in copied)
     return status
 
