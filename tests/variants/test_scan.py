@@ -11,6 +11,14 @@ from rnnbench import Workload, build, reference, variants
 # They include a batch of one, a sequence of one, odd sizes, and a shape from the benchmarks' grid.
 SHAPES = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (32, 30, 128, 1)]
 TIMED = SHAPES[-1]
+# Each kind; together they have one step, a batch of one, other inputs, both directions and unequal lengths.
+NETWORKS = [
+    Workload(3, 5, 7, 1, kind="lstm", input_size=3, bidirectional=True, least_length=1),
+    Workload(4, 3, 5, 1, kind="gru"),
+    Workload(5, 4, 7, 2, kind="gru", input_size=3, bidirectional=True, least_length=1),
+    Workload(1, 1, 17, 2, kind="rnn_tanh", input_size=3, bidirectional=True),
+    Workload(4, 6, 9, 2, kind="rnn_relu", least_length=2),
+]
 TOLERANCE = variants.VARIANTS["scan"].tolerance
 
 shapes = pytest.mark.parametrize("sizes", SHAPES, ids=lambda sizes: "-".join(map(str, sizes)))
@@ -49,6 +57,24 @@ def test_every_gradient_agrees_with_the_reference(scan, sizes):
                 assert reference.error(array, correct[name]) < TOLERANCE
             else:  # U's gradient is zero if the sequence has one step
                 assert not array.any()
+
+
+@pytest.mark.parametrize("work", NETWORKS, ids=lambda work: f"{work.kind}-{work.depth}")
+def test_a_network_of_any_kind_agrees_with_the_reference(work):
+    network = build("scan", work)
+    outputs, gradients = network.outputs(), network.gradients()
+    assert outputs.dtype == np.float32
+    assert reference.error(outputs, reference.outputs(work)) < TOLERANCE
+    assert not outputs[np.broadcast_to(work.mask == 0, outputs.shape)].any()
+    for layer, correct in zip(gradients, reference.gradients(work), strict=True):
+        assert layer.keys() == correct.keys()
+        assert all((array.shape, array.dtype) == (correct[name].shape, np.float32) for name, array in layer.items())
+    assert reference.largest_gradient_error(gradients, reference.gradients(work)) < TOLERANCE
+    # Each direction of each layer has one loop, with one matrix product a step.
+    directions = work.depth * work.directions
+    assert [len(products(loop)) for loop in loops(network.forward)] == [1] * directions
+    assert [len(products(loop)) for loop in loops(network.train)] == [1] * 2 * directions
+    assert all(hasattr(thunk, "cthunk") for loop in loops(network.train) for thunk in loop.fn.thunks)
 
 
 def test_the_tolerance_is_at_most_1e_5():
