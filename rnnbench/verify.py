@@ -1,4 +1,4 @@
-"""Compare every variant with the reference, on a grid's shapes and on odd shapes drawn at random."""
+"""Compare every variant with the reference, on a grid's shapes and on odd networks drawn at random."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gc
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,41 +17,46 @@ from rnnbench.measure import failures
 from rnnbench.network import reference
 from rnnbench.network.contract import Network, Unavailable
 from rnnbench.network.shapes import Shape
-from rnnbench.network.workload import Weights, Workload
+from rnnbench.network.workload import KINDS, Weights, Workload
 
 # A narrower network's gradients can cancel to almost nothing, and TF32's few digits are then too few. docs/method.md
 # has the figures.
 _LEAST_HIDDEN = 8
 _LARGEST = Shape(batch=40, seq=20, hidden=72, depth=3)
-
+_LARGEST_INPUT = 80
 
 # Inputs at which a gate saturates, or that are no usual numbers.
 _EXTREMES = (1e4, math.inf, math.nan, 1e-40)
 _EXTREMES_SHAPE = Shape(batch=5, seq=4, hidden=9, depth=2)
 
+# The fields of a workload that describe the network beside its shape.
+_NETWORK = ("kind", "input_size", "bidirectional", "least_length", "precision")
+
 
 class Check(NamedTuple):
-    """The errors of one variant at one shape."""
+    """The errors of one variant at one workload."""
 
     variant: str
-    shape: Shape
+    work: Workload
     tolerance: float
-    errors: dict[tuple[int, str], float]  # by layer (from 1) and parameter; (0, "outputs") for the outputs
-    reason: str | None = None  # why the variant can't run this shape here
+    # By number and parameter. (0, "outputs") is for the outputs, from 1 on the number is that of an entry of
+    # work.weights.
+    errors: dict[tuple[int, str], float]
+    reason: str | None = None  # why the variant can't compute this workload here
     extreme: float | None = None  # the value of some inputs, if they were not drawn as usual
     failure: str | None = None  # what happened if it failed
 
     @property
     def fault(self) -> str | None:
         """A sentence that says which error exceeds the tolerance, or what failed; None if nothing is wrong."""
-        sizes = ", ".join(f"{size}={value}" for size, value in self.shape._asdict().items())
+        network = _described(self.work)
         if self.failure:
-            return f"{self.variant} failed at {sizes}: {self.failure}"
-        for (layer, name), error in self.errors.items():
+            return f"{self.variant} failed at {network}: {self.failure}"
+        for (number, name), error in self.errors.items():
             if not error <= self.tolerance:  # NaN is a fault too
-                what = f"the gradient of {name} in layer {layer}" if layer else f"its {name}"
+                what = f"the gradient of {name} in {self._place(number - 1)}" if number else f"its {name}"
                 inputs = "" if self.extreme is None else f", with inputs of ±{self.extreme:g}"
-                where = f"{self.variant} is wrong at {sizes}{inputs}"
+                where = f"{self.variant} is wrong at {network}{inputs}"
                 return f"{where}: {what} has the error {error:.2e}, over {self.tolerance:g}"
         return None
 
@@ -61,35 +67,61 @@ class Check(NamedTuple):
         """
         return float(np.max([error for (_, parameter), error in self.errors.items() if parameter == name]))
 
+    def _place(self, index: int) -> str:
+        layer, direction = divmod(index, self.work.directions)
+        return f"layer {layer + 1}{', backward' if direction else ''}"
 
-def draw(count: int, seed: int) -> list[Shape]:
-    """Return `count` odd shapes with log-uniform sizes. Equal seeds give equal shapes."""
+
+def draw(count: int, seed: int) -> list[Workload]:
+    """Return `count` odd networks with log-uniform sizes. Equal seeds give equal networks.
+
+    Each four in a row have every kind. Half of the networks have inputs of another size than the hidden states, half
+    are bidirectional, and half have sequences of unequal lengths.
+    """
     random = np.random.RandomState(seed)
-    least = Shape(batch=1, seq=1, hidden=_LEAST_HIDDEN, depth=1)
-    bounds = np.log(least), np.log(np.add(_LARGEST, 1))
-    return [Shape(*map(int, np.exp(random.uniform(*bounds)))) for _ in range(count)]
+    bounds = np.log((1, 1, _LEAST_HIDDEN, 1, 1)), np.log(np.add((*_LARGEST, _LARGEST_INPUT), 1))
+    kinds = itertools.cycle(random.permutation(list(KINDS)))
+    works = []
+    for _ in range(count):
+        *sizes, input_size = map(int, np.exp(random.uniform(*bounds)))
+        shape = Shape(*sizes)
+        least_length = int(random.randint(1, shape.seq + 1))
+        other, bidirectional, unequal = random.randint(2, size=3).astype(bool)
+        works.append(
+            Workload(
+                *shape,
+                seed=seed,
+                kind=str(next(kinds)),
+                input_size=input_size if other else shape.hidden,
+                bidirectional=bool(bidirectional),
+                least_length=least_length if unequal else None,
+            )
+        )
+    return works
 
 
-def checks(names: Iterable[str], shapes: Iterable[Shape], seed: int, device: str) -> Iterator[Check]:
-    """Yield a check of each named variant at each shape. The seed determines the data."""
+def checks(names: Iterable[str], works: Iterable[Workload], device: str) -> Iterator[Check]:
+    """Yield a check of each named variant at each workload."""
     names = list(names)
-    for shape in shapes:
-        work = Workload(*shape, seed=seed)
-        expected = None
+    for work in works:
+        expected: dict[str, tuple[np.ndarray, Weights]] = {}  # by precision
         for name in names:
-            tolerance = variants.VARIANTS[name].tolerance
+            row = variants.VARIANTS[name]
+            own = variants.workload(name, work)
+            check = Check(name, replace(own), row.tolerance, {})  # a copy holds no data
             try:
-                network = variants.build(name, work, device)
-                expected = expected or (reference.outputs(work), reference.gradients(work))
-                found = errors(network, *expected, trains=variants.VARIANTS[name].trains)
+                network = variants.build(name, own, device)
+                if own.precision not in expected:
+                    expected[own.precision] = reference.outputs(own), reference.gradients(own)
+                found = errors(network, *expected[own.precision], trains=row.trains)
             except Unavailable as reason:  # a call may find that it can't run these sizes; Theano adds pages to that
-                yield Check(name, shape, tolerance, {}, str(reason).partition("\n")[0])
+                yield check._replace(reason=str(reason).partition("\n")[0])
                 continue
             except Exception as problem:
                 what = failures.sentence(problem) or f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-                yield Check(name, shape, tolerance, {}, failure=what)
+                yield check._replace(failure=what)
                 continue
-            yield Check(name, shape, tolerance, found)
+            yield check._replace(errors=found)
             # Theano's graphs are reference cycles that function.compiled froze. Free their memory before the next one.
             del network
             gc.unfreeze()
@@ -104,29 +136,30 @@ def extreme_checks(names: Iterable[str], device: str) -> Iterator[Check]:
     """
     names = list(names)
     for value in _EXTREMES:
-        work = Workload(*_EXTREMES_SHAPE)
-        work.inputs[1::2, 0, ::2], work.inputs[1::2, 1, ::2] = value, -value
-        with np.errstate(all="ignore"):
-            outputs, gradients = reference.outputs(work), reference.gradients(work)
         for name in names:
-            if not (variants.VARIANTS[name].keeps_nan or math.isfinite(value)):
+            row = variants.VARIANTS[name]
+            if not (row.keeps_nan or math.isfinite(value)):
                 continue
-            tolerance = variants.VARIANTS[name].tolerance
+            work = variants.workload(name, Workload(*_EXTREMES_SHAPE))
+            work.inputs[1::2, 0, ::2], work.inputs[1::2, 1, ::2] = value, -value
+            with np.errstate(all="ignore"):
+                outputs, gradients = reference.outputs(work), reference.gradients(work)
+            check = Check(name, replace(work), row.tolerance, {}, extreme=value)
             try:
                 network = variants.build(name, work, device)
             except Unavailable as reason:
-                yield Check(name, _EXTREMES_SHAPE, tolerance, {}, str(reason), extreme=value)
+                yield check._replace(reason=str(reason))
                 continue
             computed = network.outputs()
             found = {(0, "outputs"): _error(np.nan_to_num(computed), np.nan_to_num(outputs))}
             if not np.array_equal(np.isnan(computed), np.isnan(outputs)):
                 found[0, "outputs"] = math.inf
-            trained = network.gradients() if variants.VARIANTS[name].trains else []
-            for layer, (arrays, expected) in enumerate(zip(trained, gradients, strict=False), start=1):
+            trained = network.gradients() if row.trains else []
+            for number, (arrays, expected) in enumerate(zip(trained, gradients, strict=False), start=1):
                 for parameter, array in expected.items():
                     same = np.array_equal(np.isfinite(arrays[parameter]), np.isfinite(array))
-                    found[layer, parameter] = 0.0 if same else math.inf
-            yield Check(name, _EXTREMES_SHAPE, tolerance, found, extreme=value)
+                    found[number, parameter] = 0.0 if same else math.inf
+            yield check._replace(errors=found)
 
 
 def errors(
@@ -140,9 +173,9 @@ def errors(
     result = {(0, "outputs"): _error(network.outputs(), outputs)}
     nothing: dict[str, np.ndarray] = {}
     layers = itertools.zip_longest(network.gradients(), gradients, fillvalue=nothing) if trains else ()
-    for layer, (computed, expected) in enumerate(layers, start=1):
+    for number, (computed, expected) in enumerate(layers, start=1):
         for name in {**expected, **computed}:
-            result[layer, name] = _error(computed.get(name), expected.get(name))
+            result[number, name] = _error(computed.get(name), expected.get(name))
     return result
 
 
@@ -154,15 +187,24 @@ def _error(computed: np.ndarray | None, expected: np.ndarray | None) -> float:
 
 def table(checks: Iterable[Check]) -> str:
     """Return a plain-text table of each check's largest errors. Checks that couldn't run are left out."""
-    names = ["outputs", "W", "U", "b"]
+    checks = [check for check in checks if check.errors]
+    names = ["outputs", "W", "U", "b", *(["c"] if any(check.work.kind == "gru" for check in checks) else [])]
     rows = []
     for check in checks:
-        if not check.errors:
-            continue
-        checked = {name for _, name in check.errors}
+        work, checked = check.work, {name for _, name in check.errors}
         largest = [f"{check.largest(name):.1e}" if name in checked else "n/a" for name in names]
-        batch, seq, hidden, depth = check.shape
-        rows.append([depth, f"{batch} × {seq}", hidden, check.variant, *largest, f"{check.tolerance:g}"])
-    headings = ["depth", "batch × seq", "hidden", "implementation", *names, "tolerance"]
-    alignment = ["right"] * 3 + ["left"] + ["right"] * 5
+        seq = f"{work.seq}" if work.least_length is None else f"{work.least_length}–{work.seq}"
+        sizes = [work.depth, f"{work.batch} × {seq}", f"{work.input_size} → {work.hidden}"]
+        kind = f"{work.kind}{', both directions' if work.bidirectional else ''}"
+        rows.append([*sizes, kind, check.variant, *largest, f"{check.tolerance:g}"])
+    headings = ["depth", "batch × seq", "inputs → hidden", "network", "implementation", *names, "tolerance"]
+    alignment = ["right"] * 3 + ["left"] * 2 + ["right"] * (len(names) + 1)
     return tabulate(rows, headings, "simple", disable_numparse=True, colalign=alignment)
+
+
+def _described(work: Workload) -> str:
+    """Return a workload's sizes, and what else makes it other than an LSTM of the grids."""
+    shape = Shape(work.batch, work.seq, work.hidden, work.depth)
+    usual = Workload(*shape, seed=work.seed)
+    fields = [name for name in _NETWORK if getattr(work, name) != getattr(usual, name)]
+    return ", ".join(f"{name}={getattr(work, name)}" for name in (*Shape._fields, *fields))

@@ -1,13 +1,16 @@
 """rnnbench verify: every variant agrees with the reference at any size, and a wrong variant is caught."""
 
+import importlib
 import re
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rnnbench import variants, verify
-from rnnbench.network.shapes import GRIDS, Shape
+from rnnbench import Workload, variants, verify
+from rnnbench.network.contract import unsupported
+from rnnbench.network.shapes import GRIDS
+from rnnbench.network.workload import KINDS
 from rnnbench.variants import Variant
 
 RUNNING = [name for name, reason in variants.available("cpu").items() if reason is None]
@@ -16,6 +19,14 @@ RUNNING = [name for name, reason in variants.available("cpu").items() if reason 
 def rows(output):
     """Return the table's rows of figures, each split into words."""
     return [line.split() for line in output.splitlines() if re.match(r" +\d+ +\d+ × \d+ ", line)]
+
+
+def seq(work):
+    return str(work.seq) if work.least_length is None else f"{work.least_length}–{work.seq}"
+
+
+def kind(work):
+    return f"{work.kind}, both directions" if work.bidirectional else work.kind
 
 
 @pytest.fixture
@@ -36,10 +47,10 @@ def register(add_variant, monkeypatch):
 def test_a_variant_agrees_with_the_reference_at_any_size(name):
     # At a hidden size of 1 or 2 gradients can cancel so far that float32 has too few digits. Only the example has 1.
     @settings(deadline=None, max_examples=5, database=None)
-    @example(Shape(1, 1, 1, 1))
-    @given(st.builds(Shape, st.integers(1, 40), st.integers(1, 20), st.integers(3, 72), st.integers(1, 2)))
-    def agrees(shape):
-        (check,) = verify.checks([name], [shape], seed=0, device="cpu")
+    @example(Workload(1, 1, 1, 1))
+    @given(st.builds(Workload, st.integers(1, 40), st.integers(1, 20), st.integers(3, 72), st.integers(1, 2)))
+    def agrees(work):
+        (check,) = verify.checks([name], [work], "cpu")
         assert check.fault is None
 
     agrees()
@@ -48,15 +59,16 @@ def test_a_variant_agrees_with_the_reference_at_any_size(name):
 def test_every_variant_that_can_run_has_a_row_for_each_shape(run):
     status, output, errors = run(["verify", "--shapes", "1", "--seed", "7"])
     assert (status, errors) == (0, "")
-    shapes = [*GRIDS["quick"], *verify.draw(1, seed=7)]
+    works = [*(Workload(*shape) for shape in GRIDS["quick"]), *verify.draw(1, seed=7)]
     expected = [
-        [str(depth), str(batch), "×", str(seq), str(hidden), name]
-        for batch, seq, hidden, depth in shapes
+        f"{work.depth} {work.batch} × {seq(work)} {work.input_size} → {work.hidden} {kind(work)} {name}".split()
+        for work in works
         for name in RUNNING
+        if variants.supports(name, work) is None
     ]
-    assert [row[:6] for row in rows(output)] == expected
-    for row in rows(output):
-        assert all(0 <= float(error) <= float(row[-1]) for error in row[6:-1])
+    assert [row[: len(known)] for row, known in zip(rows(output), expected, strict=True)] == expected
+    for row, known in zip(rows(output), expected, strict=True):
+        assert all(0 <= float(error) <= float(row[-1]) for error in row[len(known) : -1] if error != "n/a")
     for name, reason in variants.available("cpu").items():
         assert reason is None or f"{name} can't run: {reason}\n" in output
 
@@ -86,7 +98,7 @@ def test_a_wrong_variant_is_named_and_fails(fault, parameter, error, register, r
 @pytest.mark.parametrize("fault", ["clipped inputs", "NaN becomes 0", "flat gradients"])
 def test_a_variant_that_is_wrong_at_extreme_inputs_only_is_found(fault, register):
     register(fault)
-    assert all(check.fault is None for check in verify.checks(["faulty"], [Shape(5, 3, 9, 2)], 0, "cpu"))
+    assert all(check.fault is None for check in verify.checks(["faulty"], [Workload(5, 3, 9, 2)], "cpu"))
     assert any(check.fault for check in verify.extreme_checks(["faulty"], "cpu"))
 
 
@@ -94,7 +106,7 @@ def test_only_the_outputs_of_a_variant_that_cannot_train_are_checked(register, r
     register("no gradients", trains=False)
     status, output, errors = run(["verify", "--shapes", "0"])
     assert (status, errors) == (0, "")
-    assert all(row[7:10] == ["n/a"] * 3 for row in rows(output))
+    assert all(row[10:13] == ["n/a"] * 3 for row in rows(output))
     register("swapped steps", trains=False)
     assert run(["verify", "--shapes", "0"])[0] == 1
 
@@ -117,13 +129,13 @@ def test_a_variant_agrees_with_the_reference_at_extreme_inputs(name):
 def test_each_variant_has_its_own_tolerance(register):
     for tolerance, end in ((9e-5, "over 9e-05"), (1.1e-4, None)):
         register("1e-4 off", tolerance)
-        (check,) = verify.checks(["faulty"], [Shape(5, 3, 7, 2)], seed=0, device="cpu")
+        (check,) = verify.checks(["faulty"], [Workload(5, 3, 7, 2)], "cpu")
         assert check.fault is None if end is None else check.fault.endswith(end)
 
 
 def test_a_fault_in_a_later_layer_is_found(register):
     register("1e-4 off")
-    (check,) = verify.checks(["faulty"], [Shape(5, 3, 7, 3)], seed=0, device="cpu")
+    (check,) = verify.checks(["faulty"], [Workload(5, 3, 7, 3)], "cpu")
     assert "the gradient of U in layer 3 has the error 1.00e-04" in check.fault
     assert check.largest("U") == pytest.approx(1e-4, rel=1e-2)
 
@@ -133,21 +145,72 @@ def test_a_correct_variant_passes_and_the_seed_repeats_the_run(register, run):
     status, output, errors = run(["verify", "--shapes", "4"])
     assert (status, errors) == (0, "")
     seed = int(re.search(r"--seed (\d+)", output)[1])
-    drawn = list(verify.checks(["faulty"], verify.draw(4, seed), seed, "cpu"))
+    drawn = list(verify.checks(["faulty"], verify.draw(4, seed), "cpu"))
     assert output.endswith("\n".join(verify.table(drawn).splitlines()[2:]) + "\n")
     assert verify.draw(4, seed) != verify.draw(4, seed + 1)
 
 
 def test_drawn_shapes_reach_the_least_and_the_largest_sizes():
-    shapes = verify.draw(2000, seed=0)
-    assert Shape(*map(min, zip(*shapes, strict=True))) == (1, 1, 8, 1)
-    assert Shape(*map(max, zip(*shapes, strict=True))) == (40, 20, 72, 3)
+    works = verify.draw(2000, seed=0)
+    sizes = [(work.batch, work.seq, work.hidden, work.depth, work.input_size) for work in works]
+    assert tuple(map(min, zip(*sizes, strict=True))) == (1, 1, 8, 1, 1)
+    assert tuple(map(max, zip(*sizes, strict=True))) == (40, 20, 72, 3, 80)
+
+
+def test_drawn_networks_are_of_every_kind_direction_input_size_and_length():
+    works = verify.draw(2000, seed=0)
+    assert all({work.kind for work in works[start : start + 4]} == set(KINDS) for start in range(0, 2000, 4))
+    networks = [
+        (work.kind, work.input_size != work.hidden, work.bidirectional, work.least_length is None) for work in works
+    ]
+    assert len(set(networks)) == 4 * 2 * 2 * 2
+    assert all(networks.count(network) > 45 for network in set(networks))
+    assert {work.least_length == work.seq for work in works if work.least_length and work.seq > 1} == {False, True}
+
+
+@pytest.mark.parametrize(
+    ("work", "where"),
+    [
+        (Workload(5, 3, 9, 2, kind="gru", input_size=4), ", kind=gru, input_size=4: .* of c in layer 2 "),
+        (
+            Workload(5, 3, 9, 2, bidirectional=True, least_length=2),
+            ", bidirectional=True, least_length=2: .*, backward ",
+        ),
+    ],
+    ids=["gru", "bidirectional"],
+)
+def test_a_fault_names_the_network_the_layer_and_the_direction(work, where, register):
+    register("last parameter off")
+    (check,) = verify.checks(["faulty"], [work], "cpu")
+    assert re.search(f"batch=5, seq=3, hidden=9, depth=2{where}has the error", check.fault)
+
+
+@pytest.mark.parametrize("fault", ["steps after the end", "backward direction missing"])
+def test_a_variant_that_is_wrong_for_other_networks_only_is_found(fault, register):
+    register(fault)
+    usual, other = verify.checks(
+        ["faulty"], [Workload(5, 3, 9, 2), Workload(5, 3, 9, 2, bidirectional=True, least_length=1)], "cpu"
+    )
+    assert usual.fault is None
+    assert "its outputs has the error" in other.fault
+
+
+def test_a_network_that_a_variant_does_not_support_is_left_out_once_with_the_reason(register, run, monkeypatch):
+    register(None)
+    monkeypatch.setattr(importlib.import_module("rnnbench.variants.faulty"), "supports", unsupported, raising=False)
+    status, output, errors = run(["verify", "--shapes", "8", "--seed", "1"])
+    assert (status, errors) == (0, "")
+    reason = (
+        "faulty can't run one of the networks: faulty can't compute this network: it doesn't compute gru, only lstm\n"
+    )
+    assert output.count(reason) == 1
+    assert not re.search("gru.*faulty", output.split("tolerance")[1])
 
 
 def test_a_shape_too_large_for_the_memory_is_left_out_with_its_reason(register):
     register(None)
-    too_large, small = Shape(10**6, 10**4, 1024, 1), Shape(2, 3, 4, 1)
-    left_out, checked = verify.checks(["faulty"], [too_large, small], seed=0, device="cpu")
+    too_large, small = Workload(10**6, 10**4, 1024, 1), Workload(2, 3, 4, 1)
+    left_out, checked = verify.checks(["faulty"], [too_large, small], "cpu")
     assert "choose smaller sizes" in left_out.reason
     assert not left_out.errors
     assert checked.reason is None
@@ -163,7 +226,7 @@ def test_checking_nothing_is_a_failure(monkeypatch, run):
 
 def test_sizes_that_a_call_refuses_are_left_out_with_the_reason(register):
     register("a size it can't run")
-    (check,) = verify.checks(["faulty"], [Shape(2, 3, 4, 1)], seed=0, device="cpu")
+    (check,) = verify.checks(["faulty"], [Workload(2, 3, 4, 1)], "cpu")
     assert (check.reason, check.errors) == ("no kernel does that", {})
 
 
@@ -182,7 +245,9 @@ def test_a_check_that_fails_is_reported_in_a_sentence_and_the_others_go_on(fault
     assert (status, last) == (1, "rnnbench: checks that failed: 4")
     assert len(lines) == 4
     for line in lines:
-        assert re.fullmatch(rf"rnnbench: faulty failed at batch=\d+, seq=\d+, hidden=\d+, depth=\d+: {words}", line)
+        assert re.fullmatch(
+            rf"rnnbench: faulty failed at batch=\d+, seq=\d+, hidden=\d+, depth=\d+[^:]*: {words}", line
+        )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from rnnbench import theano_runtime, variants
 from rnnbench.cli.arguments import Commands, add_device, add_grid, add_variants, complain, examples, integer
 from rnnbench.measure import failures
 from rnnbench.network.shapes import GRIDS
+from rnnbench.network.workload import Workload
 
 _DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU"}
 
@@ -47,10 +48,15 @@ def register(commands: Commands) -> None:
     add_device(verify, default="cpu", help="the device to run on (default: %(default)s)")
     add_grid(verify, "--grid", default="quick", help="check the shapes of this grid (default: %(default)s)")
     verify.add_argument(
-        "--shapes", type=integer, default=8, metavar="N", help="also check N random shapes (default: %(default)s)"
+        "--shapes",
+        type=integer,
+        default=8,
+        metavar="N",
+        help="also check N random networks: every kind, one direction or both, equal lengths or not "
+        "(default: %(default)s)",
     )
     verify.add_argument(
-        "--seed", type=integer, help="repeat an earlier run's random shapes and data; that run printed its seed"
+        "--seed", type=integer, help="repeat an earlier run's random networks and data; that run printed its seed"
     )
     verify.set_defaults(run=_verify)
 
@@ -89,8 +95,8 @@ def _verify(options: argparse.Namespace) -> int:
 
     device, grid, count = options.device, options.grid, options.shapes
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    shapes = [*GRIDS[grid], *verify.draw(count, seed)]
-    print(f"Checking the {grid} grid and {count} random shapes on {device}. To repeat this run, add --seed {seed}")
+    works = [*(Workload(*shape, seed=seed) for shape in GRIDS[grid]), *verify.draw(count, seed)]
+    print(f"Checking the {grid} grid and {count} random networks on {device}. To repeat this run, add --seed {seed}")
     wanted = options.variants or variants.VARIANTS
     reasons = {name: reason for name, reason in variants.available(device).items() if name in wanted}
     for name, reason in reasons.items():
@@ -98,12 +104,14 @@ def _verify(options: argparse.Namespace) -> int:
             print(f"{name} can't run: {reason}")
     names = [name for name, reason in reasons.items() if not reason]
     checks: list[verify.Check] = []
+    told = set()
     problem = None
     try:
-        for check in verify.checks(names, shapes, seed, device):
+        for check in verify.checks(names, works, device):
             checks.append(check)
-            if check.reason:
-                print(f"{check.variant} can't run one of the shapes: {check.reason}")
+            if check.reason and (check.variant, check.reason) not in told:
+                print(f"{check.variant} can't run one of the networks: {check.reason}")
+                told.add((check.variant, check.reason))
             if check.failure:  # the other checks may work
                 complain(check.fault)
             elif problem := check.fault:

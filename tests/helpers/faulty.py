@@ -1,8 +1,16 @@
 """A variant that returns the reference's results in float32, with a fault that the test chooses."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from rnnbench import Unavailable, Workload, reference
+from rnnbench import Unavailable, reference
+from rnnbench.network.contract import unsupported
+from rnnbench.network.workload import KINDS
+
+
+def supports(work):
+    return unsupported(work, tuple(KINDS), other_inputs=True, bidirectional=True, unequal_lengths=True)
 
 
 class Network:
@@ -10,9 +18,7 @@ class Network:
         self._work = work
         self._fault = fault
         if fault == "clipped inputs":
-            self._work = Workload(
-                *(getattr(work, size) for size in ("batch", "seq", "hidden", "depth")), seed=work.seed
-            )
+            self._work = replace(work)
             self._work.inputs[:] = work.inputs.clip(-10, 10)
 
     def outputs(self):
@@ -28,6 +34,10 @@ class Network:
             outputs[np.isnan(outputs)] = 0
         if self._fault == "swapped steps":
             outputs[[-2, -1]] = outputs[[-1, -2]]
+        if self._fault == "steps after the end":
+            outputs += 1 - self._work.mask
+        if self._fault == "backward direction missing" and self._work.bidirectional:
+            outputs[:, :, self._work.hidden :] = 0
         if self._fault == "Inf":
             outputs[-1, -1, -1] = np.inf
         return outputs[:-1] if self._fault == "missing step" else outputs
@@ -40,6 +50,8 @@ class Network:
         layers = [{name: array.astype("float32") for name, array in layer.items()} for layer in expected]
         if self._fault == "flat gradients" and np.isnan(self._work.inputs).any():
             layers[0]["b"][:] = 0
+        if self._fault == "last parameter off":
+            layers[-1][list(layers[-1])[-1]] += 1
         if self._fault == "1e-4 off":
             layers[-1]["U"] *= np.float32(1 + 1e-4)
         if self._fault == "NaN":
