@@ -8,6 +8,13 @@ from rnnbench import Workload, build, prepared, reference
 SHAPES = [(1, 1, 1, 1), (1, 13, 37, 1), (7, 1, 5, 2), (5, 3, 7, 3), (32, 30, 128, 1)]
 TOLERANCE = 1e-6  # the registry's is ten times as large
 
+NETWORKS = [
+    Workload(4, 6, 17, 1, input_size=3, least_length=1),
+    Workload(5, 4, 7, 2, input_size=3, bidirectional=True),
+    Workload(3, 5, 8, 2, bidirectional=True, least_length=2),
+    Workload(1, 1, 17, 1, input_size=3, bidirectional=True, least_length=1),
+]
+
 shapes = pytest.mark.parametrize("sizes", SHAPES, ids=lambda sizes: "-".join(map(str, sizes)))
 
 
@@ -27,6 +34,18 @@ def test_outputs_and_every_gradient_agree_with_the_reference(fused, sizes):
         for name, array in layer.items():
             assert (array.shape, array.dtype) == (correct[name].shape, np.float32)
             assert reference.error(array, correct[name]) < TOLERANCE
+
+
+@pytest.mark.parametrize("work", NETWORKS, ids=["unequal", "both directions", "unequal, both", "one step"])
+def test_other_inputs_directions_and_lengths_agree_with_the_reference(work):
+    network = build("fused", work)
+    outputs, gradients = network.outputs(), network.gradients()
+    assert reference.error(outputs, reference.outputs(work)) < TOLERANCE
+    assert not outputs[np.broadcast_to(work.mask == 0, outputs.shape)].any()
+    for layer, correct in zip(gradients, reference.gradients(work), strict=True):
+        assert layer.keys() == correct.keys()
+        assert all((array.shape, array.dtype) == (correct[name].shape, np.float32) for name, array in layer.items())
+    assert reference.largest_gradient_error(gradients, reference.gradients(work)) < TOLERANCE
 
 
 @shapes
