@@ -1,23 +1,20 @@
 """Test the layout of cuDNN's flat vector of parameters."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
+from rnnbench import Workload
+from rnnbench.network.workload import KINDS
 from rnnbench.variants import cudnn_parameters as parameters
 
 
-def weights(sizes):
-    """Return random weights for layers of these sizes."""
-    random = np.random.default_rng(1)
-    shapes = [{"W": (i, 4 * h), "U": (h, 4 * h), "b": (4 * h,)} for i, h in pairwise(sizes)]
-    return [{k: random.random(s).astype("float32") for k, s in layer.items()} for layer in shapes]
+def shapes(weights):
+    return [{name: array.shape for name, array in layer.items()} for layer in weights]
 
 
-def test_flatten_puts_each_gate_in_its_place():
-    first, second = layers = weights([3, 2, 2])
-    vector = parameters.flatten(layers)
+def test_flatten_puts_each_gate_of_an_lstm_in_its_place():
+    first, second = weights = Workload(1, 1, 2, 2, input_size=3).weights
+    vector = parameters.flatten(weights)
     assert vector.dtype == np.float32
     assert len(vector) == 3 * 8 + 2 * 8 + 2 * (2 * 8) + 2 * 2 * 8
     for gate in range(4):
@@ -29,15 +26,45 @@ def test_flatten_puts_each_gate_in_its_place():
     np.testing.assert_array_equal(vector[-32:], np.concatenate(biases))
 
 
-@pytest.mark.parametrize("sizes", [[1, 1], [3, 5], [7, 7, 7], [4, 2, 6, 3]])
-def test_unflatten_is_the_inverse(sizes):
-    layers = weights(sizes)
-    back = parameters.unflatten(parameters.flatten(layers), sizes)
-    for before, after in zip(layers, back, strict=True):
+def test_flatten_puts_the_directions_of_a_gru_in_turn_and_c_at_the_end_of_the_second_biases():
+    weights = Workload(1, 1, 2, 2, kind="gru", input_size=3, bidirectional=True).weights
+    vector = parameters.flatten(weights)
+    start = 0
+    for layer, inputs in zip(weights, (3, 3, 4, 4), strict=True):
+        for name, rows in (("W", inputs), ("U", 2)):
+            np.testing.assert_array_equal(vector[start : start + 6 * rows].reshape(6, rows), layer[name].T)
+            start += 6 * rows
+    for layer in weights:
+        np.testing.assert_array_equal(vector[start : start + 6], layer["b"])
+        np.testing.assert_array_equal(vector[start + 6 : start + 12], [0, 0, 0, 0, *layer["c"]])
+        start += 12
+    assert start == len(vector)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 1, 3), (7, 2, 7), (4, 3, 2)], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_unflatten_is_the_inverse(kind, sizes, bidirectional):
+    hidden, depth, inputs = sizes
+    weights = Workload(1, 1, hidden, depth, kind=kind, input_size=inputs, bidirectional=bidirectional).weights
+    back = parameters.unflatten(parameters.flatten(weights), shapes(weights))
+    for before, after in zip(weights, back, strict=True):
+        assert before.keys() == after.keys()
         for name in before:
             np.testing.assert_array_equal(before[name], after[name])
 
 
-def test_a_vector_of_the_wrong_length_is_refused():
-    with pytest.raises(ValueError, match="don't fit"):
-        parameters.unflatten(np.zeros(1000, "float32"), [3, 5])
+def test_results_do_not_change_with_the_vector():
+    weights = Workload(1, 1, 2, 1, kind="gru").weights
+    vector = parameters.flatten(weights)
+    (layer,) = parameters.unflatten(vector, shapes(weights))
+    vector[:] = 0
+    assert all(np.array_equal(layer[name], weights[0][name]) for name in "WUbc")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vector_of_the_wrong_length_is_refused(kind):
+    weights = Workload(1, 1, 5, 1, kind=kind, input_size=3).weights
+    for size in (len(parameters.flatten(weights)) + 1, 1000):
+        with pytest.raises(ValueError, match=f"{size} parameters don't fit"):
+            parameters.unflatten(np.zeros(size, "float32"), shapes(weights))

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from rnnbench import Unavailable, Workload, build, variants
+from rnnbench.network.workload import KINDS
 
 SMALL = Workload(2, 3, 4, 1)
 
@@ -86,3 +87,20 @@ def test_importing_rnnbench_imports_no_framework(python):
 def test_available_imports_no_framework(python):
     run = python("-c", "import sys, rnnbench; rnnbench.variants.available(); print('theano' in sys.modules)")
     assert run.stdout == "False\n", run.stderr
+
+
+@pytest.mark.parametrize("name", ["scan", "cudnn", "cudnn_tf32", "fused"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("unequal", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_theanos_variants_support_all_but_a_few_networks(name, kind, bidirectional, unequal):
+    work = Workload(
+        2, 3, 4, 1, kind=kind, input_size=5, bidirectional=bidirectional, least_length=2 if unequal else None
+    )
+    reason = variants.supports(name, work)
+    if name == "fused" and kind != "lstm":
+        assert reason == f"it doesn't compute {kind}, only lstm"
+    elif name.startswith("cudnn") and bidirectional and unequal:
+        assert "Theano passes no lengths to cuDNN" in reason
+    else:
+        assert reason is None
