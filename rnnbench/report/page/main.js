@@ -5,6 +5,8 @@
 let shown = null; // what is drawn: { record, other, choice, positions, chart, drawing }
 let latestRequest = 0;
 
+const MODELS_DOCUMENT = 'models.html'; // says where each model comes from
+
 async function render() {
     const request = ++latestRequest;
     if (!index) {
@@ -107,12 +109,14 @@ function answerOf(record, choice) {
 /* What the marks of the chart mean. */
 function keyOf(record, other, choice) {
     const sizes = index.names ? '' : ': batch × seq (time steps) × hidden (width) × depth (layers)';
+    const explained = index.names && index.project.documents.includes(MODELS_DOCUMENT);
+    const noun = explained ? make('a', { href: `docs/${MODELS_DOCUMENT}` }, index.noun) : index.noun;
     const picture = (mark) =>
         svg('svg', { viewBox: '0 0 14 14', width: 14, height: 14, 'aria-hidden': 'true', class: 'chart' }, mark);
     const dot = (className) => picture(svg('circle', { class: className, cx: 7, cy: 7, r: DOT_RADIUS }));
     const bar = picture(svg('line', { class: 'mean', x1: 7, x2: 7, y1: 1, y2: 13 }));
     return [
-        make('span', {}, dot('dot'), other ? ` a ${index.noun}` : ` a ${index.noun}${sizes}`),
+        make('span', {}, dot('dot'), ' a ', noun, other ? '' : sizes),
         make('span', {}, bar, ' the geometric mean'),
         make('span', {}, dot('dot open'), other ? ' within the noise' : ' a figure in doubt'),
         make('span', {}, other ? `To the right of 1×, ${recordName(record)} is faster.` :

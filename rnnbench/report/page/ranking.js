@@ -128,6 +128,7 @@ function drawRanking(record, choice, positions) {
     const width = sizeTexts(positions[0]).length;
     const isShown = (line) =>
         sizes.includes(String(line.slice(0, width))) && line[width].endsWith('TF32') === (choice.precision === 'tf32');
+    element('at-each').textContent = `At each ${index.noun}`;
     const table = drawTexts('ranking-rows', record.ranking, choice.sort, isShown);
     const star = '*: a figure in doubt; the reasons stand below the chart.';
     const notes = table && [...record.notes, ...(table.textContent.includes('*') ? [star] : [])];
