@@ -57,7 +57,7 @@ def test_each_process_is_stored_with_the_number_of_its_samples():
         samples = [count and [1.0] * count for count in counts]
         for depth, count in zip((1, 3), counts, strict=True):
             if count:
-                note = {"shape": [32, 30, 128, depth], "state": {"marks": []}}
+                note = {"parameters": f"32, 30, 128, {depth}", "state": {"marks": []}}
                 Path(asv_plugin._notes().name, f"{depth}.json").write_text(json.dumps(note))
         numbers = [count and 1 for count in counts]
         result = BenchmarkResult([count and 1.0 for count in counts], samples, numbers, 0, "", None)
