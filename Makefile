@@ -10,8 +10,8 @@ MACHINE ?= $(shell hostname)
 # The quick grid gives a first look, so one process takes the samples of a benchmark, instead of two.
 ROUNDS := $(if $(filter quick,$(GRID)),--attribute rounds=1)
 
-# The grid `models` has networks of all kinds, so a report shows these instead of one kind.
-REPORTED := $(if $(filter models,$(GRID)),models,$(NETWORK))
+# Another GRID than these has models, so a report shows them.
+REPORTED := $(if $(filter quick seed full,$(GRID)),$(NETWORK),models)
 
 # `make bench-peers` times these environments in turn. On a GPU machine, give one or more existing:/path/to/python3.
 ENVIRONMENTS ?= virtualenv:$(VERSION) peers:$(VERSION)

@@ -21,7 +21,9 @@ _GRIDS_EXPLAINED = (
     f"quick has {len(GRIDS['quick'])} small shapes, seed the {len(GRIDS['seed'])} shapes published in 2016, "
     f"full all {len(GRIDS['full'])} shapes"
 )
-_MODELS_EXPLAINED = f"models has {len(MODELS)} networks of real models instead (docs/models.md)"
+_MODELS_EXPLAINED = (
+    f"models has {len(MODELS)} networks of real models instead, and the name of one has it alone (docs/models.md)"
+)
 
 
 def examples(*lines: str) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def add_grid(command: argparse.ArgumentParser, name: str, help: str, **settings:
 def add_networks(command: argparse.ArgumentParser, name: str, help: str) -> None:
     """Add a grid of a family of networks, or all models, to a command: `add_grid`, and the option --network."""
     explained = f"{help}; {_GRIDS_EXPLAINED}; {_MODELS_EXPLAINED}"
-    command.add_argument(name, choices=(*GRIDS, ALL_MODELS), help=explained)
+    command.add_argument(name, choices=(*GRIDS, ALL_MODELS, *MODELS), metavar="grid", help=explained)
     command.add_argument(
         "--network", choices=tuple(FAMILIES), default="lstm", help="the networks of the grid (default: %(default)s)"
     )

@@ -91,10 +91,10 @@ def names_of(group: str, variants: Iterable[str]) -> list[str]:
 def asv_filter(grid: str, variants: Iterable[str] = (), device: str = "cuda", network: str = "lstm") -> str:
     """Return a regular expression that makes `asv run --bench` time exactly the shapes of a grid.
 
-    `network` is a family. The grid "models" has all models instead. It selects the named variants, or all variants if
-    none is named. For the device "cpu" it selects no device times, which only a GPU has. Only the LSTM has builds. They
-    depend mainly on the depth, so it selects one shape for each depth to time builds. Builds with an empty compile
-    cache are slow, so the quick grid has none.
+    `network` is a family. The grid "models" has all models instead, and a model's name that model. The pattern selects
+    the named variants, or all variants if none is named. For the device "cpu" it selects no device times, which only a
+    GPU has. Only the LSTM has builds. They depend mainly on the depth, so one shape for each depth is built. Builds
+    with an empty compile cache are slow, so the quick grid has none.
 
     Raises ValueError for an unknown grid.
     """
@@ -120,6 +120,8 @@ def parameters(subject: Subject) -> str:
 
 def _subjects(grid: str, network: str) -> tuple[str, tuple[Subject, ...]]:
     group = models.group_of(grid, network)
+    if grid in models.MODELS:
+        return group, ((grid, models.MODELS[grid].shape),)
     grids = models.grids(group)
     if grid not in grids:
         raise ValueError(f"grid={grid!r}: it must be one of {', '.join([*grids, ALL_MODELS])}")

@@ -126,8 +126,8 @@ def group(network: str) -> str:
 
 
 def group_of(grid: str, network: str) -> str:
-    """Return the group of a grid: that of a family's grid is the family, and the grid "models" has all models."""
-    return ALL_MODELS if grid == ALL_MODELS else network
+    """Return the group of a grid: of a family's grid the family `network`, of "models" or a model's name the models."""
+    return ALL_MODELS if grid == ALL_MODELS or grid in MODELS else network
 
 
 def grids(group: str) -> dict[str, tuple[Subject, ...]]:

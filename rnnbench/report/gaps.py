@@ -17,6 +17,7 @@ from rnnbench.history import NotFound, ResultsWarning, Run, figures, work_tree
 from rnnbench.history.benchmark_names import ON_GPUS, asv_filter, describe, group_of, names_of, parameters
 from rnnbench.network import models
 from rnnbench.network.models import Subject
+from rnnbench.network.shapes import GRIDS
 from rnnbench.report import absence
 from rnnbench.report.tables import day
 from rnnbench.variants import VARIANTS, is_ours
@@ -86,12 +87,12 @@ def find(results: Path, runs: Iterable[Run], grid: str, network: str = "lstm") -
 def _gap_text(gap: Gap, grid: str, group: str) -> str:
     count = sum(map(len, gap.missing.values()))
     where = f"{gap.machine} at {gap.commit[:8]}"
-    name = "models" if group == models.ALL_MODELS else f"{grid} grid"
+    name = f"the {grid} grid" if grid in GRIDS else "the models" if grid == models.ALL_MODELS else grid
     if group not in ("lstm", models.ALL_MODELS):
         name += f" ({models.GROUPS[group]})"
     if not gap.expected:
-        return f"{where} can't run any shape of the {name}."
-    whole = f"{gap.expected} figures of the {name}"
+        return f"{where} can't run any shape of {name}."
+    whole = f"{gap.expected} figures of {name}"
     lines = [f"{where} lacks {count} of {whole}:" if count else f"{where} has all {whole}."]
     lines += _by_shapes(gap.missing)
     if gap.failed:

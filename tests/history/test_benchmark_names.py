@@ -133,6 +133,9 @@ def test_a_filter_of_models_selects_their_benchmarks_alone(found):
     assert selected_names(found, asv_filter("models", ["torch"], "cpu")) == expected
     on_gpus = {f"models.TorchDevice.track_{call}('{model}')" for call in ("forward", "train") for model in MODELS}
     assert selected_names(found, asv_filter("models", ["torch"], "cuda")) == expected | on_gpus
+    assert selected_names(found, asv_filter("serving", ["torch"], "cpu")) == {
+        f"models.Torch{method}('serving')" for method in methods
+    }
     one_by_one = [selected_names(found, pattern) for pattern in asv_filters("models", ["torch"], "cpu")]
     assert [len(names) for names in one_by_one] == [len(methods)] * len(MODELS)
     assert set.union(*one_by_one) == expected

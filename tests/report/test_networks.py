@@ -105,6 +105,8 @@ def test_what_is_missing_of_the_models_and_the_command_that_measures_it(made, ru
     assert "figures of the models:" in output
     assert f"git checkout {COMMIT[:8]} && make bench-peers GRID=models MACHINE=north" in output
     assert "serving" in output
+    *_, output, _ = run(["history", "--results", str(made), "--grid", "serving", "--machine", "north"])
+    assert "figures of serving:" in output
     *_, output, _ = run(["history", "--results", str(made), "--grid", "quick", "--network", "rnn"])
     # No run there has timed a plain RNN, so the commit's code may not know it.
     assert "git checkout" not in output
