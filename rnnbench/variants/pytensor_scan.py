@@ -91,11 +91,14 @@ class Network:
             return [mask * each for each in cell(product, *rest)]
 
         seq, batch = inputs.shape[0], inputs.shape[1]
-        products = tensor.dot(inputs.reshape((seq * batch, inputs.shape[2])), weights["W"]) + weights["b"]
+        inputs_size = len(weights["W"].get_value(borrow=True))
+        products = tensor.dot(inputs.reshape((seq * batch, inputs_size)), weights["W"]) + weights["b"]
         sequences = [products.reshape((seq, batch, len(KINDS[work.kind]) * work.hidden))]
         if self._mask is not None:
             sequences.append(self._mask)
-        zeros = tensor.zeros((batch, work.hidden), FLOAT)
+        # Both give the same zeros. With the first PyTensor compiles the same code as for the older figures.
+        same_size = inputs_size == work.hidden
+        zeros = tensor.zeros_like(inputs[0]) if same_size else tensor.zeros((batch, work.hidden), FLOAT)
         results = self._pytensor.scan(
             step,
             sequences=sequences,

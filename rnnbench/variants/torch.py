@@ -47,7 +47,7 @@ class Network:
         self._inputs = self._arranged(torch.tensor(work.inputs, device=device, dtype=self._type))
         # The loss is computed in float32, as PyTorch's automatic mixed precision does.
         self._targets = self._data(self._arranged(torch.tensor(work.targets, device=device)))
-        self._loss_scale = torch.tensor(work.loss_scale, device=device)
+        self._loss_scale = None if work.loss_scale == 1 else torch.tensor(work.loss_scale, device=device)
         self._make(work)
 
     def forward(self) -> Any:
