@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-# The end of a variant's name, and the precision that it stands for. Other variants compute in strict float32.
-_ENDS = {"tf32": "tf32", "fp16": "float16", "bf16": "bfloat16"}
-PRECISIONS = ("float32", *_ENDS.values())
+# Each precision, and how it is written in reports.
+PRECISIONS = {"float32": "strict float32", "tf32": "TF32", "float16": "float16", "bfloat16": "bfloat16"}
+# The end of the names of the variants that compute in a precision. Other variants compute in strict float32.
+ENDS = {"tf32": "tf32", "float16": "fp16", "bfloat16": "bf16"}
 
 
 def of_variant(name: str) -> str:
     """Return the precision of a variant, one of PRECISIONS. Unknown names give float32."""
-    return next((precision for end, precision in _ENDS.items() if name.endswith(end)), "float32")
+    return next((precision for precision, end in ENDS.items() if name.endswith(end)), "float32")

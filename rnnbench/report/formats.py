@@ -16,6 +16,7 @@ from rnnbench.history.benchmark_names import ON_GPUS
 from rnnbench.measure.state import MARKS
 from rnnbench.network import models
 from rnnbench.network.models import Subject
+from rnnbench.network.precision import PRECISIONS
 from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, heading, noun, standings
 from rnnbench.report.uncertainty import Ratio
@@ -421,7 +422,8 @@ def leader_text(row: Row) -> str:
 
 def call_text(standing: Standing) -> str:
     """Return the call of a standing, and its precision if that isn't strict float32."""
-    return f"{standing.quantity}, TF32" if standing.tf32 else standing.quantity
+    words = PRECISIONS[standing.precision]
+    return standing.quantity if standing.precision == "float32" else f"{standing.quantity}, {words}"
 
 
 def sizes(subject: Subject) -> list[str]:
@@ -507,7 +509,7 @@ def _standing_record(standing: Standing) -> dict[str, object]:
         "network": network,
         **shape._asdict(),
         "quantity": standing.quantity,
-        "tf32": standing.tf32,
+        "precision": standing.precision,
         "best": standing.best.implementation,
         "of_floor": standing.best.of_floor,
         "lead": _versus_record(standing.lead),

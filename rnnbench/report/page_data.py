@@ -17,7 +17,7 @@ from rnnbench.history import selftest
 from rnnbench.history.benchmark_names import ON_GPUS
 from rnnbench.measure import state
 from rnnbench.measure.floor import floor
-from rnnbench.network import models
+from rnnbench.network import models, precision
 from rnnbench.network.models import GROUPS
 from rnnbench.network.shapes import PARAM_NAMES
 from rnnbench.report import absence, formats, plot, published, summary
@@ -36,12 +36,13 @@ from rnnbench.report.tables import (
 )
 from rnnbench.variants import VARIANTS, is_ours
 
-PRECISIONS = {"strict": summary.PRECISION, "tf32": "TF32"}  # the words in the address, each with its name on the page
+# The words in the address, each with its name on the page.
+_WORDS = {name: "strict" if name == "float32" else name for name in precision.PRECISIONS}
+PRECISIONS = {_WORDS[name]: text for name, text in precision.PRECISIONS.items()}
 
 # By group of networks: the position of each of its subjects, which stands for it in the data.
 _POSITIONS = {group: {one: place for place, one in enumerate(models.subjects(group))} for group in GROUPS}
 _RANKED = (*CALLS, "error_outputs", "error_gradients")
-_STRICT, _TF32 = "", "tf32"  # names of variants that stand for all of a precision when a floor is computed
 
 _GRID_NAMES = {
     "quick": "quick: three small shapes",
@@ -226,7 +227,7 @@ def _implementations(group: str, figures: Iterable[history.Figure], rows: Iterab
             "name": variant,
             "label": f"{variant} ({environment})" if measured[variant] > 1 else variant,
             "environment": environment,
-            "tf32": variant.endswith("tf32"),
+            "precision": _WORDS[precision.of_variant(variant)],
             "wrong": sorted(wrong[variant, environment]),
             "versions": versions[variant, environment],
             "figures": quantities,
@@ -247,11 +248,10 @@ def _cost_text(figure: history.Figure) -> str:
 def _sentences(report: Report, competing: Contenders) -> dict[str, dict[str, str]]:
     """Return the answer in a sentence for each grid and precision in which implementations compete."""
     sentences: dict[str, dict[str, str]] = {}
-    for (name, grid), precision in itertools.product(models.grids(report.group).items(), PRECISIONS):
-        tf32 = precision == "tf32"
-        part = {key: found for key, found in competing.items() if key[0] in grid and key[2] == tf32}
+    for (name, grid), (computed_in, word) in itertools.product(models.grids(report.group).items(), _WORDS.items()):
+        part = {key: found for key, found in competing.items() if key[0] in grid and key[2] == computed_in}
         if any(call == "train" for _, call, _ in part):
-            sentences.setdefault(name, {})[precision] = summary.answer(report, tf32, part)
+            sentences.setdefault(name, {})[word] = summary.answer(report, computed_in, part)
     return sentences
 
 
@@ -315,11 +315,15 @@ def _too_large(facts: Mapping[str, str], group: str) -> dict[int, str]:
 def _floors(facts: Mapping[str, str], group: str) -> dict[str, dict[str, list[Any]]]:
     """Return the floor of each subject in seconds, and the peak rate that sets it, by precision and call."""
     return {
-        precision: {
-            call: [floor(shape, call, variant, facts, network) for network, shape in _POSITIONS[group]]
+        word: {
+            # The end of a variant's name is enough to tell the precision.
+            call: [
+                floor(shape, call, precision.ENDS.get(computed_in, ""), facts, network)
+                for network, shape in _POSITIONS[group]
+            ]
             for call in CALLS
         }
-        for precision, variant in (("strict", _STRICT), ("tf32", _TF32))
+        for computed_in, word in _WORDS.items()
     }
 
 
@@ -336,7 +340,14 @@ def _published(name: str) -> dict[str, Any]:
         "name": name,
         "differences": published.SOURCES[name].differences,
         "implementations": [
-            {"name": variant, "label": variant, "environment": name, "tf32": False, "wrong": [], "figures": quantities}
+            {
+                "name": variant,
+                "label": variant,
+                "environment": name,
+                "precision": "strict",
+                "wrong": [],
+                "figures": quantities,
+            }
             for variant, quantities in figures.items()
         ],
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.network.models import GROUPS
+from rnnbench.network.precision import PRECISIONS
 from rnnbench.report import summary
 from rnnbench.report.formats import ratio_text
 from rnnbench.report.plot import SVG
@@ -36,7 +37,7 @@ def save(report: Report, path: Path) -> None:
             _draw(panel, [found[call].get(name) for name in names])
         panels[0].set_yticks(range(len(names)), [_label(name) for name in names])
         panels[0].set_ylim(len(names) - 0.4, -0.9)
-        title = f"{GROUPS[report.group]} on {summary.hardware(report)}, {summary.PRECISION}: "
+        title = f"{GROUPS[report.group]} on {summary.hardware(report)}, {PRECISIONS['float32']}: "
         title += f"a dot a {noun(report)}, a bar at the geometric mean"
         # Matplotlib would draw the text between dollar signs as a formula.
         page.suptitle(title.replace("$", r"\$"), fontsize=12)

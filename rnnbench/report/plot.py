@@ -9,6 +9,7 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+from rnnbench.network.precision import of_variant
 from rnnbench.network.shapes import PARAM_NAMES, Shape
 from rnnbench.report.tables import CALLS, Report, Row, heading
 from rnnbench.variants import VARIANTS
@@ -17,10 +18,12 @@ AXES = ("seq", "hidden", "batch", "depth")
 # With these settings and no date, the same plot always gives the same bytes.
 SVG = {"svg.hashsalt": "rnnbench", "svg.fonttype": "path"}
 
-# Each implementation has its own marker and, with its TF32 twin, its own colour, whatever else a plot shows.
+# Each implementation has its own marker and colour, which its twins share, whatever else a plot shows.
 _MARKERS = "osD^v<>pPX*hd8H"
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#b58900", "#56b4e9", "#7b3294", "#8c510a", "#666666")
-_NAMES = [name for name, row in VARIANTS.items() if not row.tf32]
+_TWINS = [twin.name for row in VARIANTS.values() for twin in row.twins()]
+_NAMES = [name for name in VARIANTS if name not in _TWINS]
+_STYLES = {"tf32": "--", "float16": ":", "bfloat16": "-."}  # the lines of twins
 _LINE_HEIGHT = 0.085  # of the list of implementations, as a share of a panel
 
 
@@ -55,11 +58,13 @@ def save(report: Report, path: Path) -> None:
 
 
 def look(variant: str) -> dict[str, Any]:
-    """Return matplotlib's settings of a variant's line: its colour, its marker, and dashes for TF32."""
-    name = variant.removesuffix("_tf32")
+    """Return matplotlib's settings of a variant's line: its colour, its marker, and dashes for another precision."""
+    name = variant.rpartition("_")[0] if variant in _TWINS else variant
     place = _NAMES.index(name) if name in _NAMES else len(_NAMES)
     settings = {"color": _COLORS[place % len(_COLORS)], "marker": _MARKERS[place % len(_MARKERS)]}
-    return settings | ({"linestyle": "--", "markerfacecolor": "white"} if name != variant else {})
+    return settings | (
+        {"linestyle": _STYLES[of_variant(variant)], "markerfacecolor": "white"} if name != variant else {}
+    )
 
 
 def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[Row]]]:

@@ -1,7 +1,7 @@
 """How the implementations compare over all shapes at once: the ratios, a table and a sentence.
 
 At each shape an implementation's time is divided by the fastest one's. Its summary is the geometric mean of
-these ratios, with the smallest and the largest. Strict float32 and TF32 are two precisions, each with its own summary.
+these ratios, with the smallest and the largest. Each precision has its own summary.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from typing import NamedTuple
 from rnnbench import history
 from rnnbench.history import NotFound
 from rnnbench.network.models import GROUPS
+from rnnbench.network.precision import PRECISIONS
 from rnnbench.report.formats import ratio_text
 from rnnbench.report.tables import BASELINE, CALLS, Contenders, Report, contenders, is_tie, make, noun
 from rnnbench.variants import VARIANTS
-
-PRECISION = "strict float32"
-PRECISIONS = {False: PRECISION, True: "TF32"}  # by whether a variant computes in TF32
 
 
 class Summary(NamedTuple):
@@ -38,7 +36,9 @@ class Summary(NamedTuple):
         return statistics.geometric_mean(self.ratios)
 
 
-def summaries(report: Report, quantity: str, tf32: bool = False, competing: Contenders | None = None) -> list[Summary]:
+def summaries(
+    report: Report, quantity: str, precision: str = "float32", competing: Contenders | None = None
+) -> list[Summary]:
     """Return the summaries of a call, "train" or "forward", in one of the precisions: the lowest mean first.
 
     Shapes where a single implementation was timed are left out. `competing` are the report's contenders, or those at
@@ -47,8 +47,8 @@ def summaries(report: Report, quantity: str, tf32: bool = False, competing: Cont
     ratios: dict[str, list[float]] = defaultdict(list)
     wins: Counter[str] = Counter()
     ties: Counter[str] = Counter()
-    for (_, call, in_tf32), rows in (contenders(report.rows) if competing is None else competing).items():
-        if call == quantity and in_tf32 == tf32 and len(rows) > 1:
+    for (_, call, computed_in), rows in (contenders(report.rows) if competing is None else competing).items():
+        if (call, computed_in) == (quantity, precision) and len(rows) > 1:
             times = {variant: row.figure.value or 0 for variant, row in rows.items()}
             fastest = min(times, key=lambda variant: times[variant])
             for variant, time in times.items():
@@ -74,33 +74,30 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
     return ["implementation", "what it is", *of_calls], rows
 
 
-def answer(report: Report, tf32: bool = False, competing: Contenders | None = None) -> str:
+def answer(report: Report, precision: str = "float32", competing: Contenders | None = None) -> str:
     """Return the train step's result in a sentence; raises NotFound where no shape has two implementations.
 
     See `summaries` for the arguments.
     """
-    ranked = summaries(report, "train", tf32, competing)
+    ranked = summaries(report, "train", precision, competing)
     if not ranked:
         what = f"no {noun(report)} with two implementations"
         raise NotFound(f"{report.facts['machine']} at {report.commit[:8]} has {what}")
     best, *others = ranked
     start = "On" if report.group == "lstm" else f"{GROUPS[report.group]}: on"
+    start += f" the {hardware(report)}, in {PRECISIONS[precision]},"
     if len(others) == 1:
         ratios = [other / own for own, other in zip(best.ratios, others[0].ratios, strict=True)]
         low, mean, high = map(ratio_text, (min(ratios), statistics.geometric_mean(ratios), max(ratios)))
         tied = f", a tie at {best.ties}" if best.ties else ""
         over = counted(len(best.ratios), noun(report))
-        return (
-            f"{start} the {hardware(report)}, in {PRECISIONS[tf32]}, {_named(best.variant)} trains {mean} times as "
-            f"fast as {_named(others[0].variant)} ({low} to {high} over {over}{tied})."
-        )
+        who = f"{_named(best.variant)} trains {mean} times as fast as {_named(others[0].variant)}"
+        return f"{start} {who} ({low} to {high} over {over}{tied})."
     named = dict.fromkeys([others[0], *(one for one in others if one.variant == BASELINE), others[-1]])
     first, *rest = (f"{_named(one.variant)}{{}} {ratio_text(one.mean)} times" for one in named)
     times = ", ".join([f"{first.format(' takes')} as long as the fastest", *(one.format("") for one in rest)])
-    return (
-        f"{start} the {hardware(report)}, in {PRECISIONS[tf32]}, {_named(best.variant)} "
-        f"{_fastest(best, noun(report))}; by the geometric mean over the {noun(report)}s, {times}."
-    )
+    mean_of = f"by the geometric mean over the {noun(report)}s"
+    return f"{start} {_named(best.variant)} {_fastest(best, noun(report))}; {mean_of}, {times}."
 
 
 def hardware(report: Report) -> str:

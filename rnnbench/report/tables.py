@@ -15,7 +15,7 @@ from rnnbench import history
 from rnnbench.history import Figure, NotFound, Run, live_selftest, selftest, work_tree
 from rnnbench.history.benchmark_names import QUANTITIES
 from rnnbench.measure.floor import floor
-from rnnbench.network import models
+from rnnbench.network import models, precision
 from rnnbench.network.models import Subject
 from rnnbench.report import published, uncertainty
 from rnnbench.report.uncertainty import Interval, Ratio, Spread
@@ -67,14 +67,14 @@ class Standing(NamedTuple):
 
     subject: Subject
     quantity: str  # one of CALLS
-    tf32: bool
+    precision: str  # one of network.precision.PRECISIONS
     best: Row
     lead: Versus  # the best variant against the next one
     ours: Versus | None  # Theano's best against the best peer; None if one of them has no time
 
 
-# By subject, call and whether it is in TF32, and then by variant.
-Contenders = dict[tuple[Subject, str, bool], dict[str, Row]]
+# By subject, call and precision, and then by variant.
+Contenders = dict[tuple[Subject, str, str], dict[str, Row]]
 
 
 class Report(NamedTuple):
@@ -194,7 +194,7 @@ def noun(report: Report) -> str:
 
 
 def contenders(rows: Sequence[Row]) -> Contenders:
-    """Return the rows that compete: by subject, call and whether it is in TF32, and then by variant.
+    """Return the rows that compete: by subject, call and precision, and then by variant.
 
     A variant that several environments have timed competes with its fastest row. A variant whose error
     exceeds its tolerance at a shape doesn't compete there.
@@ -208,7 +208,7 @@ def contenders(rows: Sequence[Row]) -> Contenders:
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.value and (figure.subject, row.implementation) not in wrong:
-            fastest = competing[figure.subject, figure.quantity, figure.variant.endswith("tf32")]
+            fastest = competing[figure.subject, figure.quantity, precision.of_variant(figure.variant)]
             other = fastest.get(figure.variant)
             if other is None or figure.value < _seconds(other):
                 fastest[figure.variant] = row
@@ -226,7 +226,7 @@ def standings(rows: Sequence[Row], detectable: float = 0) -> list[Standing]:
 def rank(competing: Contenders, detectable: float = 0) -> list[Standing]:
     """Return the standings of these contenders."""
     ranked = []
-    for (subject, quantity, tf32), fastest in competing.items():
+    for (subject, quantity, computed_in), fastest in competing.items():
         best, *others = sorted(fastest.values(), key=_seconds)
         if others:
             ours, peer = (
@@ -235,12 +235,18 @@ def rank(competing: Contenders, detectable: float = 0) -> list[Standing]:
             )
             ours_against_peer = _versus(ours, peer, detectable) if ours and peer else None
             ranked.append(
-                Standing(subject, quantity, tf32, best, _versus(best, others[0], detectable), ours_against_peer)
+                Standing(subject, quantity, computed_in, best, _versus(best, others[0], detectable), ours_against_peer)
             )
-    # The subjects keep the order of the rows. Each has strict float32 before TF32, and train before forward.
+    # The subjects keep the order of the rows. Each has strict float32 first, and train before forward.
     places = {subject: place for place, subject in enumerate(dict.fromkeys(standing.subject for standing in ranked))}
+    precisions = list(precision.PRECISIONS)
     return sorted(
-        ranked, key=lambda standing: (places[standing.subject], standing.tf32, CALLS.index(standing.quantity))
+        ranked,
+        key=lambda standing: (
+            places[standing.subject],
+            precisions.index(standing.precision),
+            CALLS.index(standing.quantity),
+        ),
     )
 
 

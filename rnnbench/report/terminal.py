@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rnnbench.history import Figure
 from rnnbench.network import models
+from rnnbench.network.precision import PRECISIONS
 from rnnbench.report import formats, summary
 from rnnbench.report.formats import Table, number
 from rnnbench.report.summary import Summary
@@ -114,11 +115,12 @@ def _ranking(report: Report) -> Iterator[RenderableType]:
     ranked = standings(report.rows, report.detectable)
     if not ranked:
         return
-    for tf32 in (False, True):
+    for precision, words in PRECISIONS.items():
         for call in CALLS:
-            chosen = [standing for standing in ranked if (standing.quantity, standing.tf32) == (call, tf32)]
+            chosen = [standing for standing in ranked if (standing.quantity, standing.precision) == (call, precision)]
             if chosen:
-                title = f"The fastest at each {noun(report)}: {_CALLS[call]}{', TF32' if tf32 else ''}"
+                what = _CALLS[call] if precision == "float32" else f"{_CALLS[call]}, {words}"
+                title = f"The fastest at each {noun(report)}: {what}"
                 headings = [noun(report), "fastest", "time, µs", "lead", "over"]
                 yield from _drawn(Table(title, headings, [_ranked(standing) for standing in chosen]))
     leaders = [row for standing in ranked for row in (standing.best, standing.lead.other)]

@@ -9,6 +9,7 @@ from helpers.recorded import RESULTS
 
 from rnnbench import variants
 from rnnbench.history import NotFound
+from rnnbench.network import precision
 from rnnbench.network.shapes import GRIDS
 from rnnbench.report import documents, formats, summary, tables
 
@@ -108,7 +109,7 @@ def test_the_summary_has_the_geometric_mean_over_the_shapes(rewritten):
     times = {
         (row.figure.variant, row.figure.shape): row.figure.value
         for row in report.rows
-        if row.figure.quantity == "train" and not row.figure.variant.endswith("tf32")
+        if row.figure.quantity == "train" and precision.of_variant(row.figure.variant) == "float32"
     }
     names = {name for name, _ in times}
     fastest = {shape: min(times[name, shape] for name in names) for shape in GRIDS["seed"]}
@@ -129,7 +130,7 @@ def test_the_summary_has_the_geometric_mean_over_the_shapes(rewritten):
     tied = sum(
         not standing.lead.ratio.is_tie
         for standing in tables.standings(report.rows, report.detectable)
-        if (standing.quantity, standing.tf32) == ("train", False)
+        if (standing.quantity, standing.precision) == ("train", "float32")
     )
     assert wins == tied
     assert 2 * (len(GRIDS["seed"]) - wins) <= sum(one.ties for one in found)

@@ -15,7 +15,7 @@ def test_standings(two_machines):
     times = {"Scan": 4e-3, "Cudnn": 2e-3, "Torch": 1.6e-3, "JaxScan": 3e-3, "CudnnTF32": 1e-3}
     synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(**times))
     (standing,) = tables.standings(tables.make(two_machines, "north").rows)  # a single TF32 variant isn't ranked
-    assert (standing.subject, standing.quantity, standing.tf32) == (("lstm", SHAPE), "train", False)
+    assert (standing.subject, standing.quantity, standing.precision) == (("lstm", SHAPE), "train", "float32")
     assert (standing.best.figure.variant, standing.lead.other.figure.variant) == ("torch", "cudnn")
     assert standing.lead.ratio.times == pytest.approx(2 / 1.6)
     assert standing.best.of_floor == pytest.approx(Workload(*SHAPE).train_flops / 6.7e13 / 1.6e-3)
@@ -23,6 +23,24 @@ def test_standings(two_machines):
     # synthetic's quartiles are 0.9 and 1.1 times a value.
     expected = (0.8, 0.8 * 0.9 / 1.1, 0.8 * 1.1 / 0.9)
     assert standing.ours.ratio[:3] == pytest.approx(expected)
+
+
+def test_each_precision_is_ranked_by_itself(two_machines):
+    times = {
+        "Scan": 4e-3,
+        "Cudnn": 2e-3,
+        "CudnnTF32": 1e-3,
+        "TorchTF32": 2e-3,
+        "TorchFP16": 2e-4,
+        "TorchLoopFP16": 1e-4,
+    }
+    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(**times, TorchBF16=1e-5))
+    ranked = tables.standings(tables.make(two_machines, "north").rows)
+    assert [(standing.precision, standing.best.figure.variant) for standing in ranked] == [
+        ("float32", "cudnn"),
+        ("tf32", "cudnn_tf32"),
+        ("float16", "torch_loop_fp16"),
+    ]
 
 
 def test_a_variant_timed_in_two_environments_is_ranked_once_by_the_faster(two_machines):

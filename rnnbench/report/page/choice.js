@@ -146,7 +146,7 @@ function isTimed(implementation) {
 }
 
 function inPrecision(implementation, precision) {
-    return implementation.tf32 === (precision === 'tf32');
+    return implementation.precision === precision;
 }
 
 /* The address with some parameters changed; null removes one. */

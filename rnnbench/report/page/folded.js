@@ -22,7 +22,7 @@ function drawFloor(record, choice, positions) {
     if (!rows.length) {
         element('floor-dots').replaceChildren();
         fill('floor-note', 'There is no floor, because this machine’s description doesn’t give its peak rates. Add ' +
-            'float32_flops (and tf32_flops), in operations per second, and memory_bandwidth, in bytes per second, ' +
+            'float32_flops (and tf32_flops or float16_flops), in operations per second, and memory_bandwidth, in bytes per second, ' +
             `to results/${record.machine.name}/machine.json.`);
         return;
     }

@@ -126,8 +126,10 @@ function winsCell(ratios) {
 function drawRanking(record, choice, positions) {
     const sizes = positions.map((position) => String(sizeTexts(position)));
     const width = sizeTexts(positions[0]).length;
+    // A call in another precision than strict float32 names it: "train, TF32".
+    const precisionOf = (call) => call.split(', ')[1] || index.precisions.strict;
     const isShown = (line) =>
-        sizes.includes(String(line.slice(0, width))) && line[width].endsWith('TF32') === (choice.precision === 'tf32');
+        sizes.includes(String(line.slice(0, width))) && precisionOf(line[width]) === index.precisions[choice.precision];
     element('at-each').textContent = `At each ${index.noun}`;
     const table = drawTexts('ranking-rows', record.ranking, choice.sort, isShown);
     const star = '*: a figure in doubt; the reasons stand below the chart.';

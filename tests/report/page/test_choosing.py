@@ -172,7 +172,7 @@ def test_precision(open_recorded):
     assert all(name.endswith("_tf32") for name in names)
     report = tables.make(recorded.HISTORY, "h100", "ec908981")
     assert tab.locator("#answer").text_content() == summary.answer(
-        report._replace(rows=[row for row in report.rows if row.figure.variant.endswith("tf32")]), tf32=True
+        report._replace(rows=[row for row in report.rows if row.figure.variant.endswith("tf32")]), "tf32"
     ).replace("`", "")
 
 
