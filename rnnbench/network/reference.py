@@ -54,6 +54,20 @@ def gradients(work: Workload) -> Weights:
     return result
 
 
+def gradient_tolerance(work: Workload, tolerance: float) -> float:
+    """Return the largest error that a variant's gradients may have if its outputs may have the error `tolerance`.
+
+    It is the same, except for rnn_relu, whose gradient jumps where the sum of a state is 0. A sum closer to 0 than the
+    tolerance may be rounded to the other side. If a share s of the sums is so close, 4·√s is added. docs/method.md has
+    the figures.
+    """
+    if work.kind != "rnn_relu":
+        return tolerance
+    sums = [[kept for (kept,) in direction.kept] for layer in _forward(work) for direction in layer]
+    close = (np.abs(sums) <= tolerance) & (work.mask > 0)  # (directions of all layers, seq, batch, hidden)
+    return tolerance + 4 * float(close.sum() / (work.depth * work.loss_size)) ** 0.5
+
+
 def error(array: np.ndarray, reference: np.ndarray) -> float:
     """Return ‖array − reference‖ / ‖reference‖, with Euclidean norms, computed in float64.
 
@@ -238,8 +252,8 @@ class _Relu:
     def forward(
         product: np.ndarray, recurrent: np.ndarray, state: np.ndarray, memory: np.ndarray
     ) -> tuple[_Arrays, np.ndarray, np.ndarray]:
-        following = np.maximum(product + recurrent, 0)
-        return (following,), following, memory
+        total = product + recurrent
+        return (total,), np.maximum(total, 0), memory
 
     @staticmethod
     def backward(

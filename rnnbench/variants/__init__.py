@@ -286,9 +286,6 @@ def workload(name: str, work: Workload) -> Workload:
 
 def supports(name: str, work: Workload) -> str | None:
     """Return None if a variant can compute a workload, or the reason in one line. Imports no framework."""
-    if work.kind == "rnn_relu" and VARIANTS[name].tolerance > STRICT:
-        # Rounding turns some of its units on or off, and their gradients jump. docs/method.md has the figures.
-        return "rounding changes the gradients of rnn_relu too much to check them"
     return getattr(importlib.import_module(VARIANTS[name].module), "supports", unsupported)(workload(name, work))
 
 
