@@ -125,7 +125,7 @@ def publish(arguments: Sequence[str]) -> int:
             config.show_commit_url = commit
         config.results_dir, options.html_dir = str(private), str(folder / "html")
         quiet = contextlib.nullcontext() if options.verbose else log.set_level(logging.WARNING)
-        with quiet:
+        with quiet, _unknown_commits_counted(config.repo):
             status = _call_asv(Publish, config, options)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # don't stop halfway
@@ -178,6 +178,28 @@ def _call_asv(command: Any, config: Any, options: argparse.Namespace, **more: An
     finally:
         with contextlib.suppress(BrokenPipeError):
             log.flush()
+
+
+@contextlib.contextmanager
+def _unknown_commits_counted(repository: str) -> Iterator[None]:
+    """Say in one line what asv's pages leave out. asv warns about each file of a commit that HEAD doesn't have."""
+    count = 0
+
+    def keep(record: logging.LogRecord) -> bool:
+        nonlocal count
+        is_unknown = record.getMessage().startswith("Couldn't find ")
+        count += is_unknown
+        return not is_unknown
+
+    logger = logging.getLogger()  # asv's
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+    if count:
+        advice = ": git fetch --unshallow brings them" if site.is_shallow(repository) else ""
+        _say(f"asv's pages leave out the results of commits outside HEAD's history (files: {count}){advice}")
 
 
 @contextlib.contextmanager
@@ -287,7 +309,7 @@ def _copy_machines(source: Path, target: Path, wanted: str | None) -> dict[str, 
     return known
 
 
-def _keep_earlier_figures(path: Path, recorded: Path, strict: bool) -> None:
+def _keep_earlier_figures(path: Path, recorded: Path, strict: bool = False) -> None:
     """Copy the earlier figure of each shape for which this run has none: the machine may be at fault, not the code.
 
     If `strict`, a figure in doubt doesn't replace an earlier one that isn't.

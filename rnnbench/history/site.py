@@ -86,6 +86,12 @@ def known_commits(repository: str, first_commits: dict[str, str | None]) -> dict
     return {names: commit for names, commit in first_commits.items() if commit is None or has(commit)}
 
 
+def is_shallow(repository: str) -> bool:
+    """Return whether a repository was cloned without its older commits."""
+    command = ["git", "-C", repository, "rev-parse", "--is-shallow-repository"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "true"
+
+
 def _has_figures(row: list[Any]) -> bool:
     return any(value is not None and value == value for value in row[0] or ())
 

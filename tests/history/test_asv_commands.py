@@ -1,6 +1,8 @@
 """rnnbench run and publish on results and folders that need care."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,22 @@ def test_publish_removes_no_other_files(configured, capsys):
         "rnnbench: mine has other files, which publish would remove: name a new or empty folder\n"
     )
     assert Path("mine/letter.txt").read_text() == "Dear"
+
+
+def test_publish_in_a_shallow_clone_counts_the_left_out_files_in_one_line(configured, capsys):
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", "clone"], check=True)
+    settings = json.loads(Path("asv.conf.json").read_text()) | {"repo": "clone"}
+    Path("asv.conf.json").write_text(json.dumps(settings))
+    shutil.rmtree("results")
+    machine = Path(shutil.copytree(ROOT / "results" / "epyc-2core-2", "results/epyc-2core-2"))
+    shutil.copy(ROOT / "results" / "benchmarks.json", "results")
+    assert main(["publish"]) == 0
+    said = capsys.readouterr()
+    assert "Couldn't find" not in said.out + said.err
+    assert said.err == (
+        "rnnbench: asv's pages leave out the results of commits outside HEAD's history "
+        f"(files: {len([*machine.glob('*-*.json')])}): git fetch --unshallow brings them\n"
+    )
 
 
 def test_publish_says_before_its_work_that_the_folder_can_not_be_written(configured, capsys):
