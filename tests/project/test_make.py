@@ -85,7 +85,10 @@ def test_another_python(checkout, tmp_path, answer, named):
 def test_the_pythons_are_those_that_theano_runs_on():
     (names,) = re.findall(r"^\tcase \$\$found in (.*)\) ;;", (ROOT / "Makefile").read_text(), re.MULTILINE)
     first, last = theano_runtime.PYTHONS
-    assert names.split(" | ") == [f"3.{minor}" for minor in range(first[1], last[1] + 1)]
+    pythons = [f"3.{minor}" for minor in range(first[1], last[1] + 1)]
+    assert names.split(" | ") == pythons
+    (tested,) = re.findall(r"^ +python: \[(.*)\]$", (ROOT / ".github/workflows/ci.yml").read_text(), re.MULTILINE)
+    assert tested == ", ".join(f'"{python}"' for python in pythons)
 
 
 def test_a_wrong_grid_is_found_before_the_set_up(checkout):
