@@ -24,12 +24,17 @@ from theano.gpuarray.type import get_context
 
 from rnnbench.fused.cpu import INCLUDE, Lstm, LstmGradient
 
+
+def _text(name: str, parts: tuple[str, ...]) -> str:
+    return "".join((INCLUDE / f"{name}{part}.cu").read_text() for part in parts)
+
+
 _CODE = "\n".join(
     [
-        # NVRTC compiles the kernels' text at run time.
+        # NVRTC compiles the kernels' texts at run time.
         *(
-            f'static const char rnnbench_{name}_source[] = R"RNNBENCH({(INCLUDE / f"{name}.cu").read_text()})RNNBENCH";'
-            for name in ("lstm_cuda", "split_cuda")
+            f'static const char rnnbench_{name}_source[] = R"RNNBENCH({_text(name, parts)})RNNBENCH";'
+            for name, parts in (("lstm_cuda", ("", "_rows", "_tiles", "_steps")), ("split_cuda", ("",)))
         ),
         # Each operation is a library of its own. Only visible statics are the same ones in all of them.
         "#pragma GCC visibility push(default)",

@@ -43,17 +43,13 @@ int main(int, char **words) {
     for (int size = 1; size <= 16; ++size)
         gpus[2].resident[size] = int(120 / size);
     for (const Gpu &gpu : gpus)
-        for (long hidden : {37, 128, 512, 1024})
+        for (const auto &size : std::vector<std::pair<long, long>>{{37, 32}, {128, 32}, {512, 32}, {1024, 32}, {1024, 128}})
             for (int kind = 0; kind < 3; ++kind) {
-                const std::vector<Plan> all = plans(gpu, kind == 2, kind == 1, hidden, 32);
-                if (all.empty()) {
-                    std::cout << gpu.architecture() << " hidden " << hidden << ": no plan" << std::endl;
-                    continue;
-                }
-                std::vector<std::string> options = all[0].options();
+                const Plan plan = plans(gpu, kind == 2, kind == 1, size.first, size.second)[0];
+                std::vector<std::string> options = plan.options();
                 options.push_back("--gpu-architecture=" + gpu.architecture());
                 options.push_back("--std=c++17");
-                std::cout << gpu.architecture() << " hidden " << hidden << ": " << all[0].text() << ": "
-                          << compiled(compiler, options) << std::endl;
+                std::cout << gpu.architecture() << " hidden " << size.first << ", batch " << size.second << ": "
+                          << plan.text() << ": " << compiled(compiler, options) << std::endl;
             }
 }

@@ -1,4 +1,4 @@
-/* An LSTM layer on a GPU: chooses, compiles and starts the kernels of lstm_cuda.cu.
+/* An LSTM layer on a GPU: chooses, compiles and starts the kernels of lstm_cuda*.cu.
  *
  * forward() and backward() are the interface. They only put work on the caller's stream. cuBLAS, through the caller's
  * `multiply`, computes the products that need no recurrence; one kernel takes all steps.
@@ -8,7 +8,8 @@
  * 3. Kernels: compiled for a plan and the GPU that is there, kept in memory and as files.
  * 4. The two calls.
  *
- * The text of lstm_cuda.cu comes before this file, as `static const char rnnbench_lstm_cuda_source[]`.
+ * The text of lstm_cuda.cu and of the three files that it names comes before this file, as
+ * `static const char rnnbench_lstm_cuda_source[]`.
  */
 #ifndef RNNBENCH_FUSED_LSTM_CUDA_H
 #define RNNBENCH_FUSED_LSTM_CUDA_H
@@ -261,15 +262,22 @@ inline int assumed_clusters(const Gpu &gpu, int size) {
     return std::max(1, int(gpu.multiprocessors / size * (size > 8 ? 0.9 : size > 2 ? 0.95 : 1)));
 }
 
-/* How a kernel divides the work. The names are those of the macros in lstm_cuda.cu. */
-struct Plan {
-    bool backward, keep, cluster, set_registers;
-    int gate_warps, hidden, blocks, units, k_lanes, register_chunks, pass_rows, stages;
-    int vector, tiles, copies;   // backward only
-    int rows, groups, launches;  // of the batch for a group; groups in a launch
-    double cost;                 // estimated clock ticks for a step
+/* The three ways: lstm_cuda_rows.cu, lstm_cuda_tiles.cu, lstm_cuda_steps.cu. */
+enum class Way { rows, tiles, steps };
 
-    int padded() const { return blocks * units; }
+/* How a kernel divides the work. The names are those of the macros in the kernels' files. */
+struct Plan {
+    Way way;
+    bool backward, keep;
+    int hidden, blocks, units, pass_rows, stages;  // blocks: of a group; units: of a block
+    bool cluster, set_registers;                   // rows only
+    int gate_warps, k_lanes, register_chunks;      // rows only
+    int vector, tiles, copies;                     // rows backward only
+    int column_slices, k_slices, slice_tiles;      // tiles only
+    int rows, groups, launches;                    // of the batch for a group; groups in a launch
+    double cost;                                   // estimated clock ticks for a step
+
+    int padded() const { return way == Way::tiles ? column_slices * (backward ? 64 : 16) : blocks * units; }
     int passes() const { return rows / pass_rows; }
     int slots() const { return backward ? tiles * vector * (k_lanes / copies) : 8; }
     int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes * k_parts())); }
@@ -278,6 +286,10 @@ struct Plan {
 
     /* Bytes of shared memory, in the order in which the kernel lays them out. */
     size_t shared_bytes() const {
+        if (way == Way::steps)
+            return 0;
+        if (way == Way::tiles)  // barriers, weights, halves of sums, stages
+            return (2 * 2 * stages * 8 + 8 + 127) / 128 * 128 + slice_tiles * 8192L + 2 * 16384 + 2 * stages * 8192L;
         const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes * k_parts();
         const long head = (buffers * 2 * 8 + 4 * 8 + warps * 4 + 127) / 128 * 128 + rows * units * 4;
         const long weights = long(chunks() - register_chunks) * slots() * threads * 16;
@@ -291,45 +303,64 @@ struct Plan {
                         2L * (16 * k_lanes * units + 2 * k_lanes) * k_parts() * 4);
     }
 
-    int block_threads() const { return threads + 32 * (gate_warps + (cluster ? 0 : 2)); }
+    int block_threads() const {
+        return threads + (way == Way::steps ? 0 : way == Way::tiles ? 64 : 32 * (gate_warps + (cluster ? 0 : 2)));
+    }
 
     /* Bytes of memory through which the blocks exchange, and the counters' number. */
     size_t exchange_bytes() const {
-        return cluster ? 0 : size_t(2) * groups * rows * padded() * (backward ? blocks : 1) * sizeof(float);
+        size_t numbers = 0;
+        if (way == Way::tiles)  // published twice, partial sums, carried
+            numbers = size_t(groups) * rows * (padded() * ((backward ? 4 : 1) * 2 + 1) + size_t(blocks) * 64);
+        else if (way == Way::steps)
+            numbers = backward ? size_t(2) * rows * hidden : 0;
+        else if (!cluster)
+            numbers = size_t(2) * groups * rows * padded() * (backward ? blocks : 1);
+        return numbers * sizeof(float);
     }
-    size_t counter_count() const { return cluster ? 0 : size_t(groups) * passes() * counter_stride; }
+    /* How many partial sums of the bias's gradient there are. */
+    int bias_groups(long batch) const { return way == Way::steps ? 64 : int(ceiling(batch, rows)); }
+    size_t counter_count() const {
+        return way == Way::steps || cluster ? 0 : size_t(groups) * passes() * counter_stride;
+    }
 
     std::vector<std::string> options() const {
         auto define = [](const char *name, long value) {
             return std::string("-D") + name + "=" + std::to_string(value);
         };
-        std::vector<std::string> all = {define("FORWARD", !backward),
-                                        define("BACKWARD", backward),
-                                        define("CLUSTER", cluster),
-                                        define("HIDDEN", hidden),
-                                        define("BLOCKS", blocks),
-                                        define("UNITS", units),
-                                        define("REGISTER_CHUNKS", register_chunks),
-                                        define("PASS_ROWS", pass_rows),
-                                        define("STAGES", stages),
-                                        define("GATE_WARPS", gate_warps),
-                                        define("SET_REGISTERS", set_registers),
-                                        "-DLIMIT_NANOSECONDS=" RNNBENCH_LSTM_LIMIT};
-        if (backward)
-            for (const std::string &option : {define("K_LANES", k_lanes), define("VECTOR", vector),
-                                              define("TILES", tiles), define("COPIES", copies)})
-                all.push_back(option);
-        else
-            all.push_back(define("KEEP", keep));
+        std::vector<std::string> all = {define("ROWS", way == Way::rows),   define("TILES", way == Way::tiles),
+                                        define("STEPS", way == Way::steps), define("FORWARD", !backward),
+                                        define("BACKWARD", backward),       define("KEEP", keep),
+                                        define("HIDDEN", hidden),           "-DLIMIT_NANOSECONDS=" RNNBENCH_LSTM_LIMIT};
+        auto add = [&](std::initializer_list<std::string> more) { all.insert(all.end(), more); };
+        if (way == Way::tiles)
+            add({define("COLUMN_SLICES", column_slices), define("K_SLICES", k_slices),
+                 define("SLICE_TILES", slice_tiles), define("STAGES", stages)});
+        if (way == Way::rows)
+            add({define("CLUSTER", cluster), define("BLOCKS", blocks), define("UNITS", units),
+                 define("REGISTER_CHUNKS", register_chunks), define("PASS_ROWS", pass_rows), define("STAGES", stages),
+                 define("GATE_WARPS", gate_warps), define("SET_REGISTERS", set_registers)});
+        if (way == Way::rows && backward)
+            add({define("K_LANES", k_lanes), define("VECTOR", vector), define("ROW_TILES", tiles),
+                 define("COPIES", copies)});
         return all;
     }
 
     std::string text() const {
         std::ostringstream out;
-        out << (backward ? "backward"
-                : keep   ? "forward+"
-                         : "forward")
-            << (cluster ? " cluster" : " grid") << " of " << blocks << "x" << units << ", k " << k_lanes << "x"
+        out << (backward ? "backward" : keep ? "forward+" : "forward");
+        if (way == Way::steps) {
+            out << " steps";
+            return out.str();
+        }
+        if (way == Way::tiles) {
+            out << " tiles, " << column_slices << " columns x " << k_slices << " slices x " << slice_tiles
+                << " tiles, groups " << groups << "x" << rows << " rows, stages " << stages;
+            if (launches > 1)
+                out << ", launches " << launches;
+            return out.str();
+        }
+        out << (cluster ? " cluster" : " grid") << " of " << blocks << "x" << units << ", k " << k_lanes << "x"
             << chunks() << " (" << register_chunks << " in registers), groups " << groups << "x" << rows << " rows by "
             << pass_rows;
         if (!cluster)
@@ -342,7 +373,7 @@ struct Plan {
 
 /* Estimate the clock ticks that a plan needs for one step of the whole batch. The numbers were fitted to an H100's
  * times: see docs/fused.md. */
-inline double estimate(const Plan &plan, const Gpu &gpu) {
+inline double estimate_rows(const Plan &plan, const Gpu &gpu) {
     const double rows = plan.pass_rows, slots = plan.slots(), chunks = plan.chunks(),
                  in_shared = chunks - plan.register_chunks;
     // Instructions of two warps, which share a quarter of a multiprocessor. Then ticks of the shared memory's port, for
@@ -357,9 +388,20 @@ inline double estimate(const Plan &plan, const Gpu &gpu) {
            (plan.cluster ? double(ceiling(plan.groups, std::max(1, gpu.resident.at(plan.blocks)))) : plan.launches);
 }
 
-/* All plans for this size that fit the GPU. */
-inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hidden, long batch) {
-    std::vector<Plan> all;
+inline double estimate_tiles(const Plan &plan) {
+    // A tile of 64 x 64 x 32 products takes 1024 ticks at best. Alone, a team leaves more of them unused.
+    const double one = 1650.0 * plan.slice_tiles + 8600, two = plan.passes() * (1390.0 * plan.slice_tiles + 4700);
+    return std::max(one, two) * plan.launches;
+}
+
+inline double estimate_steps(const Plan &plan, const Gpu &gpu, long batch) {
+    // cuBLAS's product, its start, and a kernel that goes through memory.
+    const double products = 4.0 * plan.hidden * plan.hidden * batch;
+    return products / (gpu.multiprocessors * 128 * 0.69) + (plan.backward ? 40000 : 30000);
+}
+
+/* Append the plans of lstm_cuda_rows.cu for this size that fit the GPU. */
+inline void add_rows_plans(std::vector<Plan> &all, const Gpu &gpu, bool backward, bool keep, long hidden, long batch) {
     for (int cluster = 0; cluster <= int(gpu.clusters); ++cluster)
         for (int units = 16; units <= 64; units *= 2)
             for (int pass_rows = 1; pass_rows <= 6; ++pass_rows) {
@@ -386,8 +428,8 @@ inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hi
                     plan.k_lanes = 8;
                 }
                 // So many registers can hold weights, beside the sums and what else a thread needs.
-                const int most =
-                    plan.set_registers ? 204 - pass_rows * plan.slots() : std::min(112, 144 - pass_rows * plan.slots());
+                const int most = plan.set_registers ? (backward ? 188 : 204) - pass_rows * plan.slots()
+                                                    : std::min(112, 134 - pass_rows * (plan.slots() + 4));
                 plan.register_chunks = std::min(plan.chunks(), most / (4 * plan.slots()));
                 if (plan.register_chunks < 1)
                     continue;
@@ -410,9 +452,51 @@ inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hi
                             break;
                         }
                     }
-                plan.cost = estimate(plan, gpu);
+                plan.cost = estimate_rows(plan, gpu);
                 all.push_back(plan);
             }
+}
+
+/* Append the plans of lstm_cuda_tiles.cu. They need Hopper's bulk copies. */
+inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backward, bool keep, long hidden, long batch) {
+    if (gpu.major < 9)
+        return;
+    // An owner has at most 8 units. Forward the padded units fill whole tiles of 32.
+    const int column_units = backward ? 64 : 16;
+    for (int k_slices = column_units / 8; k_slices <= 16; k_slices *= 2) {
+        Plan plan = {};
+        plan.way = Way::tiles, plan.backward = backward, plan.keep = keep, plan.hidden = int(hidden);
+        plan.column_slices = int(backward ? ceiling(hidden, 64) : 2 * ceiling(hidden, 32)), plan.k_slices = k_slices;
+        plan.blocks = plan.column_slices * k_slices, plan.units = column_units / k_slices;
+        const int all_tiles = plan.padded() * (backward ? 4 : 1) / 32;
+        plan.slice_tiles = int(ceiling(all_tiles, k_slices));
+        if (plan.slice_tiles * (k_slices - 1) >= all_tiles)
+            continue;  // the last slice would have nothing to do
+        plan.pass_rows = 64, plan.stages = 6;
+        while (plan.stages > 2 && plan.shared_bytes() > size_t(gpu.shared_bytes))
+            --plan.stages;
+        if (plan.shared_bytes() > size_t(gpu.shared_bytes) || plan.blocks > gpu.multiprocessors)
+            continue;
+        const long resident = gpu.multiprocessors / plan.blocks;
+        plan.groups = int(std::min(resident, ceiling(batch, 64)));
+        plan.rows = int(std::min(ceiling(ceiling(batch, plan.groups), 64) * 64, 512L));  // more would need much memory
+        plan.launches = int(ceiling(batch, long(plan.groups) * plan.rows));
+        plan.groups = int(std::min(long(plan.groups), ceiling(batch, plan.rows)));
+        plan.cost = estimate_tiles(plan);
+        all.push_back(plan);
+    }
+}
+
+/* All plans for this size on this GPU, the cheapest first. The last resort, cuBLAS at each step, is one of them. */
+inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hidden, long batch) {
+    std::vector<Plan> all;
+    add_rows_plans(all, gpu, backward, keep, hidden, batch);
+    add_tiles_plans(all, gpu, backward, keep, hidden, batch);
+    Plan steps = {};
+    steps.way = Way::steps, steps.backward = backward, steps.keep = keep, steps.hidden = int(hidden);
+    steps.rows = int(batch), steps.groups = steps.launches = 1;
+    steps.cost = estimate_steps(steps, gpu, batch);
+    all.push_back(steps);
     std::stable_sort(all.begin(), all.end(), [](const Plan &one, const Plan &other) { return one.cost < other.cost; });
     return all;
 }
@@ -431,7 +515,7 @@ struct Arguments {
 
 struct Kernel {
     Plan plan;
-    void *function, *add_up;  // add_up: only with backward
+    void *function, *add_up, *bias_sums;  // add_up: only with backward. bias_sums: only with backward in steps
 };
 
 /* What is kept for a Device. */
@@ -544,12 +628,18 @@ inline std::string machine_code(Device &device, State &state, const std::vector<
     return problem;
 }
 
-inline LaunchConfig launch_config(const Plan &plan, int groups, void *stream, LaunchAttribute &attribute) {
+/* For a kernel whose blocks don't wait for each other. */
+inline LaunchConfig plain_config(long blocks, int block_threads, void *stream) {
     LaunchConfig config = {};
-    config.grid[0] = unsigned(groups * plan.blocks), config.grid[1] = config.grid[2] = 1;
-    config.block[0] = unsigned(plan.block_threads()), config.block[1] = config.block[2] = 1;
-    config.shared_bytes = unsigned(plan.shared_bytes());
+    config.grid[0] = unsigned(blocks), config.grid[1] = config.grid[2] = 1;
+    config.block[0] = unsigned(block_threads), config.block[1] = config.block[2] = 1;
     config.stream = stream;
+    return config;
+}
+
+inline LaunchConfig launch_config(const Plan &plan, int groups, void *stream, LaunchAttribute &attribute) {
+    LaunchConfig config = plain_config(groups * plan.blocks, plan.block_threads(), stream);
+    config.shared_bytes = unsigned(plan.shared_bytes());
     attribute = LaunchAttribute();
     if (plan.cluster) {
         attribute.id = Driver::launch_cluster;
@@ -583,7 +673,10 @@ inline std::string load_kernel(Device &device, State &state, const Plan &plan, K
         if (problem.empty() && plan.backward)
             problem =
                 driver.check(driver.cuModuleGetFunction(&loaded.add_up, module, "lstm_add_up"), "cuModuleGetFunction");
-        if (problem.empty())
+        if (problem.empty() && plan.backward && plan.way == Way::steps)
+            problem = driver.check(driver.cuModuleGetFunction(&loaded.bias_sums, module, "lstm_bias_sums"),
+                                   "cuModuleGetFunction");
+        if (problem.empty() && plan.way != Way::steps)
             problem = driver.check(
                 driver.cuFuncSetAttribute(loaded.function, Driver::function_shared_bytes, state.gpu.shared_bytes),
                 "cuFuncSetAttribute");
@@ -596,6 +689,10 @@ inline std::string load_kernel(Device &device, State &state, const Plan &plan, K
     }
     kernel = found->second;
     kernel.plan = plan;
+    if (plan.way == Way::steps) {
+        resident = plan.groups;
+        return "";
+    }
     LaunchAttribute attribute;
     const LaunchConfig config = launch_config(plan, plan.groups, nullptr, attribute);
     if (plan.cluster)
@@ -608,56 +705,108 @@ inline std::string load_kernel(Device &device, State &state, const Plan &plan, K
     return problem;
 }
 
-/* Find the kernel for this size, by the model of its time. `unsupported` is set if there is none. */
-inline std::string choose(Device &device, State &state, bool backward, bool keep, const Sizes &sizes, Kernel &kernel,
-                          bool &unsupported) {
+/* Find the kernel for this size, by the model of its time. */
+inline std::string choose(Device &device, State &state, bool backward, bool keep, const Sizes &sizes, Kernel &kernel) {
     const auto key = std::make_tuple(backward, keep, sizes.hidden, sizes.batch);
     const auto found = state.chosen.find(key);
     if (found != state.chosen.end()) {
         kernel = found->second;
         return "";
     }
-    // The driver may know better how many clusters fit: then the model is asked again.
-    for (int attempt = 0; attempt < 32; ++attempt) {
-        const std::vector<Plan> all = plans(state.gpu, backward, keep, sizes.hidden, sizes.batch);
-        if (all.empty())
-            break;
-        int resident = 0;
-        const std::string problem = load_kernel(device, state, all[0], kernel, resident);
-        if (!problem.empty())
-            return problem;
-        if (all[0].cluster) {
-            int &assumed = state.gpu.resident[all[0].blocks];
-            if (resident == assumed || (resident > assumed && all[0].groups <= assumed)) {
+    for (;;) {
+        bool knows_better = false;  // the driver, how many clusters fit: then the model is asked again
+        for (const Plan &plan : plans(state.gpu, backward, keep, sizes.hidden, sizes.batch)) {
+            int resident = 0;
+            const std::string problem = load_kernel(device, state, plan, kernel, resident);
+            if (!problem.empty())
+                return problem;
+            if (plan.cluster) {
+                int &assumed = state.gpu.resident[plan.blocks];
+                knows_better = resident != assumed && (resident < assumed || plan.groups > assumed);
+                assumed = resident;
+                if (resident == 0)
+                    state.gpu.resident.erase(plan.blocks);
+                if (knows_better)
+                    break;
+            }
+            if (plan.cluster || resident >= plan.groups) {
                 state.chosen[key] = kernel;
                 return "";
-            }
-            assumed = resident;
-            if (resident == 0)
-                state.gpu.resident.erase(all[0].blocks);
-        } else if (resident >= all[0].groups) {
-            state.chosen[key] = kernel;
-            return "";
-        } else {
-            unsupported = true;
-            return "lstm: the GPU has room for " + std::to_string(resident) + " groups of " +
-                   std::to_string(all[0].blocks) + " thread blocks, " + std::to_string(all[0].groups) +
-                   " are needed for hidden size " + std::to_string(sizes.hidden) +
-                   "; use the implementation cudnn, or a whole GPU";
+            }  // else the GPU has less room than its description says, and the next plan is tried
         }
+        if (!knows_better)
+            return "lstm: no kernel fits this GPU; use the implementation cudnn";
     }
-    unsupported = true;
-    return "lstm: no kernel holds the weights of hidden size " + std::to_string(sizes.hidden) +
-           " on this GPU's chip; use the implementation cudnn, or a hidden size of 1024 or less";
 }
 
 inline unsigned long long address(const void *pointer) { return reinterpret_cast<unsigned long long>(pointer); }
 
+/* C = A·op(B) + beta C at one of the steps, of the whole batch. Returns "" or a sentence. */
+inline std::string multiply_step(Device &device, Products products, bool transpose_b, long m, long n, long k,
+                                 const float *a, const float *b, float beta, float *c) {
+    std::string problem;
+    if (!device.multiply(device.context_of_caller, products, false, transpose_b, m, n, k, 1, a, k, b,
+                         transpose_b ? k : n, beta, c, n, problem) &&
+        problem.empty())
+        problem = "lstm: a product of the recurrence failed";
+    return problem;
+}
+
+/* cuBLAS and a kernel at each step. `end_cell` is memory for the cells if no gates are kept. */
+inline std::string launch_forward_steps(Device &device, const Kernel &kernel, Products products, Arguments arguments) {
+    const long hidden = kernel.plan.hidden, batch = arguments.batch;
+    const LaunchConfig config = plain_config(ceiling(batch * hidden, threads), threads, device.stream);
+    void *parameters[] = {&arguments};
+    std::string problem;
+    for (arguments.begin = 0; arguments.begin < arguments.seq && problem.empty(); ++arguments.begin) {
+        const long step = arguments.begin;
+        const float *const before =
+            step ? arguments.states + (step - 1) * batch * hidden : arguments.first_state;
+        if (before)
+            problem = multiply_step(device, products, false, batch, 4 * hidden, hidden, before, arguments.U, 1,
+                                    arguments.gates + step * batch * 4 * hidden);
+        if (problem.empty())
+            problem = Driver::get().check(
+                Driver::get().cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
+                "cuLaunchKernelEx of lstm_forward");
+    }
+    return problem;
+}
+
+/* The same backward. `exchange` is memory for the gradients of cells, and after them of states. */
+inline std::string launch_backward_steps(Device &device, const Kernel &kernel, Products products, Arguments arguments) {
+    const Driver &driver = Driver::get();
+    const long hidden = kernel.plan.hidden, batch = arguments.batch;
+    LaunchConfig config = plain_config(ceiling(batch * hidden, threads), threads, device.stream);
+    void *parameters[] = {&arguments};
+    float *const d_first_state = arguments.end_state;
+    arguments.end_state = arguments.exchange + batch * hidden;
+    std::string problem;
+    for (arguments.begin = arguments.seq - 1; arguments.begin >= 0 && problem.empty(); --arguments.begin) {
+        const long step = arguments.begin;
+        problem = driver.check(driver.cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
+                               "cuLaunchKernelEx of lstm_backward");
+        float *const to = step ? arguments.end_state : d_first_state;
+        if (to && problem.empty())
+            problem = multiply_step(device, products, true, batch, hidden, 4 * hidden,
+                                    arguments.gates + step * batch * 4 * hidden, arguments.U, 0, to);
+    }
+    config = plain_config(ceiling(4 * hidden, threads), threads, device.stream);
+    config.grid[1] = kernel.plan.bias_groups(batch);
+    if (problem.empty())
+        problem = driver.check(driver.cuLaunchKernelEx(&config, kernel.bias_sums, parameters, nullptr),
+                               "cuLaunchKernelEx of lstm_bias_sums");
+    return problem;
+}
+
 /* Start a kernel for all groups of the batch. */
-inline std::string launch(Device &device, const Kernel &kernel, Arguments arguments) {
+inline std::string launch(Device &device, const Kernel &kernel, Products products, Arguments arguments) {
     const Driver &driver = Driver::get();
     const Plan &plan = kernel.plan;
     arguments.rows = plan.rows;
+    if (plan.way == Way::steps)
+        return plan.backward ? launch_backward_steps(device, kernel, products, arguments)
+                             : launch_forward_steps(device, kernel, products, arguments);
     for (int number = 0; number < plan.launches; ++number) {
         arguments.begin = number * plan.groups * plan.rows;
         arguments.end = std::min(arguments.batch, arguments.begin + plan.groups * plan.rows);
@@ -700,7 +849,7 @@ class Workspace {
 constexpr size_t most_product_bytes = size_t(256) << 20;
 
 /* Put the forward pass on the stream. Returns "" or one sentence: what is wrong, where, what to do. It sets
- * `unsupported` if no kernel can do this size on this GPU. */
+ * `unsupported` if this GPU can't be used. */
 inline std::string forward(Device &device, const ForwardCall &call, bool &unsupported) {
     State &state = state_of(device);
     std::lock_guard<std::mutex> lock(state.mutex);
@@ -714,7 +863,7 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
         return "";
     const bool keep = call.gates != nullptr;
     Kernel kernel;
-    std::string problem = choose(device, state, false, keep, sizes, kernel, unsupported);
+    std::string problem = choose(device, state, false, keep, sizes, kernel);
     if (!problem.empty())
         return problem;
 
@@ -722,7 +871,8 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
         keep ? sizes.seq : std::max(1L, std::min(sizes.seq, long(most_product_bytes / (step_gates * sizeof(float)))));
     Workspace parts;
     const size_t products_at = parts.add(keep ? 0 : steps * step_gates * sizeof(float));
-    const size_t cells_at = parts.add(steps < sizes.seq ? cells * sizeof(float) : 0);
+    const bool needs_cells = steps < sizes.seq || (!keep && kernel.plan.way == Way::steps);
+    const size_t cells_at = parts.add(needs_cells ? cells * sizeof(float) : 0);
     const size_t exchange_at = parts.add(kernel.plan.exchange_bytes());
     const size_t counters_at = parts.add(kernel.plan.counter_count() * sizeof(unsigned));
     char *workspace = nullptr;
@@ -738,7 +888,7 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
     arguments.counters = reinterpret_cast<unsigned *>(workspace + counters_at);
     arguments.failure = state.failures_on_gpu;
     arguments.batch = int(sizes.batch);
-    arguments.end_cell = steps < sizes.seq ? reinterpret_cast<float *>(workspace + cells_at) : nullptr;
+    arguments.end_cell = needs_cells ? reinterpret_cast<float *>(workspace + cells_at) : nullptr;
     for (long step = 0; step < sizes.seq; step += steps) {
         const long count = std::min(steps, sizes.seq - step);
         arguments.gates = keep ? call.gates : reinterpret_cast<float *>(workspace + products_at);
@@ -757,7 +907,7 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
                  problem.empty())
             problem = "lstm: the product of the inputs and W failed";
         if (problem.empty())
-            problem = launch(device, kernel, arguments);
+            problem = launch(device, kernel, call.products, arguments);
         if (!problem.empty())
             return problem;
     }
@@ -778,10 +928,10 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
     if (sizes.seq == 0 || cells == 0)
         return "";
     Kernel kernel;
-    std::string problem = choose(device, state, true, false, sizes, kernel, unsupported);
+    std::string problem = choose(device, state, true, false, sizes, kernel);
     if (!problem.empty())
         return problem;
-    const int groups = int(ceiling(sizes.batch, kernel.plan.rows));
+    const int groups = kernel.plan.bias_groups(sizes.batch);
     Workspace parts;
     const size_t exchange_at = parts.add(kernel.plan.exchange_bytes());
     const size_t counters_at = parts.add(kernel.plan.counter_count() * sizeof(unsigned));
@@ -805,14 +955,11 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
     arguments.failure = state.failures_on_gpu + 1;
     arguments.seq = int(sizes.seq);
     arguments.batch = int(sizes.batch);
-    problem = launch(device, kernel, arguments);
+    problem = launch(device, kernel, call.products, arguments);
     if (!problem.empty())
         return problem;
     if (call.db && groups > 1) {
-        LaunchConfig config = {};
-        config.grid[0] = unsigned(ceiling(width, 128)), config.grid[1] = config.grid[2] = 1;
-        config.block[0] = 128, config.block[1] = config.block[2] = 1;
-        config.stream = device.stream;
+        const LaunchConfig config = plain_config(ceiling(width, 128), 128, device.stream);
         float *to = call.db;
         int count = groups;
         void *parameters[] = {&arguments.bias_sums, &count, &to};

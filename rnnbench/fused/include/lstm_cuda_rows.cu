@@ -1,0 +1,970 @@
+/* The recurrence with U in registers: a row's states pass by.
+ *
+ * Who does what. The blocks of the grid form groups. A group takes some rows of the batch through all steps. Its BLOCKS
+ * thread blocks hold U on the chip, once, in registers and shared memory:
+ *
+ *     group      block 0        block 1        block 2                each block owns UNITS units, all four gates
+ *              +--------------+--------------+--------------+
+ *              | i f g o of   | i f g o of   | i f g o of   |         each block gets all states h[t-1] of the group's
+ *          U   | units        | units        | units        |         rows, computes its units' part of h[t], and
+ *              | 0..UNITS-1   | UNITS..      | 2·UNITS..    |         sends that part to all blocks of its group
+ *              +--------------+--------------+--------------+
+ *
+ * The warps of a block have different work, so that one kind's waiting is another kind's time:
+ *
+ *     8 warps that multiply  ── sums of a pass ──>  1, 2 or 4 warps that compute gates  ── new states ──>  other blocks
+ *               ^                                                                                               |
+ *               +──────── states of a pass, in shared memory ──── CLUSTER 0: a warp that fetches <──────────────+
+ *
+ * On Hopper the first kind takes registers from the others (SET_REGISTERS): it needs them for the weights.
+ *
+ * Forward, the warps that multiply. A block's 8 warps have 8 units each, for a part of the sum over k: with 16 units
+ * there are 4 parts, with 64 there is one. The lanes of a warp split the part's sum:
+ *
+ *     lane    0  1  2  3 |  4  5  6  7 | ... | 28..31     a thread holds weights[chunk][slot]: four numbers of k for
+ *     k_lane  0  0  0  0 |  1  1  1  1 | ... |  7  7       each of 8 slots = 2 units × 4 gates. So each state that it
+ *     group   0  1  2  3 |  0  1  2  3 | ... |  0..3       reads serves 8 products. Four lanes read the same states.
+ *     k       0..3       |  4..7       | ... | 28..31,  then 32..35 in the next chunk
+ *
+ * Afterwards the lanes of a group add up their sums by shuffles. In each of them a lane sends half of its sums and
+ * keeps the other half. So at the end it has one sum, and no lane computes what another one does. Lane k_lane keeps
+ * number s xor k_lane in its slot s: so it always sends the upper half, and nothing is moved.
+ *
+ * Backward. A block owns the same units. It computes their gates' gradients, multiplies them with its slice of Uᵀ, and
+ * gets a partial sum for every state of the group. It sends each partial sum to the block that owns the state. So as
+ * many numbers travel as forward. All gates' gradients would be four times as many.
+ *
+ *     add up the partial sums of all blocks -> d_a of own units -> d_a·Uᵀ: K_LANES lanes share a column's sum
+ *
+ * Passes. A block takes PASS_ROWS rows at a time. While the states of one pass travel, it computes the others.
+ *
+ * Two ways to travel:
+ *   CLUSTER 1  A group is a cluster of thread blocks. A block writes into the others' shared memory (st.async). A
+ *              barrier there counts the bytes that come in. There are two buffers: a block that has all states of step
+ *              t knows that all blocks have read those of step t-1, since they were needed for step t. So no block
+ *              waits for a barrier of all.
+ *   CLUSTER 0  A group's blocks write to memory, which stays in the L2 cache. A warp of its own then counts up one
+ *              number for each pass. Another one that sees the number copies the pass into shared memory.
+ */
+#if ROWS
+
+constexpr int warps = 8, threads = 32 * warps;  // that multiply
+constexpr int gate_threads = 32 * GATE_WARPS, all_threads = threads + gate_threads + (CLUSTER ? 0 : 64);
+constexpr int padded = BLOCKS * UNITS;  // units of all blocks; those beyond HIDDEN have no weights, and so are zero
+
+/* Wait for other warps of this block: all that call it with this number. */
+template <int number, int count> __device__ __forceinline__ void block_barrier() {
+    asm volatile("bar.sync %0, %1;" ::"n"(number), "n"(count) : "memory");
+}
+
+/* Threads that multiply take registers from those that compute gates. */
+template <bool multiplies> __device__ __forceinline__ void take_registers() {
+#if SET_REGISTERS
+    if (multiplies)
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
+    else
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
+#endif
+}
+
+/* The weights come through shared memory, a tile at a time. The next tile comes in while one is distributed. So many
+ * numbers are copied together; more wouldn't be aligned in U. */
+constexpr int piece = HIDDEN % 2 == 0 ? 2 : 1;
+
+/* threadIdx.x and blockIdx.x, read anew: what follows from them then takes no register for longer than needed. */
+__device__ __forceinline__ int thread_number() {
+    int number;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(number));
+    return number;
+}
+__device__ __forceinline__ int block_number() {
+    int number;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(number));
+    return number;
+}
+
+/* Copy a piece from memory to shared memory while this thread goes on. Without `is_there` it becomes zero. */
+__device__ __forceinline__ void copy_piece(float *to, const float *from, bool is_there) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)), "l"(from), "n"(4 * piece),
+                 "r"(is_there ? 4 * piece : 0)
+                 : "memory");
+}
+
+/* Call copy(tile, buffer), which copies a tile, and distribute(tile, buffer), for all tiles. `count` is a constant. */
+template <int count, typename Copy, typename Distribute>
+__device__ __forceinline__ void through_tiles(const Copy &copy, const Distribute &distribute) {
+    copy(0, 0);
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#pragma unroll
+    for (int tile = 0; tile < count; ++tile) {
+        if (tile + 1 < count)
+            copy(tile + 1, (tile + 1) & 1);
+        asm volatile("cp.async.commit_group;\ncp.async.wait_group 1;" ::: "memory");
+        block_barrier<1, threads>();
+        distribute(tile, tile & 1);
+        block_barrier<1, threads>();
+    }
+}
+
+/* Four warps beside those that multiply. */
+enum Helper { gates_helper, fetch_helper, count_helper };
+
+__device__ __forceinline__ Helper helper_of_warp() {
+    const int number = (int)threadIdx.x / 32 - warps;
+    return CLUSTER || number < GATE_WARPS ? gates_helper : number == GATE_WARPS ? fetch_helper : count_helper;
+}
+
+#if CLUSTER
+
+__device__ __forceinline__ void cluster_barrier() {
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+/* Say how many bytes will come in before the barrier's next phase ends. */
+__device__ __forceinline__ void barrier_expect(Word barrier, Word bytes) {
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(barrier),
+                 "r"(bytes)
+                 : "memory");
+}
+
+/* The address of this block's shared address in another block of the cluster. */
+__device__ __forceinline__ Word remote_address(Word address, Word rank) {
+    Word remote;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
+    return remote;
+}
+
+/* Write 1, 2 or 4 numbers into another block's shared memory. Its barrier counts the bytes once they are there. */
+template <int count> __device__ __forceinline__ void send_async(Word to, Word barrier, const float *numbers) {
+    if (count == 4)
+        asm volatile(
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(to),
+            "r"(__float_as_uint(numbers[0])), "r"(__float_as_uint(numbers[1 % count])),
+            "r"(__float_as_uint(numbers[2 % count])), "r"(__float_as_uint(numbers[3 % count])), "r"(barrier)
+            : "memory");
+    else if (count == 2)
+        asm volatile(
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];" ::"r"(to),
+            "r"(__float_as_uint(numbers[0])), "r"(__float_as_uint(numbers[1 % count])), "r"(barrier)
+            : "memory");
+    else
+        asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(to),
+                     "r"(__float_as_uint(numbers[0])), "r"(barrier)
+                     : "memory");
+}
+
+#else
+
+/* Relaxed: what is read afterwards comes from the L2 cache, where the counter is too. An acquiring read would throw
+ * away the L1 cache. */
+__device__ __forceinline__ Word read_counter(const Word *counter) {
+    Word value;
+    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
+    return value;
+}
+
+/* Copy 16 bytes from memory to shared memory, past the L1 cache. */
+__device__ __forceinline__ void copy_async(Word to, const float *from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+
+/* Count this thread at the barrier once its copies have come in. */
+__device__ __forceinline__ void barrier_arrive_after_copies(Word barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
+/* Others that see the new number also see what this thread, and threads that it has waited for, have written. */
+__device__ __forceinline__ void count_up(Word *counter) {
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
+}
+
+/* Say that all lanes of this warp have written for the count-th time. */
+__device__ __forceinline__ void note_sent(Word *sent, int count) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(shared_address(sent)), "r"(count) : "memory");
+}
+
+__device__ __forceinline__ int read_sent(const Word *sent) {
+    int value;
+    asm volatile("ld.acquire.cta.shared.u32 %0, [%1];" : "=r"(value) : "r"(shared_address(sent)) : "memory");
+    return value;
+}
+
+#endif
+
+/* Add to sums[row][slot] the products of this thread's numbers of each row with its weights.
+ *
+ * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further.
+ * Where the weights are in shared memory, two numbers are taken at a time, which needs fewer registers: the first two
+ * from `pairs`, the other two `other_pair` float2 further. The next weights are read while the last ones are used. Half
+ * of the warps begin with the weights in shared memory, so that not all warps need its port at once. */
+template <int rows, int slots, int lanes, int in_registers, int chunks, int other_pair>
+__device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const float4 *numbers, const float2 *pairs,
+                                           int row_stride, const float4 (&weights)[in_registers][slots],
+                                           const float4 *shared_weights) {
+    static_assert(slots % 2 == 0, "a read takes the weights of two slots");
+    auto from_registers = [&] {
+#pragma unroll
+        for (int chunk = 0; chunk < in_registers; ++chunk)
+#pragma unroll
+            for (int r = 0; r < rows; ++r) {
+                const float4 x = numbers[r * row_stride + chunk * lanes];
+#pragma unroll
+                for (int s = 0; s < slots; ++s) {
+                    const float4 w = weights[chunk][s];
+                    sums[r][s] = fmaf(x.x, w.x, sums[r][s]);
+                    sums[r][s] = fmaf(x.y, w.y, sums[r][s]);
+                    sums[r][s] = fmaf(x.z, w.z, sums[r][s]);
+                    sums[r][s] = fmaf(x.w, w.w, sums[r][s]);
+                }
+            }
+    };
+    auto from_shared = [&] {
+        constexpr int count = (chunks - in_registers) * slots;
+        float4 w = shared_weights[0];
+#pragma unroll
+        for (int half = 0; half < 2 * (chunks - in_registers); ++half) {
+            float2 x[rows];
+#pragma unroll
+            for (int r = 0; r < rows; ++r)
+                x[r] = pairs[(r * row_stride + (in_registers + half / 2) * lanes) * 2 + half % 2 * other_pair];
+#pragma unroll
+            for (int s = 0; s < slots; s += 2) {
+                const int next = (half * slots + s) / 2 + 1;
+                const float4 next_w = shared_weights[(next < count ? next : 0) * threads];
+#pragma unroll
+                for (int r = 0; r < rows; ++r) {
+                    sums[r][s] = fmaf(x[r].x, w.x, sums[r][s]);
+                    sums[r][s + 1] = fmaf(x[r].x, w.z, sums[r][s + 1]);
+                    sums[r][s] = fmaf(x[r].y, w.y, sums[r][s]);
+                    sums[r][s + 1] = fmaf(x[r].y, w.w, sums[r][s + 1]);
+                }
+                w = next_w;
+            }
+        }
+    };
+    if (in_registers == chunks) {
+        from_registers();
+        return;
+    }
+    const int registers_at = threadIdx.x / 128;  // the warps of a scheduler differ in it
+#pragma unroll 1
+    for (int part = 0; part < 2; ++part)
+        if (part == registers_at)
+            from_registers();
+        else
+            from_shared();
+}
+
+/* The place of a pair of weights in shared memory, in float2: the pairs of two slots lie side by side. */
+template <int slots> __device__ __forceinline__ int place_of_pair(int half, int slot) {
+    return (half * slots + slot) / 2 * (2 * threads) + slot % 2;
+}
+
+#if !CLUSTER
+/* The counters of different passes lie so many words apart. */
+constexpr int counter_stride = 32;
+#endif
+
+/* Both kernels begin so: who this thread is, and which rows its group takes. */
+struct Place {
+    int warp, lane, group, member, first_row, rows, passes, most_passes;
+
+    __device__ explicit Place(const Arguments &a)
+        : warp(threadIdx.x / 32), lane(threadIdx.x % 32), group(blockIdx.x / BLOCKS), member(blockIdx.x % BLOCKS),
+          first_row(a.begin + group * a.rows), rows(min(a.rows, a.end - first_row)),
+          passes((rows + PASS_ROWS - 1) / PASS_ROWS), most_passes(a.rows / PASS_ROWS) {}
+};
+
+/* Barriers in shared memory, in this order. They count warps, except for `arrived`. */
+struct Barriers {
+    Long *arrived;       // numbers of other blocks are there: [step % 2][pass] or [stage]
+    Long *taken;         // CLUSTER 0: they have been read: [stage]
+    Long *full, *empty;  // between this block's two kinds of warps: [n % 2]
+    Word *sent;          // CLUSTER 0: how often each warp has written what others need: [warp]
+    int buffers;
+
+    __device__ Barriers(unsigned char *shared, int most_passes) {
+        buffers = CLUSTER ? 2 * most_passes : STAGES;
+        arrived = (Long *)shared;
+        taken = arrived + buffers;
+        full = taken + buffers;
+        empty = full + 2;
+        sent = (Word *)(empty + 2);
+    }
+    __device__ static int bytes(int most_passes) {
+        return ((CLUSTER ? 2 * most_passes : STAGES) * 2 * 8 + 4 * 8 + warps * 4 + 127) / 128 * 128;
+    }
+    /* One thread calls it. fills, empties and takes: how many warps do so. */
+    __device__ void init(int fills, int empties, int takes) const {
+        for (int buffer = 0; buffer < buffers; ++buffer) {
+            barrier_init(shared_address(arrived + buffer), CLUSTER ? 1 : 32);
+            barrier_init(shared_address(taken + buffer), takes);
+#if CLUSTER
+            barrier_expect(shared_address(arrived + buffer), PASS_ROWS * padded * 4);
+#endif
+        }
+        for (int parity = 0; parity < 2; ++parity) {
+            barrier_init(shared_address(full + parity), fills);
+            barrier_init(shared_address(empty + parity), empties);
+        }
+        for (int warp = 0; warp < warps; ++warp)
+            sent[warp] = 0;
+    }
+};
+
+/* All threads of the block, and of its cluster, come here once everything is set up. */
+__device__ __forceinline__ void set_up_barrier() {
+#if CLUSTER
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    cluster_barrier();
+#else
+    block_barrier<3, all_threads>();
+#endif
+}
+
+/* ---- Forward ---------------------------------------------------------------------------------------------------- */
+#if FORWARD
+
+constexpr int slots = 8;                                // 2 units × 4 gates
+constexpr int k_lanes = 8, lane_groups = 32 / k_lanes;  // four groups of lanes have two units each
+constexpr int warp_units = 2 * lane_groups;
+constexpr int k_parts = warps * warp_units / UNITS;  // so many warps share the sum over k
+constexpr int chunks = (padded + 4 * k_lanes * k_parts - 1) / (4 * k_lanes * k_parts);  // of four k, for each lane
+constexpr int row_floats = k_parts * chunks * 4 * k_lanes;  // a row of states in shared memory
+constexpr int total_floats = 4 * UNITS + 8;                 // a row of sums; 8 more, for different banks
+constexpr int rounds = (PASS_ROWS * UNITS + gate_threads - 1) / gate_threads;
+static_assert(k_parts * UNITS == warps * warp_units && gate_threads % UNITS == 0, "sizes");
+
+/* What a thread that multiplies has to do with. After the sums it has one gate of one unit, of each row. */
+struct Part {
+    int k_lane, group, k_part, first_unit;  // first_unit: of the warp
+    __device__ explicit Part(int thread)
+        : k_lane(thread % 32 / lane_groups), group(thread % lane_groups), k_part(thread / 32 * k_parts / warps),
+          first_unit(thread / 32 % (warps / k_parts) * warp_units) {}
+    /* The place of a slot, among the block's [unit][gate]. Slot s of a lane is number s xor k_lane. */
+    __device__ int unit(int slot) const { return first_unit + group * 2 + (slot ^ k_lane) / 4; }
+    __device__ int gate(int slot) const { return (slot ^ k_lane) % 4; }
+};
+
+constexpr int tile_rows = 4 * k_lanes * k_parts, tile_columns = 4 * UNITS;
+constexpr int tile_floats = tile_rows * tile_columns + tile_rows / 2;  // two more for four rows, for different banks
+static_assert(tile_rows * tile_columns == 32 * threads, "sizes");
+
+/* Copy this block's slice of U into registers and shared memory, a chunk of rows at a time. */
+__device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][slots], float2 *shared_weights,
+                                             float *tiles, const float *U) {
+    const Part own(threadIdx.x);
+    auto copy = [&](int chunk, int buffer) {
+        const int first_unit = block_number() % BLOCKS * UNITS;
+#pragma unroll 2
+        for (int place = thread_number() * piece; place < tile_rows * tile_columns; place += threads * piece) {
+            const int row = place / tile_columns, column = place % tile_columns;
+            const int k = (row / (4 * k_lanes) * chunks + chunk) * (4 * k_lanes) + row % (4 * k_lanes);
+            const int unit = first_unit + column % UNITS;
+            const bool is_there = k < HIDDEN && unit < HIDDEN;
+            copy_piece(tiles + buffer * tile_floats + place + row / 4 * 2,
+                       U + (is_there ? (long long)k * (4 * HIDDEN) + column / UNITS * HIDDEN + unit : 0), is_there);
+        }
+    };
+    auto distribute = [&](int chunk, int buffer) {
+#pragma unroll
+        for (int s = 0; s < slots; ++s) {
+            const float *const tile = tiles + buffer * tile_floats + own.gate(s) * UNITS + own.unit(s);
+            auto weight = [&](int k) {
+                const int row = own.k_part * (4 * k_lanes) + k;
+                return tile[row * tile_columns + row / 4 * 2];
+            };
+            if (chunk < REGISTER_CHUNKS)
+                weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] =
+                    make_float4(weight(4 * own.k_lane), weight(4 * own.k_lane + 1), weight(4 * own.k_lane + 2),
+                                weight(4 * own.k_lane + 3));
+            else
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int k = half * 2 * k_lanes + 2 * own.k_lane;
+                    shared_weights[place_of_pair<slots>(2 * (chunk - REGISTER_CHUNKS) + half, s)] =
+                        make_float2(weight(k), weight(k + 1));
+                }
+        }
+    };
+    through_tiles<chunks>(copy, distribute);
+}
+
+/* Add up the lanes' sums: each lane keeps its slot 0. */
+__device__ __forceinline__ float add_lanes(float (&sums)[slots]) {
+#pragma unroll
+    for (int half = slots / 2; half > 0; half /= 2)
+#pragma unroll
+        for (int s = 0; s < half; ++s)
+            sums[s] += __shfl_xor_sync(0xffffffffu, sums[s + half], half * lane_groups);
+    return sums[0];
+}
+
+extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const Arguments a) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    const Place at(a);
+    const Barriers barriers(shared, at.most_passes);
+    float *const cells = (float *)(shared + Barriers::bytes(at.most_passes));  // [row][unit]
+    float *const totals = cells + at.most_passes * PASS_ROWS * UNITS;          // [n % 2][k part][row][unit][gate]
+    float2 *const all_weights =
+        (float2 *)(totals + 2 * k_parts * PASS_ROWS * total_floats);  // [half of a chunk][slot / 2][thread][slot % 2]
+    float *const numbers =
+        (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][row][k]
+    const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
+    const int pass_count = a.seq * passes;
+    Waiting waiting(a.failure);
+
+    if (at.warp < warps) {
+        // These warps multiply.
+        take_registers<true>();
+        float4 weights[REGISTER_CHUNKS][slots];
+        load_weights(weights, all_weights + 2 * threadIdx.x, numbers, a.U);
+        for (int place = threadIdx.x; place < barriers.buffers * PASS_ROWS * row_floats; place += threads)
+            numbers[place] = 0;
+        if (threadIdx.x == 0)
+            barriers.init(warps, GATE_WARPS, warps);
+        set_up_barrier();
+
+        for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+            const Part own(thread_number());
+#if CLUSTER
+            const int buffer = ((step + 1) & 1) * most_passes + pass;
+            waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), (step >> 1) & 1); });
+            if (threadIdx.x == 0)
+                barrier_expect(shared_address(barriers.arrived + buffer), PASS_ROWS * padded * 4);
+#else
+            const int buffer = n % STAGES;
+            waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), (n / STAGES) & 1); });
+#endif
+            float sums[PASS_ROWS][slots] = {};
+            const float *const first = numbers + buffer * PASS_ROWS * row_floats + own.k_part * (chunks * 4 * k_lanes);
+            accumulate<PASS_ROWS, slots, k_lanes, REGISTER_CHUNKS, chunks, k_lanes>(
+                sums, (const float4 *)first + own.k_lane, (const float2 *)first + own.k_lane, row_floats / 4, weights,
+                (const float4 *)all_weights + threadIdx.x);
+#if !CLUSTER
+            barrier_arrive_warp(barriers.taken + buffer);
+#endif
+            float total[PASS_ROWS];
+#pragma unroll
+            for (int r = 0; r < PASS_ROWS; ++r)
+                total[r] = add_lanes(sums[r]);
+            if (n >= 2)
+                waiting.until(
+                    [&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
+            float *const to =
+                totals + ((n & 1) * k_parts + own.k_part) * PASS_ROWS * total_floats + own.unit(0) * 4 + own.gate(0);
+#pragma unroll
+            for (int r = 0; r < PASS_ROWS; ++r)
+                to[r * total_floats] = waiting.failed ? __int_as_float(0x7fffffff) : total[r];
+            barrier_arrive_warp(barriers.full + (n & 1));
+            if (++pass == passes)
+                pass = 0, ++step;
+        }
+    } else {
+        take_registers<false>();
+        set_up_barrier();
+        const Helper helper = helper_of_warp();
+#if !CLUSTER
+        Word *const counters = a.counters + at.group * most_passes * counter_stride;
+        float *const exchange = a.exchange + (size_t)at.group * most_passes * PASS_ROWS * padded;
+        const size_t exchange_parity = (size_t)gridDim.x / BLOCKS * most_passes * PASS_ROWS * padded;
+
+        // This warp copies the states that each pass needs into its stage.
+        if (helper == fetch_helper)
+            for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+                const int stage = n % STAGES;
+                if (n >= STAGES)
+                    waiting.until(
+                        [&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); },
+                        true);
+                if (lane == 0)
+                    waiting.until(
+                        [&] { return read_counter(counters + pass * counter_stride) >= Word(step + 1) * BLOCKS; },
+                        true);
+                if (__any_sync(0xffffffffu, waiting.failed))
+                    break;  // the other warps give up too, and write NaN
+                const float *const from = exchange + ((step + 1) & 1) * exchange_parity + pass * PASS_ROWS * padded;
+                const Word to = shared_address(numbers + stage * PASS_ROWS * row_floats);
+#pragma unroll 8
+                for (int place = lane; place < PASS_ROWS * padded / 4; place += 32)
+                    copy_async(to + (place / (padded / 4) * row_floats + place % (padded / 4) * 4) * 4,
+                               from + place * 4);
+                barrier_arrive_after_copies(shared_address(barriers.arrived + stage));
+                if (++pass == passes)
+                    pass = 0, ++step;
+            }
+        // This one tells the other blocks, once all states of a pass are written. The initial states come first.
+        if (helper == count_helper)
+            for (int n = 0, pass = 0; n < pass_count; ++n) {
+                if (lane < GATE_WARPS)
+                    waiting.until([&] { return read_sent(barriers.sent + lane) > n; }, true);
+                __syncwarp();
+                if (lane == 0)
+                    count_up(counters + pass * counter_stride);
+                if (++pass == passes)
+                    pass = 0;
+            }
+#endif
+        // These compute the gates and the new states, and send them to the other blocks.
+        if (helper == gates_helper) {
+            const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
+            const bool has_unit = unit < HIDDEN;
+            float bias[4];
+#pragma unroll
+            for (int gate = 0; gate < 4; ++gate)
+                bias[gate] = has_unit ? a.bias[gate * HIDDEN + unit] : 0;
+
+            // Send the state of a unit and row to all blocks of the group. All lanes call it.
+            auto send = [&](float state, int step, int pass, int row) {
+#if CLUSTER
+                // Four neighbours send their four units together, each to every fourth block.
+                float part[4];
+                const float one = __shfl_xor_sync(0xffffffffu, state, 1);
+                const float even = lane & 1 ? one : state, odd = lane & 1 ? state : one;
+                const float other_even = __shfl_xor_sync(0xffffffffu, even, 2),
+                            other_odd = __shfl_xor_sync(0xffffffffu, odd, 2);
+                part[0] = lane & 2 ? other_even : even, part[1] = lane & 2 ? other_odd : odd;
+                part[2] = lane & 2 ? even : other_even, part[3] = lane & 2 ? odd : other_odd;
+                if (row >= PASS_ROWS)
+                    return;
+                const int buffer = (step & 1) * most_passes + pass;
+                const Word to = shared_address(numbers + (buffer * PASS_ROWS + row) * row_floats + at.member * UNITS +
+                                               own_unit / 4 * 4);
+                const Word barrier = shared_address(barriers.arrived + buffer);
+#pragma unroll
+                for (int d = 0; d < (BLOCKS + 3) / 4; ++d)
+                    if (BLOCKS % 4 == 0 || lane % 4 + d * 4 < BLOCKS)
+                        send_async<4>(remote_address(to, lane % 4 + d * 4), remote_address(barrier, lane % 4 + d * 4),
+                                      part);
+#else
+                if (row < PASS_ROWS)
+                    __stcg(exchange + (step & 1) * exchange_parity + (pass * PASS_ROWS + row) * padded +
+                               at.member * UNITS + own_unit,
+                           state);
+#endif
+            };
+            auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
+
+            // Step -1: send the initial states, note the initial cells.
+            for (int pass = 0; pass < passes; ++pass) {
+#pragma unroll
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows;
+                    const size_t place = (size_t)(at.first_row + row) * HIDDEN + unit;
+                    send(is_there && a.first_state ? a.first_state[place] : 0, -1, pass, pass_row);
+                    if (pass_row < PASS_ROWS)
+                        cells[row * UNITS + own_unit] = is_there && a.first_cell ? a.first_cell[place] : 0;
+                }
+#if !CLUSTER
+                note_sent(barriers.sent + at.warp - warps, pass + 1);
+#endif
+            }
+
+            // x·W of the next pass comes in while this one is computed.
+            float next[rounds][4];
+            auto read_next = [&](int step, int pass) {
+#pragma unroll
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const float *const from =
+                        a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
+                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step < a.seq;
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate)
+                        next[round][gate] = is_there ? from[gate * HIDDEN] : 0;
+                }
+            };
+            read_next(0, 0);
+            for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+                float x[rounds][4];
+#pragma unroll
+                for (int round = 0; round < rounds; ++round)
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate)
+                        x[round][gate] = next[round][gate] + bias[gate];
+                const bool last_pass = pass + 1 == passes;
+                read_next(last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
+                waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); },
+                              !CLUSTER);
+#pragma unroll
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
+                    const int total_row = is_in_pass ? pass_row : 0;
+                    float4 total = make_float4(x[round][0], x[round][1], x[round][2], x[round][3]);
+#pragma unroll
+                    for (int k_part = 0; k_part < k_parts; ++k_part) {
+                        const float4 part =
+                            *(const float4 *)(totals +
+                                              (((n & 1) * k_parts + k_part) * PASS_ROWS + total_row) * total_floats +
+                                              own_unit * 4);
+                        total = make_float4(total.x + part.x, total.y + part.y, total.z + part.z, total.w + part.w);
+                    }
+                    float *const cell_place = cells + (pass * PASS_ROWS + total_row) * UNITS + own_unit;
+                    const float i = sigmoid(total.x), f = sigmoid(total.y), g = tangent(total.z), o = sigmoid(total.w);
+                    const float cell = fmaf(f, *cell_place, i * g);
+                    const float state = waiting.failed ? __int_as_float(0x7fffffff) : o * tangent(cell);
+                    if (step + 1 < a.seq)
+                        send(state, step, pass, pass_row);
+                    if (is_in_pass)
+                        *cell_place = cell;
+                    if (is_in_pass && has_unit && row < at.rows) {
+                        const size_t place = (size_t)step * a.batch + at.first_row + row;
+                        a.states[place * HIDDEN + unit] = state;
+#if KEEP
+                        float *const gates = a.gates + place * (4 * HIDDEN) + unit;
+                        gates[0] = i, gates[HIDDEN] = f, gates[2 * HIDDEN] = g, gates[3 * HIDDEN] = o;
+                        a.cells[place * HIDDEN + unit] = cell;
+#endif
+                        if (step + 1 == a.seq && a.end_cell)
+                            a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = cell;
+                    }
+                }
+                barrier_arrive_warp(barriers.empty + (n & 1));
+#if !CLUSTER
+                note_sent(barriers.sent + at.warp - warps, passes + n + 1);
+#endif
+                if (last_pass)
+                    pass = 0, ++step;
+                else
+                    ++pass;
+            }
+        }
+    }
+#if CLUSTER
+    cluster_barrier();  // the others may still write into this block's shared memory
+#endif
+}
+
+#endif
+
+/* ---- Backward --------------------------------------------------------------------------------------------------- */
+#if BACKWARD
+
+constexpr int parts = K_LANES / COPIES;        // so many lanes share a thread group's columns after the sums
+constexpr int slots = ROW_TILES * parts * VECTOR;  // columns of a thread
+constexpr int chunks = UNITS / K_LANES;        // units of a lane: their four gates are four k
+constexpr int tile_columns = threads * VECTOR / COPIES;
+constexpr int tile_units = K_LANES > 8 ? K_LANES : 8;  // units of a tile of weights
+constexpr int unit_tiles = UNITS / tile_units;
+constexpr int tile_floats =
+    threads / COPIES * (4 * tile_units + 2);  // of every VECTOR-th column; two more for a column, for different banks
+constexpr int source_floats = PASS_ROWS * UNITS;  // one block's partial sums
+constexpr int rounds = (PASS_ROWS * UNITS + gate_threads - 1) / gate_threads;
+static_assert(UNITS % K_LANES == 0 && ROW_TILES * tile_columns >= padded && gate_threads % UNITS == 0, "sizes");
+
+extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const Arguments a) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    const Place at(a);
+    const Barriers barriers(shared, at.most_passes);
+    float *const d_cells = (float *)(shared + Barriers::bytes(at.most_passes));        // [row][unit]
+    float4 *const d_gates = (float4 *)(d_cells + at.most_passes * PASS_ROWS * UNITS);  // [n % 2][row][unit]
+    float2 *const all_weights =
+        (float2 *)(d_gates + 2 * PASS_ROWS * UNITS);  // [half of a chunk][slot / 2][thread][slot % 2]
+    float *const numbers =
+        (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][source][row][unit]
+    const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
+    // The last of the steps, -1, only adds up the partial sums for d_h0. Nobody needs the products of the last one.
+    const int step_count = a.seq + (a.end_state ? 1 : 0), product_count = (step_count - 1) * passes;
+    Waiting waiting(a.failure);
+
+    if (at.warp < warps) {
+        // These warps multiply. A thread's columns are the slots [tile][part][VECTOR]; part p is p xor own_part.
+        take_registers<true>();
+        const int k_lane = lane % K_LANES, own_part = k_lane % parts, first_column = threadIdx.x / K_LANES * parts;
+        float2 *const shared_weights = all_weights + 2 * threadIdx.x;
+        float4 weights[REGISTER_CHUNKS][slots];
+        auto copy = [&](int tile, int buffer) {
+            float *const to = numbers + buffer * tile_floats;
+            const int first_unit = block_number() % BLOCKS * UNITS;
+#pragma unroll 2
+            for (int place = thread_number() * piece; place < threads / COPIES * 4 * tile_units; place += threads * piece) {
+                const int row = place / (4 * tile_units), in_row = place % (4 * tile_units);
+                const int column =
+                    tile / unit_tiles / VECTOR * tile_columns + row * VECTOR + tile / unit_tiles % VECTOR;
+                const int unit = first_unit + tile % unit_tiles * tile_units + in_row % tile_units;
+                const bool is_there = column < HIDDEN && unit < HIDDEN;
+                copy_piece(to + row * (4 * tile_units + 2) + in_row,
+                           a.U + (is_there ? (size_t)column * (4 * HIDDEN) + in_row / tile_units * HIDDEN + unit : 0),
+                           is_there);
+            }
+        };
+        auto distribute = [&](int tile, int buffer) {
+            constexpr int tile_chunks = tile_units / K_LANES;
+#pragma unroll
+            for (int in_tile = 0; in_tile < parts; ++in_tile)
+#pragma unroll
+                for (int c = 0; c < tile_chunks; ++c) {
+                    const int s = (tile / unit_tiles / VECTOR * parts + in_tile) * VECTOR + tile / unit_tiles % VECTOR;
+                    const int chunk = tile % unit_tiles * tile_chunks + c;
+                    const float *const from = numbers + buffer * tile_floats +
+                                              (first_column + (in_tile ^ own_part)) * (4 * tile_units + 2) +
+                                              c * K_LANES + k_lane;
+                    const float4 weight =
+                        make_float4(from[0], from[tile_units], from[2 * tile_units], from[3 * tile_units]);
+                    if (chunk < REGISTER_CHUNKS)
+                        weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = weight;
+                    else {
+                        const int half = 2 * (chunk - REGISTER_CHUNKS);
+                        shared_weights[place_of_pair<slots>(half, s)] = make_float2(weight.x, weight.y);
+                        shared_weights[place_of_pair<slots>(half + 1, s)] = make_float2(weight.z, weight.w);
+                    }
+                }
+        };
+        through_tiles<ROW_TILES * VECTOR * unit_tiles>(copy, distribute);
+        if (threadIdx.x == 0)
+            barriers.init(GATE_WARPS, warps, GATE_WARPS);
+        set_up_barrier();
+        for (int n = 0, pass = 0, back = 0; n < product_count; ++n) {
+            waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); });
+            float sums[PASS_ROWS][slots] = {};
+            const int thread = thread_number();
+            const float4 *const first = d_gates + (n & 1) * PASS_ROWS * UNITS + thread % K_LANES;
+            accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks, 1>(
+                sums, first, (const float2 *)first, UNITS, weights, (const float4 *)all_weights + thread);
+            barrier_arrive_warp(barriers.empty + (n & 1));
+            if (waiting.failed)
+                sums[0][0] = __int_as_float(0x7fffffff);
+            const int sender = thread_number();
+#if !CLUSTER
+            // [step % 2][group][pass][owner][source][row][unit]
+            const int block = block_number();
+            float *const exchange =
+                a.exchange + (((back & 1) * (gridDim.x / BLOCKS) + block / BLOCKS) * (size_t)most_passes + pass) *
+                                 (BLOCKS * PASS_ROWS * padded) + block % BLOCKS * source_floats;
+#endif
+#pragma unroll
+            for (int r = 0; r < PASS_ROWS; ++r)
+#pragma unroll
+                for (int tile = 0; tile < ROW_TILES; ++tile) {
+                    float *const part = sums[r] + tile * parts * VECTOR;
+#pragma unroll
+                    for (int half = parts / 2; half > 0; half /= 2)
+#pragma unroll
+                        for (int s = 0; s < half * VECTOR; ++s)
+                            part[s] += __shfl_xor_sync(0xffffffffu, part[s + half * VECTOR], half);
+#pragma unroll
+                    for (int lanes = parts; lanes < K_LANES; lanes *= 2)
+#pragma unroll
+                        for (int s = 0; s < VECTOR; ++s)
+                            part[s] = sum_with(part[s], lanes);
+                    const int column = tile * tile_columns + (sender / K_LANES * parts + sender % parts) * VECTOR,
+                              owner = column / UNITS;
+                    if ((COPIES == 1 || k_lane < parts) && column < padded) {
+#if CLUSTER
+                        const int buffer = (back & 1) * most_passes + pass;
+                        const Word to = shared_address(numbers + (buffer * BLOCKS + at.member) * source_floats +
+                                                       r * UNITS + column % UNITS);
+                        send_async<VECTOR>(remote_address(to, owner),
+                                           remote_address(shared_address(barriers.arrived + buffer), owner), part);
+#else
+                        float *const to =
+                            exchange + owner * (BLOCKS * source_floats) + r * UNITS + column % UNITS;
+                        if (VECTOR == 4)
+                            __stcg((float4 *)to,
+                                   make_float4(part[0], part[1 % VECTOR], part[2 % VECTOR], part[3 % VECTOR]));
+                        else if (VECTOR == 2)
+                            __stcg((float2 *)to, make_float2(part[0], part[1 % VECTOR]));
+                        else
+                            __stcg(to, part[0]);
+#endif
+                    }
+                }
+#if !CLUSTER
+            note_sent(barriers.sent + at.warp, n + 1);
+#endif
+            if (++pass == passes)
+                pass = 0, ++back;
+        }
+    } else {
+        take_registers<false>();
+        const Helper helper = helper_of_warp();
+        for (int place = threadIdx.x - threads; helper == gates_helper && place < most_passes * PASS_ROWS * UNITS;
+             place += gate_threads)
+            d_cells[place] = 0;
+        set_up_barrier();
+#if !CLUSTER
+        Word *const counters = a.counters + at.group * most_passes * counter_stride;
+        float *const exchange = a.exchange + (size_t)at.group * most_passes * BLOCKS * PASS_ROWS * padded;
+        const size_t exchange_parity = (size_t)gridDim.x / BLOCKS * most_passes * BLOCKS * PASS_ROWS * padded;
+
+        // This warp copies the partial sums of product number n, for this block's units, into its stage.
+        if (helper == fetch_helper)
+            for (int n = 0, pass = 0, back = 0; n < product_count; ++n) {
+                const int stage = n % STAGES;
+                if (n >= STAGES)
+                    waiting.until(
+                        [&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); },
+                        true);
+                if (lane == 0)
+                    waiting.until(
+                        [&] { return read_counter(counters + pass * counter_stride) >= Word(back + 1) * BLOCKS; },
+                        true);
+                if (__any_sync(0xffffffffu, waiting.failed))
+                    break;  // the other warps give up too, and write NaN
+                const float *const from = exchange + (back & 1) * exchange_parity +
+                                          ((size_t)pass * BLOCKS + at.member) * BLOCKS * source_floats;
+                const Word to = shared_address(numbers + stage * BLOCKS * source_floats);
+#pragma unroll 8
+                for (int place = lane * 4; place < BLOCKS * source_floats; place += 128)
+                    copy_async(to + place * 4, from + place);
+                barrier_arrive_after_copies(shared_address(barriers.arrived + stage));
+                if (++pass == passes)
+                    pass = 0, ++back;
+            }
+        // This one tells the other blocks, once all partial sums of a pass are written.
+        if (helper == count_helper)
+            for (int n = 0, pass = 0; n < product_count; ++n) {
+                if (lane < warps)
+                    waiting.until([&] { return read_sent(barriers.sent + lane) > n; }, true);
+                __syncwarp();
+                if (lane == 0)
+                    count_up(counters + pass * counter_stride);
+                if (++pass == passes)
+                    pass = 0;
+            }
+#endif
+        // These add up the partial sums and compute the gates' gradients.
+        if (helper == gates_helper) {
+            const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
+            const bool has_unit = unit < HIDDEN;
+            auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
+            // i, f, g, o, the cell, the cell before and d_y of the next pass come in while this one is computed.
+            float next[rounds][7];
+            auto read_next = [&](int step, int pass) {
+#pragma unroll
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step >= 0;
+                    const size_t place = (size_t)step * a.batch + at.first_row + row;
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate)
+                        next[round][gate] = is_there ? a.gates[place * (4 * HIDDEN) + gate * HIDDEN + unit] : 0;
+                    next[round][4] = is_there ? a.cells[place * HIDDEN + unit] : 0;
+                    const float *const before = step > 0 ? a.cells + (place - a.batch) * HIDDEN
+                                                         : a.first_cell + (size_t)(at.first_row + row) * HIDDEN;
+                    next[round][5] = is_there && (step > 0 || a.first_cell) ? before[unit] : 0;
+                    next[round][6] = is_there ? a.states[place * HIDDEN + unit] : 0;
+                }
+            };
+            read_next(a.seq - 1, 0);
+            float bias_sums[4] = {};
+
+            for (int n = 0, pass = 0, back = 0; n < step_count * passes; ++n) {
+                const int step = a.seq - 1 - back;
+                float value[rounds][7];
+#pragma unroll
+                for (int round = 0; round < rounds; ++round)
+#pragma unroll
+                    for (int number = 0; number < 7; ++number)
+                        value[round][number] = next[round][number];
+                const bool last_pass = pass + 1 == passes;
+                read_next(last_pass ? step - 1 : step, last_pass ? 0 : pass + 1);
+#if CLUSTER
+                const int buffer = ((back + 1) & 1) * most_passes + pass;
+                if (back > 0) {
+                    waiting.until([&] {
+                        return barrier_passed(shared_address(barriers.arrived + buffer), ((back - 1) >> 1) & 1);
+                    });
+                    if (thread == 0)
+                        barrier_expect(shared_address(barriers.arrived + buffer), PASS_ROWS * padded * 4);
+                }
+#else
+                const int buffer = (n - passes + STAGES * passes) % STAGES;
+                if (back > 0)
+                    waiting.until(
+                        [&] {
+                            return barrier_passed(shared_address(barriers.arrived + buffer),
+                                                  ((n - passes) / STAGES) & 1);
+                        },
+                        true);
+#endif
+                if (n >= 2 && n < product_count)
+                    waiting.until(
+                        [&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
+#pragma unroll
+                for (int round = 0; round < rounds; ++round) {
+                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
+                    const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
+                    const int some_row = is_in_pass ? pass_row : 0;
+                    float d_state = 0;
+                    if (back > 0) {
+                        const float *const from =
+                            numbers + buffer * BLOCKS * source_floats + some_row * UNITS + own_unit;
+                        float sums[4] = {};
+#pragma unroll
+                        for (int source = 0; source < BLOCKS; ++source)
+                            sums[source % 4] += from[source * source_floats];
+                        d_state = sums[0] + sums[1] + (sums[2] + sums[3]);
+                    }
+                    if (waiting.failed)
+                        d_state = __int_as_float(0x7fffffff);
+                    const bool is_there = is_in_pass && has_unit && row < at.rows;
+                    if (step < 0) {
+                        if (is_there)
+                            a.end_state[(size_t)(at.first_row + row) * HIDDEN + unit] = d_state;
+                        continue;
+                    }
+                    const float i = value[round][0], f = value[round][1], g = value[round][2], o = value[round][3];
+                    const float curve = tangent(value[round][4]);
+                    d_state += value[round][6];
+                    float *const d_cell_place = d_cells + (pass * PASS_ROWS + some_row) * UNITS + own_unit;
+                    const float d_cell = fmaf(d_state * o, 1.f - curve * curve, *d_cell_place);
+                    const float4 d_gate =
+                        make_float4(d_cell * g * (i * (1.f - i)), d_cell * value[round][5] * (f * (1.f - f)),
+                                    d_cell * i * (1.f - g * g), d_state * curve * (o * (1.f - o)));
+                    if (is_in_pass) {
+                        *d_cell_place = d_cell * f;
+                        if (n < product_count)
+                            d_gates[((n & 1) * PASS_ROWS + pass_row) * UNITS + own_unit] = d_gate;
+                    }
+                    if (is_there) {
+                        bias_sums[0] += d_gate.x, bias_sums[1] += d_gate.y, bias_sums[2] += d_gate.z,
+                            bias_sums[3] += d_gate.w;
+                        float *const gates =
+                            a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
+                        gates[0] = d_gate.x, gates[HIDDEN] = d_gate.y, gates[2 * HIDDEN] = d_gate.z,
+                        gates[3 * HIDDEN] = d_gate.w;
+                        if (step == 0 && a.end_cell)
+                            a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = d_cell * f;
+                    }
+                }
+                if (n < product_count)
+                    barrier_arrive_warp(barriers.full + (n & 1));
+#if !CLUSTER
+                if (back > 0)
+                    barrier_arrive_warp(barriers.taken + buffer);
+#endif
+                if (last_pass)
+                    pass = 0, ++back;
+                else
+                    ++pass;
+            }
+
+            // The bias's gradient: the sum over the threads that have the same unit.
+            block_barrier<2, gate_threads>();
+            float4 *const same_unit = (float4 *)numbers;  // all partial sums have been read
+            same_unit[thread] = make_float4(bias_sums[0], bias_sums[1], bias_sums[2], bias_sums[3]);
+            block_barrier<2, gate_threads>();
+            if (thread < UNITS && has_unit) {
+                float4 sum = make_float4(0, 0, 0, 0);
+                for (int other = 0; other < gate_threads / UNITS; ++other) {
+                    const float4 part = same_unit[other * UNITS + own_unit];
+                    sum = make_float4(sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w);
+                }
+                float *const to = a.bias_sums + (size_t)at.group * (4 * HIDDEN) + unit;
+                to[0] = sum.x, to[HIDDEN] = sum.y, to[2 * HIDDEN] = sum.z, to[3 * HIDDEN] = sum.w;
+            }
+        }
+    }
+#if CLUSTER
+    cluster_barrier();  // the others may still write into this block's shared memory
+#endif
+}
+
+#endif
+
+#endif

@@ -1,0 +1,665 @@
+/* The recurrence for large hidden sizes and batches: products of tiles, as in a library's matrix product, but U stays.
+ *
+ * lstm_cuda_rows.cu keeps U in registers, and a row's states pass by. That costs a chain of shuffles for every few rows. With
+ * many rows it is better to keep the sums in registers: a thread holds 8 × 8 of them, and both factors pass by.
+ *
+ * Who does what. The recurrent product is (rows × K)·(K × columns). Forward the columns are the gates' sums, and K is
+ * hidden. Backward the columns are the states' gradients, and K is 4·hidden. Blocks share both:
+ *
+ *                     columns, 64 for each block
+ *                  +--------+--------+--------+----
+ *         K slice 0| block  | block  | block  |         a block keeps its part of the matrix in shared memory:
+ *                  |  0     |  2     |  4     |         64 columns × at most 512 numbers of K
+ *                  +--------+--------+--------+----
+ *         K slice 1|  1     |  3     |  5     |         forward, 64 columns are 4 gates × 16 units
+ *                  +--------+--------+--------+----
+ *
+ * The blocks below each other, K_SLICES of them, add up their partial sums. Each then owns 64 / K_SLICES of the columns:
+ * it computes their gates and new states, or their gradients, and publishes what the next step's product needs.
+ *
+ *     published numbers ── tile by tile ──> products ── partial sums ──> owners: gates ──> published numbers
+ *          (memory)         bulk copies     8 × 8 a thread  (memory)                          (memory)
+ *
+ * All of this memory stays in the L2 cache. The two exchanges take about 3 µs. They cost no time where there are two
+ * passes: a block has two teams of four warps, and a team takes 64 rows, a pass. While one team waits, the other
+ * multiplies.
+ *
+ *   Published numbers: a counter for each pass says how many blocks have written theirs. A warp that fetches waits for
+ *   it. There are two buffers, for even and odd steps: a block publishes step t only when all have read step t-2.
+ *   Partial sums: an owner reads until no number is `missing`, a NaN that no sum can be. Then it writes `missing` again,
+ *   before it publishes. The next partial sums come when all blocks have published. So this needs no counter.
+ *
+ * A team's product of 64 × 64, for one tile of 32 numbers of K:
+ *
+ *     warp     0 and 2: columns 0..31     1 and 3: columns 32..63     warps 2 and 3: the second half of each tile's K
+ *     lane     lane / 4 = 0..7: rows 4·(lane / 4) + 0..3, and 32 more         a tile of numbers lies as [k][row],
+ *              lane % 4 = 0..3: columns 4·(lane % 4) + 0..3, and 16 more      weights lie as [k][column]
+ *
+ * So a thread reads 16 numbers for 64 products. What bounds it are the registers' two banks: an FMA whose operands lie in
+ * the same bank takes two ticks. In the order below the compiler finds registers for which that is 1 in 7.
+ */
+#if TILES
+
+constexpr int tile_rows = 64, tile_columns = 64, tile_k = 32, tile_floats = tile_rows * tile_k;
+constexpr int team_threads = 128, teams = 2, worker_threads = teams * team_threads;
+constexpr int all_threads = worker_threads + 32 * teams;  // each team has a warp that fetches
+constexpr int column_units = FORWARD ? tile_columns / 4 : tile_columns;  // units of a block's columns
+constexpr int padded = column_units * COLUMN_SLICES;  // units of all blocks; those beyond HIDDEN are zero
+constexpr int tile_count = (FORWARD ? 1 : 4) * padded / tile_k;
+constexpr int slice_k = SLICE_TILES * tile_k;
+constexpr int blocks = COLUMN_SLICES * K_SLICES;
+constexpr int own_units = column_units / K_SLICES;
+constexpr int item_rows = own_units > 1 ? own_units / 2 : 1;  // a thread owns so many rows of one unit, in each pass
+constexpr int items = own_units * tile_rows / item_rows;
+constexpr Word missing = 0xffffffffu;  // a NaN that no sum can be
+constexpr int partial_floats = tile_rows * tile_columns;
+constexpr int published_floats = tile_count * tile_floats;  // of a pass
+constexpr int counter_stride = 32;                          // counters lie so many words apart
+static_assert(own_units * K_SLICES == column_units && slice_k * K_SLICES >= tile_count * tile_k, "sizes");
+static_assert(items <= team_threads && item_rows <= 4, "a thread has one item in a pass");
+
+__device__ __forceinline__ void barrier_expect(Word barrier, Word bytes) {
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(barrier),
+                 "r"(bytes)
+                 : "memory");
+}
+
+/* Copy bytes from memory to shared memory. The barrier counts them. */
+__device__ __forceinline__ void bulk_copy(Word to, const float *from, Word bytes, Word barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(barrier)
+                 : "memory");
+}
+
+/* Bulk copies and other accesses to memory see each other's numbers only beyond such a fence. */
+__device__ __forceinline__ void bulk_fence() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
+
+__device__ __forceinline__ Word read_counter(const Word *counter) {
+    Word value;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
+    return value;
+}
+
+/* Others that see the new number also see what this thread, and threads that it has waited for, have written. */
+__device__ __forceinline__ void count_up(Word *counter) {
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
+}
+
+/* Wait for the other warps of this team. */
+__device__ __forceinline__ void team_barrier(int team) {
+    asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "n"(team_threads) : "memory");
+}
+
+/* Read or write 1, 2 or 4 numbers in memory, past the L1 cache. */
+__device__ __forceinline__ void read(float (&to)[4], const float *from) {
+    asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
+                 : "l"(from)
+                 : "memory");
+}
+__device__ __forceinline__ void read(float (&to)[2], const float *from) {
+    asm volatile("ld.relaxed.gpu.global.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "l"(from) : "memory");
+}
+__device__ __forceinline__ void read(float (&to)[1], const float *from) {
+    asm volatile("ld.relaxed.gpu.global.f32 %0, [%1];" : "=f"(to[0]) : "l"(from) : "memory");
+}
+__device__ __forceinline__ void write(float *to, const float (&from)[4]) {
+    asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(from[0]), "f"(from[1]),
+                 "f"(from[2]), "f"(from[3])
+                 : "memory");
+}
+__device__ __forceinline__ void write(float *to, const float (&from)[2]) {
+    asm volatile("st.relaxed.gpu.global.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(from[0]), "f"(from[1]) : "memory");
+}
+__device__ __forceinline__ void write(float *to, const float (&from)[1]) {
+    asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(to), "f"(from[0]) : "memory");
+}
+
+/* Which part of the layer this block and thread have. */
+struct Part {
+    int group, slice, column, first_row, rows, passes, most_passes;  // rows of the batch; column: of blocks
+    int team, thread, lane, half, k_half, row_lane, column_lane;     // thread: of the team
+    float *published, *partials, *carried;  // of this group: [pass]...; the published numbers of odd steps lie further
+    size_t odd;
+    Word *counters;  // [pass]
+
+    __device__ explicit Part(const Arguments &a) {
+        const int groups = gridDim.x / blocks, in_group = blockIdx.x % blocks;
+        group = blockIdx.x / blocks, column = in_group / K_SLICES, slice = in_group % K_SLICES;
+        first_row = a.begin + group * a.rows, rows = min(a.rows, a.end - first_row);
+        most_passes = a.rows / tile_rows, passes = (rows + tile_rows - 1) / tile_rows;
+        team = threadIdx.x < worker_threads ? threadIdx.x / team_threads : (threadIdx.x - worker_threads) / 32;
+        thread = threadIdx.x % team_threads, lane = threadIdx.x % 32;
+        half = threadIdx.x / 32 % 2, k_half = threadIdx.x / 64 % 2, row_lane = lane / 4, column_lane = lane % 4;
+        odd = (size_t)groups * most_passes * published_floats;
+        published = a.exchange + (size_t)group * most_passes * published_floats;
+        partials = a.exchange + 2 * odd + (size_t)group * most_passes * blocks * partial_floats;
+        carried = a.exchange + 2 * odd + (size_t)groups * most_passes * blocks * partial_floats +
+                  (size_t)group * most_passes * padded * tile_rows;
+        counters = a.counters + (size_t)group * most_passes * counter_stride;
+    }
+    /* The partial sums of a slice, for this block's columns: [column][row]. */
+    __device__ float *partial(int pass, int of_slice) const {
+        return partials + ((size_t)(pass * COLUMN_SLICES + column) * K_SLICES + of_slice) * partial_floats;
+    }
+    __device__ int tiles() const { return max(0, min(SLICE_TILES, tile_count - slice * SLICE_TILES)); }
+    /* What this thread owns: item_rows rows, from row() of the pass on, of one unit. */
+    __device__ bool has_item() const { return thread < items; }
+    __device__ int unit_in_column() const { return slice * own_units + thread % own_units; }
+    __device__ int unit() const { return column * column_units + unit_in_column(); }
+    __device__ int row() const { return thread / own_units * item_rows; }
+    /* Of the item's rows, how many the batch has. */
+    __device__ int rows_there(int pass) const {
+        return has_item() && unit() < HIDDEN ? max(0, min(item_rows, rows - pass * tile_rows - row())) : 0;
+    }
+};
+
+/* What lies in shared memory, as addresses there. */
+struct Shared {
+    Word full, empty;              // of this team: barriers, [stage]
+    Word products;                 // how many products each team has done, as far as the other one has to know
+    Word weights, halves, stages;  // [k][column]; sums of half of K, on their way to the other half; [stage][k][row]
+    __device__ Shared(const unsigned char *shared, int team) {
+        const Word begin = shared_address(shared);
+        full = begin + team * 2 * STAGES * 8, empty = full + STAGES * 8;
+        products = begin + teams * 2 * STAGES * 8;
+        weights = begin + (teams * 2 * STAGES * 8 + 4 * teams + 127) / 128 * 128;
+        halves = weights + (slice_k * tile_columns + team * partial_floats) * 4;
+        stages = weights + (slice_k * tile_columns + teams * partial_floats + team * STAGES * tile_floats) * 4;
+    }
+};
+
+/* Read or write four numbers in shared memory. */
+__device__ __forceinline__ void read_shared(float *to, Word from) {
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
+                 : "r"(from));
+}
+__device__ __forceinline__ void write_shared(Word to, const float *from) {
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(from[0]), "f"(from[1]), "f"(from[2]),
+                 "f"(from[3])
+                 : "memory");
+}
+
+/* A place in the ring of stages: the next one, and how often it has been used, modulo 2. */
+struct Stage {
+    Word number = 0, round = 0;
+    __device__ void next() {
+        if (++number == STAGES)
+            number = 0, round ^= 1;
+    }
+};
+
+/* So many numbers of U lie together, aligned. */
+constexpr int piece = HIDDEN % 4 == 0 ? 4 : HIDDEN % 2 == 0 ? 2 : 1;
+struct __align__(4 * piece) Piece {
+    float numbers[piece];
+};
+
+/* Copy this block's part of the matrix into shared memory. */
+__device__ __forceinline__ void load_weights(Word weights, const float *U, const Part &at) {
+    const int count = at.tiles() * tile_k;
+#if FORWARD
+    const int column = threadIdx.x * piece % tile_columns, first = at.slice * slice_k;
+    const int unit = at.column * column_units + column % column_units;
+    const float *const from = U + column / column_units * HIDDEN + unit;
+    for (int k = threadIdx.x * piece / tile_columns; k < count; k += worker_threads * piece / tile_columns) {
+        const bool is_there = first + k < HIDDEN && unit < HIDDEN;
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(
+                         weights + (k * tile_columns + column) * 4),
+                     "l"(is_there ? from + (size_t)(first + k) * (4 * HIDDEN) : U), "n"(4 * piece),
+                     "r"(is_there ? 4 * piece : 0)
+                     : "memory");
+    }
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#else
+    const int column = threadIdx.x % tile_columns, state = at.column * column_units + column;
+    const int first = at.slice * slice_k / 4;
+    const float *const from = U + (size_t)state * (4 * HIDDEN) + first;
+#pragma unroll 8
+    for (int place = threadIdx.x / tile_columns; place < count / piece; place += worker_threads / tile_columns) {
+        const int gate = place % 4, unit = place / 4 * piece;
+        Piece part = {};
+        if (first + unit < HIDDEN && state < HIDDEN)
+            part = *(const Piece *)(from + gate * HIDDEN + unit);
+#pragma unroll
+        for (int number = 0; number < piece; ++number)
+            asm volatile("st.shared.f32 [%0], %1;" ::"r"(weights +
+                                                         (((unit + number) * 4 + gate) * tile_columns + column) * 4),
+                         "f"(part.numbers[number]));
+    }
+#endif
+}
+
+/* Tell the other team how many products this one has done. */
+constexpr int no_end = 0x7fffffff;
+__device__ __forceinline__ void set_products(const Part &at, const Shared &shared, int count) {
+    asm volatile("st.volatile.shared.u32 [%0], %1;" ::"r"(shared.products + 4 * at.team), "r"(count) : "memory");
+}
+
+/* One thread of each team calls it. */
+__device__ __forceinline__ void init_barriers(const Part &at, const Shared &shared) {
+    for (int stage = 0; stage < STAGES; ++stage) {
+        barrier_init(shared.full + stage * 8, 1);
+        barrier_init(shared.empty + stage * 8, team_threads / 32);
+    }
+    set_products(at, shared, at.passes == 1 ? no_end : 0);
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+/* The warp that fetches: all tiles of `steps` products. The numbers of product n were published as number n. */
+__device__ __forceinline__ void fetch(const Part &at, const Shared &shared, int steps, Waiting &waiting) {
+    if (at.lane != 0)
+        return;
+    Stage stage;
+    bool is_first_round = true;
+    for (int step = 0; step < steps; ++step)
+        for (int pass = at.team; pass < at.passes; pass += teams) {
+            waiting.until([&] { return read_counter(at.counters + pass * counter_stride) >= Word(step + 1) * blocks; });
+            bulk_fence();
+            const float *from = at.published + (step & 1) * at.odd + (size_t)pass * published_floats +
+                                (size_t)at.slice * SLICE_TILES * tile_floats;
+            for (int tile = at.tiles(); tile > 0; --tile, from += tile_floats) {
+                if (!is_first_round)
+                    waiting.until([&] { return barrier_passed(shared.empty + stage.number * 8, stage.round ^ 1); });
+                if (waiting.failed)
+                    return;  // the workers give up too, and write NaN
+                const Word barrier = shared.full + stage.number * 8;
+                barrier_expect(barrier, tile_floats * 4);
+                bulk_copy(shared.stages + stage.number * (tile_floats * 4), from, tile_floats * 4, barrier);
+                stage.next();
+                is_first_round = is_first_round && stage.round == 0;
+            }
+        }
+}
+
+/* The sums of this thread, over this block's slice of K and this thread's half of each tile. The next numbers are read
+ * while the last ones are used, also those of the next tile. */
+__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int product,
+                                         Stage &stage, Waiting &waiting) {
+    Word weights = shared.weights + (at.k_half * (tile_k / 2 * tile_columns) + at.half * 32 + at.column_lane * 4) * 4;
+    const Word numbers_at = shared.stages + (at.k_half * (tile_k / 2 * tile_rows) + at.row_lane * 4) * 4;
+    float x[2][8], w[2][8];
+    auto read_factors = [&](int to, Word numbers, Word weights) {
+#pragma unroll
+        for (int part = 0; part < 2; ++part) {
+            read_shared(x[to] + 4 * part, numbers + 32 * 4 * part);
+            read_shared(w[to] + 4 * part, weights + 16 * 4 * part);
+        }
+    };
+    auto is_full = [&] { return barrier_passed(shared.full + stage.number * 8, stage.round); };
+    waiting.until(is_full);
+    Word numbers = numbers_at + stage.number * (tile_floats * 4);
+    read_factors(0, numbers, weights);
+    const int last_half = at.tiles() / 2 + 1;
+    for (int tile = at.tiles(); tile > 0; --tile) {
+        const Word empty = shared.empty + stage.number * 8;
+        bool next_is_full = true;
+        stage.next();
+#pragma unroll
+        for (int k = 0; k < tile_k / 2; ++k) {
+            if (k == tile_k / 4 && tile > 1)  // asked early, since the answer takes long
+                next_is_full = __all_sync(0xffffffffu, is_full());
+            if (k + 1 < tile_k / 2) {
+                read_factors((k + 1) % 2, numbers + (k + 1) * tile_rows * 4, weights + (k + 1) * tile_columns * 4);
+            } else if (tile > 1) {
+                if (!next_is_full)
+                    waiting.until(is_full);
+                weights += tile_k * tile_columns * 4;
+                numbers = numbers_at + stage.number * (tile_floats * 4);
+                read_factors(0, numbers, weights);
+            }
+#pragma unroll
+            for (int c = 0; c < 8; ++c)
+#pragma unroll
+                for (int place = 0; place < 8; ++place) {
+                    const int r = c % 2 ? 7 - place : place;  // to and fro: a factor that was just used is at hand
+                    sums[r][c] = fmaf(x[k % 2][r], w[k % 2][c], sums[r][c]);
+                }
+        }
+        __syncwarp();
+        if (at.lane == 0)
+            barrier_arrive(empty);  // only now have all numbers certainly been read
+        if (at.thread == 0 && tile == (at.team == 0 ? 1 : last_half))
+            set_products(at, shared, product);
+    }
+}
+
+/* Add up the two halves of K, and write the partial sums for the owners. Each half keeps 32 of the 64 rows. */
+__device__ __forceinline__ void send_partials(float (&sums)[8][8], const Part &at, const Shared &shared, int pass,
+                                              bool failed) {
+    const Word halves = shared.halves + (at.half * 32 + at.lane) * 16;  // [half of K][column][64 threads]
+    float total[8][4];                                                  // [column][row]
+#pragma unroll
+    for (int c = 0; c < 8; ++c) {
+        float given[4];
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+            given[r] = at.k_half ? sums[r][c] : sums[4 + r][c];
+            total[c][r] = at.k_half ? sums[4 + r][c] : sums[r][c];
+        }
+        write_shared(halves + ((1 - at.k_half) * 8 + c) * (64 * 16), given);
+    }
+    team_barrier(at.team);
+    float *const to = at.partial(pass, at.slice) + at.k_half * 32 + at.row_lane * 4;
+#pragma unroll
+    for (int c = 0; c < 8; ++c) {
+        float other[4];
+        read_shared(other, halves + (at.k_half * 8 + c) * (64 * 16));
+#pragma unroll
+        for (int r = 0; r < 4; ++r)
+            total[c][r] = failed ? __int_as_float(0x7fffffff) : total[c][r] + other[r];
+        write(to + (at.half * 32 + c / 4 * 16 + at.column_lane * 4 + c % 4) * tile_rows, total[c]);
+    }
+}
+
+/* Where a slice's partial sums of this thread's item are, for one of its unit's gates. Backward there is no gate. */
+__device__ __forceinline__ float *own_partial(const Part &at, int pass, int slice, int gate) {
+    return at.partial(pass, slice) + (gate * column_units + at.unit_in_column()) * tile_rows + at.row();
+}
+
+/* Write `missing` in place of all partial sums of this thread's item. */
+template <int gates> __device__ __forceinline__ void clear_partials(const Part &at, int pass) {
+    float nothing[item_rows];
+#pragma unroll
+    for (int r = 0; r < item_rows; ++r)
+        nothing[r] = __uint_as_float(missing);
+#pragma unroll
+    for (int slice = 0; slice < K_SLICES; ++slice)
+#pragma unroll
+        for (int gate = 0; gate < gates; ++gate)
+            write(own_partial(at, pass, slice, gate), nothing);
+}
+
+/* Wait for the partial sums of this thread's item, and add them to sums[gate][row]. */
+template <int gates>
+__device__ __forceinline__ void take_partials(float (&sums)[gates][item_rows], const Part &at, int pass,
+                                              Waiting &waiting) {
+    float parts[K_SLICES][gates][item_rows];
+    waiting.until([&] {
+        bool all_there = true;
+#pragma unroll
+        for (int slice = 0; slice < K_SLICES; ++slice)
+#pragma unroll
+            for (int gate = 0; gate < gates; ++gate) {
+                read(parts[slice][gate], own_partial(at, pass, slice, gate));
+#pragma unroll
+                for (int r = 0; r < item_rows; ++r)
+                    all_there = all_there && __float_as_uint(parts[slice][gate][r]) != missing;
+            }
+        return all_there;
+    });
+    clear_partials<gates>(at, pass);
+#pragma unroll
+    for (int slice = 0; slice < K_SLICES; ++slice)
+#pragma unroll
+        for (int gate = 0; gate < gates; ++gate)
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r)
+                sums[gate][r] += parts[slice][gate][r];
+}
+
+/* One product, and the partial sums sent. `product` counts a team's products. The teams take turns: team 1 begins a
+ * product when team 0 has done its own, and team 0 begins the next one when team 1 has done half of it. So one team
+ * waits for other blocks while the other one multiplies. */
+__device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int pass, int &product,
+                                                  Stage &stage, Waiting &waiting) {
+    float sums[8][8] = {};
+    waiting.until(
+        [&] {
+            int done;
+            asm volatile("ld.volatile.shared.u32 %0, [%1];"
+                         : "=r"(done)
+                         : "r"(shared.products + 4 * (1 - at.team))
+                         : "memory");
+            return done >= product + at.team;
+        },
+        true);
+    ++product;
+    multiply(sums, at, shared, product, stage, waiting);
+    send_partials(sums, at, shared, pass, waiting.failed);
+}
+
+/* Say that this block has published its numbers of a pass. */
+__device__ __forceinline__ void publish(const Part &at, int pass) {
+    bulk_fence();
+    team_barrier(at.team);
+    if (at.thread == 0)
+        count_up(at.counters + pass * counter_stride);
+}
+
+/* What an owner carries from one step to the next: the cells, or their gradients. Only it reads and writes them. */
+__device__ __forceinline__ float *carried(const Part &at, int pass) {
+    return at.carried + ((size_t)pass * padded + at.unit()) * tile_rows + at.row();
+}
+
+/* The first number in a (batch, HIDDEN) array of this thread's item. */
+__device__ __forceinline__ size_t place_in_batch(const Part &at, int pass) {
+    return (size_t)(at.first_row + pass * tile_rows + at.row()) * HIDDEN + at.unit();
+}
+
+__device__ __forceinline__ void prefetch(const float *from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
+
+#if FORWARD
+
+extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const Arguments a) {
+    extern __shared__ __align__(128) unsigned char shared_memory[];
+    const Part at(a);
+    const Shared shared(shared_memory, at.team);
+    Waiting waiting(a.failure);
+    if (threadIdx.x < worker_threads)
+        load_weights(shared.weights, a.U, at);
+    else if (at.lane == 0)
+        init_barriers(at, shared);
+    __syncthreads();
+    if (threadIdx.x >= worker_threads) {
+        fetch(at, shared, a.seq, waiting);
+        return;
+    }
+
+    const int unit = at.unit();
+    auto publish_states = [&](int step, int pass, const float (&states)[item_rows]) {
+        if (at.has_item())
+            write(at.published + (step & 1) * at.odd + (size_t)pass * published_floats + unit * tile_rows + at.row(),
+                  states);
+        publish(at, pass);
+    };
+    // The initial states are published as those of step 0.
+    for (int pass = at.team; pass < at.passes; pass += teams) {
+        float states[item_rows], cells[item_rows];
+        const size_t place = place_in_batch(at, pass);
+        const int rows = at.rows_there(pass);
+#pragma unroll
+        for (int r = 0; r < item_rows; ++r) {
+            states[r] = r < rows && a.first_state ? a.first_state[place + r * HIDDEN] : 0;
+            cells[r] = r < rows && a.first_cell ? a.first_cell[place + r * HIDDEN] : 0;
+        }
+        if (at.has_item()) {
+            write(carried(at, pass), cells);
+            clear_partials<4>(at, pass);
+        }
+        publish_states(0, pass, states);
+    }
+
+    float bias[4];
+#pragma unroll
+    for (int gate = 0; gate < 4; ++gate)
+        bias[gate] = at.has_item() && unit < HIDDEN ? a.bias[gate * HIDDEN + unit] : 0;
+    Stage stage;
+    for (int step = 0, product = 0; step < a.seq; ++step)
+        for (int pass = at.team; pass < at.passes; pass += teams) {
+            const int rows = at.rows_there(pass);
+            const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
+            float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r)
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate)
+                    if (r < rows)
+                        prefetch(gates + (r * 4 + gate) * HIDDEN);
+            multiply_and_send(at, shared, pass, product, stage, waiting);
+            float total[4][item_rows], cells[item_rows], states[item_rows];
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r)
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate)
+                    total[gate][r] = r < rows ? gates[(r * 4 + gate) * HIDDEN] + bias[gate] : 0;
+            if (at.has_item()) {
+                read(cells, carried(at, pass));
+                take_partials<4>(total, at, pass, waiting);
+#pragma unroll
+                for (int r = 0; r < item_rows; ++r) {
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate)
+                        total[gate][r] = gate == 2 ? tangent(total[gate][r]) : sigmoid(total[gate][r]);
+                    cells[r] = fmaf(total[1][r], cells[r], total[0][r] * total[2][r]);
+                    states[r] = waiting.failed ? __int_as_float(0x7fffffff) : total[3][r] * tangent(cells[r]);
+                }
+                write(carried(at, pass), cells);
+            }
+            if (step + 1 < a.seq)
+                publish_states(step + 1, pass, states);
+            else
+                team_barrier(at.team);  // all have read the halves
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r) {
+                if (r >= rows)
+                    continue;
+                a.states[place + r * HIDDEN] = states[r];
+#if KEEP
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate)
+                    gates[(r * 4 + gate) * HIDDEN] = total[gate][r];
+                a.cells[place + r * HIDDEN] = cells[r];
+#endif
+                if (step + 1 == a.seq && a.end_cell)
+                    a.end_cell[in_batch + r * HIDDEN] = cells[r];
+            }
+        }
+    if (at.thread == 0)
+        set_products(at, shared, no_end);
+}
+
+#else
+
+extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const Arguments a) {
+    extern __shared__ __align__(128) unsigned char shared_memory[];
+    const Part at(a);
+    const Shared shared(shared_memory, at.team);
+    Waiting waiting(a.failure);
+    // The last of the steps, -1, only adds up the partial sums for d_h0. Nobody needs the products of the last one.
+    const int step_count = a.seq + (a.end_state ? 1 : 0);
+    if (threadIdx.x < worker_threads)
+        load_weights(shared.weights, a.U, at);
+    else if (at.lane == 0)
+        init_barriers(at, shared);
+    __syncthreads();
+    if (threadIdx.x >= worker_threads) {
+        fetch(at, shared, step_count - 1, waiting);
+        return;
+    }
+
+    const int unit = at.unit();
+    float bias_sums[4] = {};
+    Stage stage;
+    for (int back = 0, product = 0; back < step_count; ++back)
+        for (int pass = at.team; pass < at.passes; pass += teams) {
+            const int step = a.seq - 1 - back, rows = step < 0 ? 0 : at.rows_there(pass);
+            const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
+            float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
+            const float *const before = step > 0 ? a.cells + place - (size_t)a.batch * HIDDEN : a.first_cell + in_batch;
+            const bool has_before = step > 0 || a.first_cell;
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r)
+                if (back > 0 && r < rows) {
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate)
+                        prefetch(gates + (r * 4 + gate) * HIDDEN);
+                    if (has_before)
+                        prefetch(before + r * HIDDEN);
+                    prefetch(a.states + place + r * HIDDEN);
+                }
+            if (back > 0)
+                multiply_and_send(at, shared, pass, product, stage, waiting);
+            // i, f, g, o, the cell, the cell before and d_y come in while the other slices' sums do.
+            float value[item_rows][7], d_cells[item_rows] = {}, d_states[1][item_rows] = {};
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r) {
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate)
+                    value[r][gate] = r < rows ? gates[(r * 4 + gate) * HIDDEN] : 0;
+                value[r][4] = r < rows ? a.cells[place + r * HIDDEN] : 0;
+                value[r][5] = r < rows && has_before ? before[r * HIDDEN] : 0;
+                value[r][6] = r < rows ? a.states[place + r * HIDDEN] : 0;
+            }
+            if (at.has_item()) {
+                if (back > 0) {
+                    read(d_cells, carried(at, pass));
+                    take_partials<1>(d_states, at, pass, waiting);
+                } else {
+                    clear_partials<1>(at, pass);
+                }
+            }
+            float d_gates[4][item_rows];
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r) {
+                const float i = value[r][0], f = value[r][1], g = value[r][2], o = value[r][3];
+                const float curve = tangent(value[r][4]);
+                if (waiting.failed)
+                    d_states[0][r] = __int_as_float(0x7fffffff);
+                const float d_state = d_states[0][r] + value[r][6];
+                const float d_cell = fmaf(d_state * o, 1.f - curve * curve, d_cells[r]);
+                d_cells[r] = d_cell * f;
+                d_gates[0][r] = d_cell * g * (i * (1.f - i)), d_gates[1][r] = d_cell * value[r][5] * (f * (1.f - f));
+                d_gates[2][r] = d_cell * i * (1.f - g * g), d_gates[3][r] = d_state * curve * (o * (1.f - o));
+            }
+            if (back + 1 < step_count) {
+                if (at.has_item()) {
+                    write(carried(at, pass), d_cells);
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate)
+                        write(at.published + (back & 1) * at.odd + (size_t)pass * published_floats +
+                                  (unit * 4 + gate) * tile_rows + at.row(),
+                              d_gates[gate]);
+                }
+                publish(at, pass);
+            } else {
+                team_barrier(at.team);  // all have read the halves
+            }
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r)
+                if (r < rows) {
+#pragma unroll
+                    for (int gate = 0; gate < 4; ++gate) {
+                        bias_sums[gate] += d_gates[gate][r];
+                        gates[(r * 4 + gate) * HIDDEN] = d_gates[gate][r];
+                    }
+                    if (step == 0 && a.end_cell)
+                        a.end_cell[in_batch + r * HIDDEN] = d_cells[r];
+                } else if (step < 0 && r < at.rows_there(pass)) {
+                    a.end_state[in_batch + r * HIDDEN] = d_states[0][r];
+                }
+        }
+
+    if (at.thread == 0)
+        set_products(at, shared, no_end);
+
+    // The bias's gradient: the sum over the threads of both teams that have the same unit.
+    float4 *const all = (float4 *)(shared_memory + Shared(shared_memory, 0).halves - shared_address(shared_memory));
+    asm volatile("bar.sync 3, %0;" ::"n"(worker_threads) : "memory");  // the other team may still use its halves
+    all[threadIdx.x] = make_float4(bias_sums[0], bias_sums[1], bias_sums[2], bias_sums[3]);
+    asm volatile("bar.sync 3, %0;" ::"n"(worker_threads) : "memory");
+    if (threadIdx.x < own_units && unit < HIDDEN) {
+        float4 sum = make_float4(0, 0, 0, 0);
+        for (int thread = threadIdx.x; thread < worker_threads; thread += own_units)
+            if (thread % team_threads < items)
+                sum = make_float4(sum.x + all[thread].x, sum.y + all[thread].y, sum.z + all[thread].z,
+                                  sum.w + all[thread].w);
+        float *const to = a.bias_sums + (size_t)at.group * (4 * HIDDEN) + unit;
+        to[0] = sum.x, to[HIDDEN] = sum.y, to[2 * HIDDEN] = sum.z, to[3 * HIDDEN] = sum.w;
+    }
+}
+
+#endif
+
+#endif
