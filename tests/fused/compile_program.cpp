@@ -45,7 +45,7 @@ int main(int, char **words) {
     for (const Gpu &gpu : gpus)
         for (const auto &size : std::vector<std::pair<long, long>>{{37, 32}, {128, 32}, {512, 32}, {1024, 32}, {1024, 128}})
             for (int kind = 0; kind < 3; ++kind) {
-                const Plan plan = plans(gpu, kind == 2, kind == 1, size.first, size.second)[0];
+                const Plan plan = plans(gpu, kind == 2, kind == 1, Products::float32, size.first, size.second)[0];
                 std::vector<std::string> options = plan.options();
                 options.push_back("--gpu-architecture=" + gpu.architecture());
                 options.push_back("--std=c++17");

@@ -9,6 +9,7 @@
  *     cuda_harness plan SEQ BATCH HIDDEN KIND TEXT   time the plan whose name has this text; KIND: 0 forward, 1 kept, 2 backward
  *     cuda_harness one SEQ BATCH INPUTS HIDDEN    check one size
  *
+ * The environment variable PRODUCTS, 3xtf32 or tf32, lets it use tensor cores.
  * tests/fused/cuda_harness.sh builds and runs it. CUBLAS names the library of cuBLAS if the usual names don't load.
  */
 #define RNNBENCH_LSTM_LIMIT "50000000ull"  // a deadlock ends soon
@@ -98,6 +99,12 @@ static void *workspace(void *, size_t bytes) {
 }
 
 static Device device;
+
+static Products products_wanted() {
+    const char *const name = std::getenv("PRODUCTS");
+    return !name ? Products::float32 : name[0] == '3' ? Products::tf32x3 : Products::tf32;
+}
+static const Products products = products_wanted();
 
 static void start() {
     void *context;
@@ -244,13 +251,13 @@ struct Layer {
         want_states.erase(want_states.begin(), want_states.begin() + cells);
     }
 
-    ForwardCall forward_call(bool keep, Products products = Products::float32) {
+    ForwardCall forward_call(bool keep) {
         ForwardCall call = {sizes, products, gpu_x.data(), gpu_W.data(), gpu_U.data(), gpu_b.data(), initial ? gpu_h0.data() : nullptr,
                             initial ? gpu_c0.data() : nullptr, states.data(), keep ? gates.data() : nullptr, keep ? kept_cells.data() : nullptr};
         return call;
     }
 
-    BackwardCall backward_call(bool inputs_too, Products products = Products::float32) {
+    BackwardCall backward_call(bool inputs_too) {
         BackwardCall call = {sizes, products, gates.data(), kept_cells.data(), states.data(), gpu_d_y.data(), gpu_x.data(), gpu_W.data(),
                              gpu_U.data(), initial ? gpu_h0.data() : nullptr, initial ? gpu_c0.data() : nullptr,
                              inputs_too ? d_x.data() : nullptr, dW.data(), dU.data(), db.data(), initial ? dh0.data() : nullptr,
@@ -278,7 +285,7 @@ static void poison_workspace() {
 }
 
 static std::string plan_of(bool backward, bool keep, const Sizes &sizes) {
-    return state_of(device).chosen.at(std::make_tuple(backward, keep, sizes.hidden, sizes.batch)).plan.text();
+    return state_of(device).chosen.at(std::make_tuple(backward, keep, products, sizes.hidden, sizes.batch)).plan.text();
 }
 
 /* Let the three kernels of this size be the cheapest of one way. Returns whether that way can do it. */
@@ -286,7 +293,7 @@ static bool take_way(const Sizes &sizes, Way way) {
     State &state = state_of(device);
     for (int kind = 0; kind < 3; ++kind) {
         bool found = false;
-        for (const Plan &plan : plans(state.gpu, kind == 2, kind == 1, sizes.hidden, sizes.batch)) {
+        for (const Plan &plan : plans(state.gpu, kind == 2, kind == 1, products, sizes.hidden, sizes.batch)) {
             Kernel kernel;
             int resident = 0;
             if (found || plan.way != way)
@@ -294,7 +301,7 @@ static bool take_way(const Sizes &sizes, Way way) {
             stop(load_kernel(device, state, plan, kernel, resident));
             found = resident >= (plan.cluster ? 1 : plan.groups);
             if (found)
-                state.chosen[std::make_tuple(kind == 2, kind == 1, sizes.hidden, sizes.batch)] = kernel;
+                state.chosen[std::make_tuple(kind == 2, kind == 1, products, sizes.hidden, sizes.batch)] = kernel;
         }
         if (!found)
             return false;
@@ -398,7 +405,7 @@ static double time_plan(Layer &layer, const Plan &plan, int repeats = 20) {
     if (!plan.cluster && resident < plan.groups)
         return NAN;
     const Arguments arguments = arguments_of(layer, plan);
-    return time_of([&] { stop(launch(device, kernel, Products::float32, arguments)); }, repeats);
+    return time_of([&] { stop(launch(device, kernel, products, arguments)); }, repeats);
 }
 
 static void time_shape(Sizes sizes) {
@@ -421,7 +428,7 @@ static void time_shape(Sizes sizes) {
     State &state = state_of(device);
     double steps[3], starts[3];
     for (int kind = 0; kind < 3; ++kind) {
-        const Plan &plan = state.chosen.at(std::make_tuple(kind == 2, kind == 1, sizes.hidden, sizes.batch)).plan;
+        const Plan &plan = state.chosen.at(std::make_tuple(kind == 2, kind == 1, products, sizes.hidden, sizes.batch)).plan;
         steps[kind] = time_plan(layer, plan);
         layer.sizes.seq = 1;
         starts[kind] = time_plan(layer, plan);
@@ -440,7 +447,7 @@ static void sweep(Sizes sizes, int most) {
     Layer layer(sizes, false);
     State &state = state_of(device);
     for (int kind = 0; kind < 2; ++kind) {
-        const std::vector<Plan> all = plans(state.gpu, kind == 1, false, sizes.hidden, sizes.batch);
+        const std::vector<Plan> all = plans(state.gpu, kind == 1, false, products, sizes.hidden, sizes.batch);
         for (int number = 0; number < std::min(most, int(all.size())); ++number) {
             // Finite numbers for the kernels to work on.
             layer.gates.write(normal(layer.gates.count, 0.1)), layer.kept_cells.write(normal(layer.kept_cells.count, 0.5));
@@ -475,7 +482,7 @@ static int compile_all(int processes, int most) {
     state.gpu = h100();
     auto add = [&](const Sizes &sizes, int most) {
         for (int kind = 0; kind < 3; ++kind) {
-            const std::vector<Plan> all = plans(state.gpu, kind == 2, kind == 1, sizes.hidden, sizes.batch);
+            const std::vector<Plan> all = plans(state.gpu, kind == 2, kind == 1, products, sizes.hidden, sizes.batch);
             for (int number = 0; number < std::min(most, int(all.size())); ++number)
                 wanted[all[number].options()] = all[number].text();
             for (Way way : {Way::rows, Way::tiles, Way::steps}) {
@@ -517,7 +524,7 @@ int main(int count, char **words) {
         const Gpu gpu = h100();
         for (const Sizes &sizes : timed)
             for (int kind = 0; kind < 2; ++kind) {
-                const std::vector<Plan> all = plans(gpu, kind == 1, false, sizes.hidden, sizes.batch);
+                const std::vector<Plan> all = plans(gpu, kind == 1, false, products, sizes.hidden, sizes.batch);
                 for (int number = 0; number < std::min(count > 2 ? std::atoi(words[2]) : 5, int(all.size())); ++number)
                     std::printf("%ldx%ldx%ld model %6.2f us a step: %s\n", sizes.batch, sizes.seq, sizes.hidden, all[number].cost / 1980, all[number].text().c_str());
             }
@@ -539,7 +546,7 @@ int main(int count, char **words) {
     if (what == "plan" && count > 6) {
         Layer layer({std::atol(words[2]), std::atol(words[3]), std::atol(words[4]), std::atol(words[4])}, false);
         layer.gates.write(normal(layer.gates.count, 0.1)), layer.kept_cells.write(normal(layer.kept_cells.count, 0.5));
-        for (const Plan &plan : plans(state.gpu, std::atoi(words[5]) == 2, std::atoi(words[5]) == 1, std::atol(words[4]), std::atol(words[3])))
+        for (const Plan &plan : plans(state.gpu, std::atoi(words[5]) == 2, std::atoi(words[5]) == 1, products, std::atol(words[4]), std::atol(words[3])))
             if (plan.text().find(words[6]) != std::string::npos) {
                 const double time = time_plan(layer, plan, 5);
                 std::printf("%6.2f us a step: %s\n", time / std::atol(words[2]), plan.text().c_str());
@@ -548,20 +555,21 @@ int main(int count, char **words) {
         return 0;
     }
     bool good = true;
+    const double limit = products == Products::float32 ? 2e-6 : products == Products::tf32x3 ? 4e-6 : 2e-3;
     if (what == "one" && count > 5) {
-        good = check({std::atol(words[2]), std::atol(words[3]), std::atol(words[4]), std::atol(words[5])}, true, 2e-6);
+        good = check({std::atol(words[2]), std::atol(words[3]), std::atol(words[4]), std::atol(words[5])}, true, limit);
     } else if (what == "random" && count > 2) {
         for (long number = 0; number < std::atol(words[2]); ++number) {
             auto draw = [&](long least, long most) { return least + long(generator() % (most - least + 1)); };
             const long hidden = draw(0, 9) ? draw(1, 600) : draw(600, 1024);
-            good = check({draw(1, 6), draw(1, 150), draw(1, 60), hidden}, draw(0, 1), 2e-6, true) && good;
+            good = check({draw(1, 6), draw(1, 150), draw(1, 60), hidden}, draw(0, 1), limit, true) && good;
         }
         std::printf("%s random sizes: %s\n", words[2], good ? "all good" : "NOT all good");
     } else if (what == "check") {
         for (const Sizes &sizes : checked)
             for (int initial = 0; initial < 2; ++initial)
                 if (initial || sizes.seq > 5)
-                    good = check(sizes, initial, 2e-6) && good;
+                    good = check(sizes, initial, limit) && good;
     } else {
         std::printf("see the beginning of cuda_harness.cpp\n");
         return 2;

@@ -269,6 +269,7 @@ enum class Way { rows, tiles, steps };
 struct Plan {
     Way way;
     bool backward, keep;
+    Products products;                             // tiles only: rows multiplies by FMA, and steps asks cuBLAS
     int hidden, blocks, units, pass_rows, stages;  // blocks: of a group; units: of a block
     bool cluster, set_registers;                   // rows only
     int gate_warps, k_lanes, register_chunks;      // rows only
@@ -304,7 +305,7 @@ struct Plan {
     }
 
     int block_threads() const {
-        return threads + (way == Way::steps ? 0 : way == Way::tiles ? 64 : 32 * (gate_warps + (cluster ? 0 : 2)));
+        return threads + (way == Way::steps ? 0 : way == Way::tiles ? 128 : 32 * (gate_warps + (cluster ? 0 : 2)));
     }
 
     /* Bytes of memory through which the blocks exchange, and the counters' number. */
@@ -335,7 +336,7 @@ struct Plan {
         auto add = [&](std::initializer_list<std::string> more) { all.insert(all.end(), more); };
         if (way == Way::tiles)
             add({define("COLUMN_SLICES", column_slices), define("K_SLICES", k_slices),
-                 define("SLICE_TILES", slice_tiles), define("STAGES", stages)});
+                 define("SLICE_TILES", slice_tiles), define("STAGES", stages), define("PRODUCTS", int(products))});
         if (way == Way::rows)
             add({define("CLUSTER", cluster), define("BLOCKS", blocks), define("UNITS", units),
                  define("REGISTER_CHUNKS", register_chunks), define("PASS_ROWS", pass_rows), define("STAGES", stages),
@@ -355,7 +356,8 @@ struct Plan {
         }
         if (way == Way::tiles) {
             out << " tiles, " << column_slices << " columns x " << k_slices << " slices x " << slice_tiles
-                << " tiles, groups " << groups << "x" << rows << " rows, stages " << stages;
+                << " tiles" << (products == Products::float32 ? "" : products == Products::tf32 ? " in TF32" : " in 3xTF32")
+                << ", groups " << groups << "x" << rows << " rows, stages " << stages;
             if (launches > 1)
                 out << ", launches " << launches;
             return out.str();
@@ -390,7 +392,9 @@ inline double estimate_rows(const Plan &plan, const Gpu &gpu) {
 
 inline double estimate_tiles(const Plan &plan) {
     // A tile of 64 x 64 x 32 products takes 1024 ticks at best. Alone, a team leaves more of them unused.
-    const double one = 1650.0 * plan.slice_tiles + 8600, two = plan.passes() * (1390.0 * plan.slice_tiles + 4700);
+    const double tile = plan.products == Products::float32 ? 1 : plan.products == Products::tf32x3 ? 0.5 : 0.3;
+    const double one = tile * 1650 * plan.slice_tiles + 8600,
+                 two = plan.passes() * (tile * 1390 * plan.slice_tiles + 4700);
     return std::max(one, two) * plan.launches;
 }
 
@@ -458,7 +462,8 @@ inline void add_rows_plans(std::vector<Plan> &all, const Gpu &gpu, bool backward
 }
 
 /* Append the plans of lstm_cuda_tiles.cu. They need Hopper's bulk copies. */
-inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backward, bool keep, long hidden, long batch) {
+inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backward, bool keep, Products products,
+                            long hidden, long batch) {
     if (gpu.major < 9)
         return;
     // An owner has at most 8 units. Forward the padded units fill whole tiles of 32.
@@ -466,6 +471,7 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
     for (int k_slices = column_units / 8; k_slices <= 16; k_slices *= 2) {
         Plan plan = {};
         plan.way = Way::tiles, plan.backward = backward, plan.keep = keep, plan.hidden = int(hidden);
+        plan.products = products;
         plan.column_slices = int(backward ? ceiling(hidden, 64) : 2 * ceiling(hidden, 32)), plan.k_slices = k_slices;
         plan.blocks = plan.column_slices * k_slices, plan.units = column_units / k_slices;
         const int all_tiles = plan.padded() * (backward ? 4 : 1) / 32;
@@ -488,10 +494,10 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
 }
 
 /* All plans for this size on this GPU, the cheapest first. The last resort, cuBLAS at each step, is one of them. */
-inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, long hidden, long batch) {
+inline std::vector<Plan> plans(const Gpu &gpu, bool backward, bool keep, Products products, long hidden, long batch) {
     std::vector<Plan> all;
     add_rows_plans(all, gpu, backward, keep, hidden, batch);
-    add_tiles_plans(all, gpu, backward, keep, hidden, batch);
+    add_tiles_plans(all, gpu, backward, keep, products, hidden, batch);
     Plan steps = {};
     steps.way = Way::steps, steps.backward = backward, steps.keep = keep, steps.hidden = int(hidden);
     steps.rows = int(batch), steps.groups = steps.launches = 1;
@@ -525,7 +531,7 @@ struct State {
     Gpu gpu = {};
     std::unique_ptr<Compiler> compiler;
     std::map<std::vector<std::string>, Kernel> kernels;           // by the options
-    std::map<std::tuple<bool, bool, long, long>, Kernel> chosen;  // by direction, keep, hidden, batch
+    std::map<std::tuple<bool, bool, Products, long, long>, Kernel> chosen;  // backward, keep, products, hidden, batch
     volatile unsigned *failures = nullptr;  // [0] forward, [1] backward; memory of the host that the GPU sees
     unsigned *failures_on_gpu = nullptr;
 };
@@ -706,8 +712,9 @@ inline std::string load_kernel(Device &device, State &state, const Plan &plan, K
 }
 
 /* Find the kernel for this size, by the model of its time. */
-inline std::string choose(Device &device, State &state, bool backward, bool keep, const Sizes &sizes, Kernel &kernel) {
-    const auto key = std::make_tuple(backward, keep, sizes.hidden, sizes.batch);
+inline std::string choose(Device &device, State &state, bool backward, bool keep, Products products, const Sizes &sizes,
+                          Kernel &kernel) {
+    const auto key = std::make_tuple(backward, keep, products, sizes.hidden, sizes.batch);
     const auto found = state.chosen.find(key);
     if (found != state.chosen.end()) {
         kernel = found->second;
@@ -715,7 +722,7 @@ inline std::string choose(Device &device, State &state, bool backward, bool keep
     }
     for (;;) {
         bool knows_better = false;  // the driver, how many clusters fit: then the model is asked again
-        for (const Plan &plan : plans(state.gpu, backward, keep, sizes.hidden, sizes.batch)) {
+        for (const Plan &plan : plans(state.gpu, backward, keep, products, sizes.hidden, sizes.batch)) {
             int resident = 0;
             const std::string problem = load_kernel(device, state, plan, kernel, resident);
             if (!problem.empty())
@@ -863,7 +870,7 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
         return "";
     const bool keep = call.gates != nullptr;
     Kernel kernel;
-    std::string problem = choose(device, state, false, keep, sizes, kernel);
+    std::string problem = choose(device, state, false, keep, call.products, sizes, kernel);
     if (!problem.empty())
         return problem;
 
@@ -928,7 +935,7 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
     if (sizes.seq == 0 || cells == 0)
         return "";
     Kernel kernel;
-    std::string problem = choose(device, state, true, false, sizes, kernel);
+    std::string problem = choose(device, state, true, false, call.products, sizes, kernel);
     if (!problem.empty())
         return problem;
     const int groups = kernel.plan.bias_groups(sizes.batch);

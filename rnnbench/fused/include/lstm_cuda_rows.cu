@@ -315,12 +315,18 @@ struct Barriers {
 };
 
 /* All threads of the block, and of its cluster, come here once everything is set up. */
-__device__ __forceinline__ void set_up_barrier() {
+template <bool multiplies> __device__ __forceinline__ void set_up_barrier() {
 #if CLUSTER
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     cluster_barrier();
 #else
-    block_barrier<3, all_threads>();
+    // Those that multiply set up what the others need, and don't wait for them.
+    if (multiplies) {
+        block_barrier<1, threads>();
+        asm volatile("bar.arrive 3, %0;" ::"n"(all_threads) : "memory");
+    } else {
+        asm volatile("bar.sync 3, %0;" ::"n"(all_threads) : "memory");
+    }
 #endif
 }
 
@@ -425,7 +431,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             numbers[place] = 0;
         if (threadIdx.x == 0)
             barriers.init(warps, GATE_WARPS, warps);
-        set_up_barrier();
+        set_up_barrier<true>();
 
         for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
             const Part own(thread_number());
@@ -464,7 +470,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         }
     } else {
         take_registers<false>();
-        set_up_barrier();
+        set_up_barrier<false>();
         const Helper helper = helper_of_warp();
 #if !CLUSTER
         Word *const counters = a.counters + at.group * most_passes * counter_stride;
@@ -717,7 +723,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
         through_tiles<ROW_TILES * VECTOR * unit_tiles>(copy, distribute);
         if (threadIdx.x == 0)
             barriers.init(GATE_WARPS, warps, GATE_WARPS);
-        set_up_barrier();
+        set_up_barrier<true>();
         for (int n = 0, pass = 0, back = 0; n < product_count; ++n) {
             waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); });
             float sums[PASS_ROWS][slots] = {};
@@ -785,7 +791,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
         for (int place = threadIdx.x - threads; helper == gates_helper && place < most_passes * PASS_ROWS * UNITS;
              place += gate_threads)
             d_cells[place] = 0;
-        set_up_barrier();
+        set_up_barrier<false>();
 #if !CLUSTER
         Word *const counters = a.counters + at.group * most_passes * counter_stride;
         float *const exchange = a.exchange + (size_t)at.group * most_passes * BLOCKS * PASS_ROWS * padded;

@@ -34,6 +34,7 @@
  *     warp     0 and 2: columns 0..31     1 and 3: columns 32..63     warps 2 and 3: the second half of each tile's K
  *     lane     lane / 4 = 0..7: rows 4·(lane / 4) + 0..3, and 32 more         a tile of numbers lies as [k][row],
  *              lane % 4 = 0..3: columns 4·(lane % 4) + 0..3, and 16 more      weights lie as [k][column]
+ *              On tensor cores (PRODUCTS 1 or 2): rows 8·(lane / 4) + 0..7, columns 8·(lane % 4) + 0..7
  *
  * So a thread reads 16 numbers for 64 products. What bounds it are the registers' two banks: an FMA whose operands lie in
  * the same bank takes two ticks. In the order below the compiler finds registers for which that is 1 in 7.
@@ -42,7 +43,7 @@
 
 constexpr int tile_rows = 64, tile_columns = 64, tile_k = 32, tile_floats = tile_rows * tile_k;
 constexpr int team_threads = 128, teams = 2, worker_threads = teams * team_threads;
-constexpr int all_threads = worker_threads + 32 * teams;  // each team has a warp that fetches
+constexpr int all_threads = worker_threads + 128;  // of the last four warps, one for each team fetches
 constexpr int column_units = FORWARD ? tile_columns / 4 : tile_columns;  // units of a block's columns
 constexpr int padded = column_units * COLUMN_SLICES;  // units of all blocks; those beyond HIDDEN are zero
 constexpr int tile_count = (FORWARD ? 1 : 4) * padded / tile_k;
@@ -90,6 +91,15 @@ __device__ __forceinline__ void team_barrier(int team) {
     asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "n"(team_threads) : "memory");
 }
 
+/* Where a row lies among those of number k of K, and a column among the weights of k. For the tensor cores they change
+ * places in fours, so that lanes with four neighbouring k read from different banks. */
+__device__ __forceinline__ int place_of_row(int k, int row) {
+    return PRODUCTS == 0 ? row : row ^ ((k & 1) | (k & 2) << 1) * 4;
+}
+__device__ __forceinline__ int place_of_column(int k, int column) {
+    return PRODUCTS == 0 ? column : column ^ (k & 3) * 8;
+}
+
 /* Read or write 1, 2 or 4 numbers in memory, past the L1 cache. */
 __device__ __forceinline__ void read(float (&to)[4], const float *from) {
     asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
@@ -128,7 +138,7 @@ struct Part {
         group = blockIdx.x / blocks, column = in_group / K_SLICES, slice = in_group % K_SLICES;
         first_row = a.begin + group * a.rows, rows = min(a.rows, a.end - first_row);
         most_passes = a.rows / tile_rows, passes = (rows + tile_rows - 1) / tile_rows;
-        team = threadIdx.x < worker_threads ? threadIdx.x / team_threads : (threadIdx.x - worker_threads) / 32;
+        team = threadIdx.x < worker_threads ? threadIdx.x / team_threads : (threadIdx.x - worker_threads) / 32 % teams;
         thread = threadIdx.x % team_threads, lane = threadIdx.x % 32;
         half = threadIdx.x / 32 % 2, k_half = threadIdx.x / 64 % 2, row_lane = lane / 4, column_lane = lane % 4;
         odd = (size_t)groups * most_passes * published_floats;
@@ -206,7 +216,7 @@ __device__ __forceinline__ void load_weights(Word weights, const float *U, const
     for (int k = threadIdx.x * piece / tile_columns; k < count; k += worker_threads * piece / tile_columns) {
         const bool is_there = first + k < HIDDEN && unit < HIDDEN;
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(
-                         weights + (k * tile_columns + column) * 4),
+                         weights + (k * tile_columns + place_of_column(k, column)) * 4),
                      "l"(is_there ? from + (size_t)(first + k) * (4 * HIDDEN) : U), "n"(4 * piece),
                      "r"(is_there ? 4 * piece : 0)
                      : "memory");
@@ -223,10 +233,11 @@ __device__ __forceinline__ void load_weights(Word weights, const float *U, const
         if (first + unit < HIDDEN && state < HIDDEN)
             part = *(const Piece *)(from + gate * HIDDEN + unit);
 #pragma unroll
-        for (int number = 0; number < piece; ++number)
-            asm volatile("st.shared.f32 [%0], %1;" ::"r"(weights +
-                                                         (((unit + number) * 4 + gate) * tile_columns + column) * 4),
+        for (int number = 0; number < piece; ++number) {
+            const int k = (unit + number) * 4 + gate;
+            asm volatile("st.shared.f32 [%0], %1;" ::"r"(weights + (k * tile_columns + place_of_column(k, column)) * 4),
                          "f"(part.numbers[number]));
+        }
     }
 #endif
 }
@@ -249,7 +260,8 @@ __device__ __forceinline__ void init_barriers(const Part &at, const Shared &shar
 
 /* The warp that fetches: all tiles of `steps` products. The numbers of product n were published as number n. */
 __device__ __forceinline__ void fetch(const Part &at, const Shared &shared, int steps, Waiting &waiting) {
-    if (at.lane != 0)
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (at.lane != 0 || threadIdx.x >= worker_threads + 32 * teams)
         return;
     Stage stage;
     bool is_first_round = true;
@@ -272,6 +284,8 @@ __device__ __forceinline__ void fetch(const Part &at, const Shared &shared, int 
             }
         }
 }
+
+#if PRODUCTS == 0
 
 /* The sums of this thread, over this block's slice of K and this thread's half of each tile. The next numbers are read
  * while the last ones are used, also those of the next tile. */
@@ -325,6 +339,121 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
     }
 }
 
+#else
+
+/* The part of a number that TF32 holds, rounded to nearest. Of a NaN, the small part at least is a NaN. */
+__device__ __forceinline__ Word large_part(float number) {
+    Word bits;
+    if (PRODUCTS == 1)
+        bits = (__float_as_uint(number) + 0x1000) & 0xffffe000;
+    else
+        asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(number));  // more instructions, but a NaN stays one
+    return bits;
+}
+/* The rest. A tensor core doesn't read its last 13 bits. */
+__device__ __forceinline__ Word small_part(float number, Word large) {
+    return __float_as_uint(number - __uint_as_float(large));
+}
+
+/* sums (16 rows × 8 columns of the warp) += a (16 × 8)·b (8 × 8), on the tensor cores. */
+__device__ __forceinline__ void multiply_tile(float (&sums)[4], const Word (&a)[4], const Word (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* The sums of this thread, over this block's slice of K and this thread's half of each tile, on tensor cores. They round
+ * the factors to TF32. With large and small parts, a·b = small·large + large·small + large·large, and the rest is too
+ * small to count. A tensor core adds up with less than float32's accuracy. So only 8 numbers of K are added up there. */
+__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int product,
+                                         Stage &stage, Waiting &waiting) {
+    const int k_lane = at.column_lane;
+    const Word weights_at = at.k_half * (tile_k / 2 * tile_columns) + k_lane * tile_columns +
+                            place_of_column(k_lane, at.half * 32 + at.row_lane * 4);
+    const Word numbers_at = at.k_half * (tile_k / 2 * tile_rows) + k_lane * tile_rows;
+    const Word rows_at[2] = {4u * (numbers_at + place_of_row(k_lane, at.row_lane * 8)),
+                             4u * (numbers_at + place_of_row(k_lane, at.row_lane * 8 + 4))};
+    Word weights = shared.weights + 4 * weights_at, numbers = shared.stages + stage.number * (tile_floats * 4);
+    float x[2][8], w[2][4];  // of k + k_lane, and four further
+    auto read_factors = [&](int k) {
+#pragma unroll
+        for (int part = 0; part < 2; ++part) {
+            read_shared(x[part], numbers + rows_at[0] + (k + 4 * part) * tile_rows * 4);
+            read_shared(x[part] + 4, numbers + rows_at[1] + (k + 4 * part) * tile_rows * 4);
+            read_shared(w[part], weights + (k + 4 * part) * tile_columns * 4);
+        }
+    };
+    auto is_full = [&] { return barrier_passed(shared.full + stage.number * 8, stage.round); };
+    waiting.until(is_full);
+    read_factors(0);
+    const int last_half = at.tiles() / 2 + 1;
+    for (int tile = at.tiles(); tile > 0; --tile) {
+        const Word empty = shared.empty + stage.number * 8;
+        bool next_is_full = true;
+        stage.next();
+#pragma unroll
+        for (int k = 0; k < tile_k / 2; k += 8) {
+            Word large[4][4], small[4][4], large_w[4][2], small_w[4][2];
+#pragma unroll
+            for (int part = 0; part < 4; ++part)
+#pragma unroll
+                for (int m = 0; m < 4; ++m) {
+                    const float number = x[part / 2][2 * m + part % 2];
+                    large[m][part] = large_part(number), small[m][part] = small_part(number, large[m][part]);
+                }
+#pragma unroll
+            for (int part = 0; part < 2; ++part)
+#pragma unroll
+                for (int n = 0; n < 4; ++n) {
+                    large_w[n][part] = large_part(w[part][n]);
+                    small_w[n][part] = small_part(w[part][n], large_w[n][part]);
+                }
+            // The next numbers are read while these are multiplied.
+            if (k + 8 < tile_k / 2) {
+                read_factors(k + 8);
+                if (tile > 1)  // asked early, since the answer takes long
+                    next_is_full = __all_sync(0xffffffffu, is_full());
+            } else if (tile > 1) {
+                if (!next_is_full)
+                    waiting.until(is_full);
+                weights += tile_k * tile_columns * 4;
+                numbers = shared.stages + stage.number * (tile_floats * 4);
+                read_factors(0);
+            }
+#pragma unroll
+            for (int n = 0; n < 4; n += 2) {
+                float part[2][4][4] = {};
+                if (PRODUCTS == 1) {
+#pragma unroll
+                    for (int tiles = 0; tiles < 8; ++tiles)
+                        multiply_tile(part[tiles / 4][tiles % 4], small[tiles % 4], large_w[n + tiles / 4]);
+#pragma unroll
+                    for (int tiles = 0; tiles < 8; ++tiles)
+                        multiply_tile(part[tiles / 4][tiles % 4], large[tiles % 4], small_w[n + tiles / 4]);
+                }
+#pragma unroll
+                for (int tiles = 0; tiles < 8; ++tiles)
+                    multiply_tile(part[tiles / 4][tiles % 4], large[tiles % 4], large_w[n + tiles / 4]);
+#pragma unroll
+                for (int tiles = 0; tiles < 8; ++tiles) {
+                    const int m = tiles % 4, column = n + tiles / 4;
+                    const float(&more)[4] = part[tiles / 4][m];
+                    sums[2 * m][column] += more[0], sums[2 * m][column + 4] += more[1];
+                    sums[2 * m + 1][column] += more[2], sums[2 * m + 1][column + 4] += more[3];
+                }
+            }
+        }
+        __syncwarp();
+        if (at.lane == 0)
+            barrier_arrive(empty);  // only now have all numbers certainly been read
+        if (at.thread == 0 && tile == (at.team == 0 ? 1 : last_half))
+            set_products(at, shared, product);
+    }
+}
+
+#endif
+
 /* Add up the two halves of K, and write the partial sums for the owners. Each half keeps 32 of the 64 rows. */
 __device__ __forceinline__ void send_partials(float (&sums)[8][8], const Part &at, const Shared &shared, int pass,
                                               bool failed) {
@@ -341,7 +470,9 @@ __device__ __forceinline__ void send_partials(float (&sums)[8][8], const Part &a
         write_shared(halves + ((1 - at.k_half) * 8 + c) * (64 * 16), given);
     }
     team_barrier(at.team);
-    float *const to = at.partial(pass, at.slice) + at.k_half * 32 + at.row_lane * 4;
+    // Of this thread's 8 × 8 sums: the first of the four rows that it keeps, and the columns.
+    const int row = PRODUCTS == 0 ? at.k_half * 32 + at.row_lane * 4 : at.row_lane * 8 + at.k_half * 4;
+    float *const to = at.partial(pass, at.slice) + row;
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
         float other[4];
@@ -349,7 +480,8 @@ __device__ __forceinline__ void send_partials(float (&sums)[8][8], const Part &a
 #pragma unroll
         for (int r = 0; r < 4; ++r)
             total[c][r] = failed ? __int_as_float(0x7fffffff) : total[c][r] + other[r];
-        write(to + (at.half * 32 + c / 4 * 16 + at.column_lane * 4 + c % 4) * tile_rows, total[c]);
+        const int column = PRODUCTS == 0 ? c / 4 * 16 + at.column_lane * 4 + c % 4 : at.column_lane * 8 + c;
+        write(to + (at.half * 32 + column) * tile_rows, total[c]);
     }
 }
 
@@ -449,18 +581,20 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
     Waiting waiting(a.failure);
     if (threadIdx.x < worker_threads)
         load_weights(shared.weights, a.U, at);
-    else if (at.lane == 0)
+    else if (at.lane == 0 && threadIdx.x < worker_threads + 32 * teams)
         init_barriers(at, shared);
     __syncthreads();
     if (threadIdx.x >= worker_threads) {
         fetch(at, shared, a.seq, waiting);
         return;
     }
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
 
     const int unit = at.unit();
     auto publish_states = [&](int step, int pass, const float (&states)[item_rows]) {
         if (at.has_item())
-            write(at.published + (step & 1) * at.odd + (size_t)pass * published_floats + unit * tile_rows + at.row(),
+            write(at.published + (step & 1) * at.odd + (size_t)pass * published_floats + unit * tile_rows +
+                      place_of_row(unit, at.row()),
                   states);
         publish(at, pass);
     };
@@ -551,13 +685,14 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
     const int step_count = a.seq + (a.end_state ? 1 : 0);
     if (threadIdx.x < worker_threads)
         load_weights(shared.weights, a.U, at);
-    else if (at.lane == 0)
+    else if (at.lane == 0 && threadIdx.x < worker_threads + 32 * teams)
         init_barriers(at, shared);
     __syncthreads();
     if (threadIdx.x >= worker_threads) {
         fetch(at, shared, step_count - 1, waiting);
         return;
     }
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
 
     const int unit = at.unit();
     float bias_sums[4] = {};
@@ -619,7 +754,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
 #pragma unroll
                     for (int gate = 0; gate < 4; ++gate)
                         write(at.published + (back & 1) * at.odd + (size_t)pass * published_floats +
-                                  (unit * 4 + gate) * tile_rows + at.row(),
+                                  (unit * 4 + gate) * tile_rows + place_of_row(gate, at.row()),
                               d_gates[gate]);
                 }
                 publish(at, pass);
