@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rnnbench import Workload, variants, verify
+from rnnbench import Workload, reference, variants, verify
 from rnnbench.network.contract import unsupported
 from rnnbench.network.shapes import GRIDS
 from rnnbench.network.workload import KINDS
@@ -18,7 +18,7 @@ RUNNING = [name for name, reason in variants.available("cpu").items() if reason 
 
 def rows(output):
     """Return the table's rows of figures, each split into words."""
-    return [line.split() for line in output.splitlines() if re.match(r" +\d+ +\d+ × \d+ ", line)]
+    return [line.split() for line in output.splitlines() if re.match(r" +\d+ +\d+ × \d+", line)]
 
 
 def seq(work):
@@ -195,6 +195,14 @@ def test_a_variant_that_is_wrong_for_other_networks_only_is_found(fault, registe
     assert "its outputs has the error" in other.fault
 
 
+def test_checks_keep_no_data(register):
+    register(None)
+    work = Workload(5, 3, 9, 2)
+    (check,) = verify.checks(["faulty"], [work], "cpu")
+    assert check.work == work
+    assert not {"inputs", "targets", "weights"} & (vars(check.work).keys() | vars(work).keys())
+
+
 def test_a_network_that_a_variant_does_not_support_is_left_out_once_with_the_reason(register, run, monkeypatch):
     register(None)
     monkeypatch.setattr(importlib.import_module("rnnbench.variants.faulty"), "supports", unsupported, raising=False)
@@ -205,6 +213,19 @@ def test_a_network_that_a_variant_does_not_support_is_left_out_once_with_the_rea
     )
     assert output.count(reason) == 1
     assert not re.search("gru.*faulty", output.split("tolerance")[1])
+
+
+def test_gradients_of_relu_may_jump_where_a_sum_is_close_to_0(register):
+    work = Workload(5, 3, 9, 2, kind="rnn_relu")
+    looser = reference.gradient_tolerance(work, 2e-3)
+    assert 2e-3 < looser < 1
+    register("1e-4 off", 2e-3)
+    (check,) = verify.checks(["faulty"], [work], "cpu")
+    assert (check.tolerance, check.gradient_tolerance) == (2e-3, looser)
+    assert verify.table([check]).endswith(f"  0.002, gradients {looser:.2g}")
+    register("1e-4 off", 1e-5)
+    (check,) = verify.checks(["faulty"], [work], "cpu")
+    assert "the gradient of U in layer 2 has the error 1.00e-04, over 1e-05" in check.fault  # no sum is so close
 
 
 def test_a_shape_too_large_for_the_memory_is_left_out_with_its_reason(register):

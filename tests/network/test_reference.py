@@ -238,6 +238,32 @@ def test_nan_in_any_gradient_exceeds_every_tolerance(layer, name):
     assert not reference.largest_gradient_error(computed, expected) <= 1e-5
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn_tanh"])
+def test_gradients_have_the_tolerance_of_the_outputs(kind):
+    assert reference.gradient_tolerance(Workload(2, 3, 4, 2, kind=kind), 1e-5) == 1e-5
+
+
+def test_a_sum_of_relu_within_the_tolerance_of_0_may_fall_on_the_other_side():
+    work = Workload(1, 1, 4, 1, kind="rnn_relu")
+    sums = reference.outputs(work)[0, 0]
+    unit = np.argmax(sums)
+    # Move one of the four sums to either side of 0.
+    above, below = (changed(work, 0, "b", unit, side - sums[unit]) for side in (1e-6, -1e-6))
+    difference = reference.largest_gradient_error(reference.gradients(above), reference.gradients(below))
+    assert difference > 0.1
+    assert reference.gradient_tolerance(above, 1e-5) == reference.gradient_tolerance(below, 1e-5)
+    assert reference.gradient_tolerance(above, 1e-5) == pytest.approx(1e-5 + 4 * 0.25**0.5)
+    assert reference.gradient_tolerance(above, 1e-7) == 1e-7
+
+
+def test_only_the_steps_that_a_sequence_has_loosen_the_tolerance():
+    work = Workload(3, 4, 2, 1, kind="rnn_relu", least_length=1)
+    assert work.lengths[-1] < 4
+    work.inputs[:] = np.where(work.mask, 1, 0)
+    vars(work)["weights"] = [{"W": np.ones((2, 2)), "U": np.zeros((2, 2)), "b": np.zeros(2)}]
+    assert reference.gradient_tolerance(work, 1e-5) == 1e-5  # after a sequence's end the sums are 0
+
+
 def test_a_missing_layer_is_refused():
     expected = reference.gradients(Workload(1, 2, 1, 2))
     with pytest.raises(ValueError, match="argument"):
