@@ -115,7 +115,7 @@ _ROWS = (
     Variant(
         "cudnn",
         "Theano, cuDNN",
-        "cuDNN's fused LSTM, called through Theano's RNNBlock",
+        "cuDNN's fused networks, called through Theano's RNNBlock",
         _CUDA,
         extra="theano",
         libraries=("Theano",),

@@ -7,6 +7,8 @@
 - sigmoid(x) = (1 + tanh(x/2)) / 2 turns the nonlinearities into one tanh. Halving is exact.
 - The loop carries the recurrent product U·h instead of h. The forward loop stores this product, so the
   gradient's loop needn't compute it again to get the gates.
+- After a sequence's end its inputs are 0 and b isn't added. So a loop that starts there, at the end of the longest
+  sequence, keeps a state of 0 until the sequence's own last step. It needs no mask.
 """
 
 from __future__ import annotations
@@ -53,8 +55,9 @@ class Network:
         self._targets = self._theano.shared(work.targets)
         self._mask = None
         if work.least_length is not None:
-            mask = work.mask.transpose(0, 2, 1)
-            self._mask = self._theano.shared(np.ascontiguousarray(mask), broadcastable=(False, True, False))
+            mask = work.mask.reshape(work.seq, 1, work.batch)
+            self._mask = self._theano.shared(mask, broadcastable=(False, True, False))
+            self._present = self._theano.shared(mask.reshape(1, -1), broadcastable=(True, False))
         # Feature-major: W is (gates·hidden, inputs).
         self._weights = [
             {name: self._theano.shared(np.ascontiguousarray(array.T)) for name, array in layer.items()}
@@ -118,7 +121,7 @@ class Network:
         inputs, recurrent = (weights[name] * factors[:, np.newaxis] for name in ("W", "U"))
         bias = weights["b"] * factors
         # BLAS adds this outer product with ones and sums its gradient. It can't do that for a broadcast.
-        present = tensor.ones((1, seq * batch)) if self._mask is None else self._mask.reshape((1, seq * batch))
+        present = tensor.ones((1, seq * batch)) if self._mask is None else self._present
         offset = tensor.dot(bias.dimshuffle(0, "x"), present)
         if self._mask is not None and any(absent):
             offset += tensor.dot(absent[:, np.newaxis], 1 - present)
