@@ -80,7 +80,9 @@ def test_every_figure_has_the_values_of_its_file(machine):
             assert [figure.low, figure.high] == expected
             assert figure.samples == len(row[column["samples"]][at])
         assert (figure.machine, figure.commit, figure.date) == (machine, content["commit_hash"], content["date"])
-        assert (figure.environment, figure.version) == (content["env_name"], "1")
+        # The commit is older than a change of how calls are timed, which didn't raise the version.
+        version = "1 before 87a56911" if figure.benchmark.startswith("lstm.") else "1"
+        assert (figure.environment, figure.version) == (content["env_name"], version)
 
 
 def test_unavailable_figures_are_returned_only_on_request():
