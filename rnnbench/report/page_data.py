@@ -94,7 +94,6 @@ def index(
                     group: {
                         "absent": absence.of_variants(facts, group),
                         "large": _too_large(facts, group),
-                        "floors": _floors(facts, group),
                         "records": of_group,
                     }
                     for group, of_group in records[machine].items()
@@ -163,6 +162,7 @@ def _record(
         "intervals": formats.interval_note(report),
         "covers": any(row.interval.covers_processes for row in calls if row.interval),
         "growth": _growth(calls),
+        "floors": _floors(facts, group),
         "software": formats.software(calls, noun(report)),
     }
     return described, content

@@ -4,7 +4,7 @@
 
 /* The share of the floor, drawn like the ranking. */
 function drawFloor(record, choice, positions) {
-    const floors = record.machine.floors[choice.precision];
+    const floors = record.floors[choice.precision];
     const shares = (quantity, implementation) =>
         positions.flatMap(function (position) {
             const figure = measured(implementation, quantity, position);
