@@ -45,14 +45,14 @@ def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str], n
 def _floor(
     network: str, shape: Shape, stored_in: str, quantity: str, flops: str | None, bytes_a_second: str | None
 ) -> Floor | None:
+    peak, bandwidth = _rate(flops), _rate(bytes_a_second)
+    if peak is None or bandwidth is None:
+        return None
     work = dataclasses.replace(workload(network, shape), precision=stored_in)
     operations, moved = {
         "forward": (work.forward_flops, work.forward_bytes),
         "train": (work.train_flops, work.train_bytes),
     }[quantity]
-    peak, bandwidth = _rate(flops), _rate(bytes_a_second)
-    if peak is None or bandwidth is None:
-        return None
     return max(Floor(operations / peak, "compute"), Floor(moved / bandwidth, "memory"))
 
 
