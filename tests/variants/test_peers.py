@@ -16,18 +16,22 @@ PEERS = [name for name, row in variants.VARIANTS.items() if row.module not in TH
 TRAINING = [name for name in PEERS if variants.VARIANTS[name].trains]
 SMALL = Workload(7, 13, 37, 2)
 OF_EQUAL_SIZES = [SMALL, Workload(3, 1, 5, 1)]
+OF_ALL_ABILITIES = [
+    Workload(5, 9, 17, 2, kind=kind, input_size=3, bidirectional=True, least_length=1) for kind in KINDS
+]
 WORKLOADS = [
     *OF_EQUAL_SIZES,
     *(Workload(1, 1, 17, 1, kind=kind, input_size=3) for kind in KINDS),
     *(Workload(4, 5, 17, 2, kind=kind, input_size=3, bidirectional=True) for kind in ("lstm", "gru")),
     *(Workload(5, 9, 17, 2, kind=kind, input_size=20, least_length=2) for kind in ("lstm", "rnn_tanh")),
-    *(Workload(5, 9, 17, 2, kind=kind, input_size=3, bidirectional=True, least_length=1) for kind in KINDS),
+    *OF_ALL_ABILITIES,
 ]
-# fused has tests of its own for the others.
+# fused has tests of its own for the other workloads. Numba compiles one of PyTensor's networks for half a minute.
+FEWER = {"fused": OF_EQUAL_SIZES, "pytensor_scan": [WORKLOADS[2], *OF_ALL_ABILITIES]}
 CASES = [
     (name, work)
     for name in PEERS
-    for work in (OF_EQUAL_SIZES if variants.VARIANTS[name].module.endswith(".fused") else WORKLOADS)
+    for work in FEWER.get(variants.VARIANTS[name].base or name, WORKLOADS)
     if variants.supports(name, work) is None
 ]
 SIXTEEN_BITS = [name for name in PEERS if variants.VARIANTS[name].precision != "float32"]
