@@ -1,15 +1,22 @@
 """The program of a live process that rnnbench.live starts: it builds a network, and times its calls when asked to.
 
-It also runs with the code of other commits, so it uses only public names of rnnbench. Its argument is the folder to
-import rnnbench from. It reads a line of JSON for each
-request, and answers with a line of JSON. "functions" and "function" are "forward" and "train":
+It also runs with the code of other commits. So the first three requests use only public names of rnnbench. Its
+argument is the folder to import rnnbench from. It reads a line of JSON for each request, and answers with a line of
+JSON. "functions" and "function" are "forward" and "train":
 
     {"implementation": ..., "shape": ..., "device": ..., "functions": [...]}
-        compiles the network's functions → {"folder": the folder that rnnbench was imported from}
+        builds the network and compiles its functions → {}
+        "network" may hold the workload's other arguments. A second such request replaces the network.
     {"warm": function}
         calls the function until its times have settled → {}
     {"time": function, "calls": number}
         → {"seconds": [one number for each call]}
+    {"available": device, "names": [implementations]}
+        → {"reasons": {implementation: null, or why it can't run}}
+    {"save": path}
+        writes the outputs and gradients to a .npz file, in this order → {}
+    {"device_time": function}
+        → {"seconds": the GPU's own time of a call, or null}
 
 If a request fails, the answer is {"unavailable": reason} or {"failed": what happened}, and the process ends.
 """
@@ -17,6 +24,8 @@ If a request fails, the answer is {"unavailable": reason} or {"failed": what hap
 from __future__ import annotations
 
 import ctypes
+import gc
+import importlib.util
 import json
 import os
 import signal
@@ -45,17 +54,58 @@ class _Requests:
             return self._build(**request)
         if "warm" in request:
             return self._warm(request["warm"])
+        if "available" in request:
+            return self._available(request["available"], request["names"])
+        if "save" in request:
+            return self._save(request["save"])
+        if "device_time" in request:
+            return self._device_time(request["device_time"])
         call = getattr(self._network, request["time"])
         return {"seconds": [self._timed(call) for _ in range(request["calls"])]}
 
-    def _build(self, implementation: str, shape: list[int], device: str, functions: list[str]) -> dict[str, Any]:
+    def _build(
+        self,
+        implementation: str,
+        shape: list[int],
+        device: str,
+        functions: list[str],
+        network: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         import rnnbench
 
-        self._network = rnnbench.build(implementation, rnnbench.Workload(*shape), device=device)
+        if self._network is not None:
+            # Theano's graphs are reference cycles, which it froze. They would keep the memory of the last network.
+            self._network = None
+            gc.unfreeze()
+            gc.collect()
+        self._functions = functions
+        self._network = rnnbench.build(implementation, rnnbench.Workload(*shape, **(network or {})), device=device)
         for function in functions:
             getattr(self._network, function)()
             self._network.synchronize()
-        return {"folder": str(Path(rnnbench.__file__).resolve().parents[1])}
+        return {}
+
+    def _available(self, device: str, names: list[str]) -> dict[str, Any]:
+        import rnnbench
+
+        return {"reasons": rnnbench.variants.available(device, names)}
+
+    def _save(self, path: str) -> dict[str, Any]:
+        import numpy as np
+
+        gradients = self._network.gradients() if "train" in self._functions else []
+        arrays = {f"{number}.{name}": array for number, layer in enumerate(gradients) for name, array in layer.items()}
+        np.savez(path, outputs=self._network.outputs(), **arrays)
+        return {}
+
+    def _device_time(self, function: str) -> dict[str, Any]:
+        from rnnbench.measure import device_time
+        from rnnbench.network.contract import Unavailable
+
+        try:
+            return {"seconds": device_time.seconds(self._network, function)}
+        except Unavailable:  # the call's own time is known all the same
+            return {"seconds": None}
 
     def _warm(self, function: str) -> dict[str, Any]:
         call = getattr(self._network, function)
@@ -82,11 +132,19 @@ class _Requests:
         return seconds
 
 
+def _import_package(folder: Path) -> None:
+    """Import rnnbench from a folder, but nothing else: the folder may also hold the packages of another interpreter."""
+    spec = importlib.util.spec_from_file_location("rnnbench", folder / "rnnbench" / "__init__.py")
+    package = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules["rnnbench"] = package
+    spec.loader.exec_module(package)  # type: ignore[union-attr]
+
+
 def main() -> int:
     """Answer the requests on stdin until it is closed, or until one fails."""
     # The process must not outlive the one that started it, which may have stopped it with SIGSTOP.
     ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    sys.path[0] = sys.argv[1]  # instead of this file's folder
+    del sys.path[0]  # this file's folder
     # Frameworks print to stdout too, so the answers get a pipe of their own.
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
@@ -94,6 +152,8 @@ def main() -> int:
         for line in sys.stdin:
             problem = None
             try:
+                if "rnnbench" not in sys.modules:
+                    _import_package(Path(sys.argv[1]))
                 answer = requests.answer(json.loads(line))
             except Exception as failure:
                 problem = failure

@@ -82,7 +82,7 @@ def compare_figures(
     tell: Callable[[str], None],
 ) -> list[Result]:
     """Return the results of forward and train at one shape. The same pairs of processes serve both."""
-    functions = FUNCTIONS if all(variants.VARIANTS[name].trains for name in implementations) else FUNCTIONS[:1]
+    functions = FUNCTIONS if all(variants.find(name).trains for name in implementations) else FUNCTIONS[:1]
     judges = {function: Judge(least) for function in functions}
     times: dict[str, list[tuple[float, float]]] = {function: [] for function in functions}
     took = dict.fromkeys(functions, 0.0)
@@ -97,7 +97,7 @@ def compare_figures(
                 start = start or time.perf_counter()
                 timed = {function: time_turns(processes, function) for function in unsure}
             for function, pair in timed.items():
-                _check_possible(min(pair.seconds), function, implementations, shape, device)
+                check_possible(min(pair.seconds), function, implementations, Workload(*shape), device)
         except (Unavailable, Failed) as reason:
             problem = str(reason)
             break
@@ -183,13 +183,14 @@ def started(
     processes: list[Process | None] = [None, None]
     with contextlib.ExitStack() as stack:
         for side in random.sample(range(2), 2):
-            process = Process(codes[side], implementations[side], shape, device, functions)
-            processes[side] = stack.enter_context(process)
+            process = stack.enter_context(Process(codes[side]))
+            process.build(implementations[side], Workload(*shape), device, functions)
+            processes[side] = process
         first, second = processes
         assert first
         assert second
-        first.wait_until_built()
-        second.wait_until_built()
+        first.wait()
+        second.wait()
         yield first, second
 
 
@@ -216,9 +217,8 @@ def time_turns(processes: tuple[Process, Process], function: str) -> Timed:
     return Timed(statistics.median(ratios), (statistics.median(turns[0]), statistics.median(turns[1])))
 
 
-def _check_possible(seconds: float, function: str, implementations: tuple[str, str], shape: Shape, device: str) -> None:
+def check_possible(seconds: float, function: str, implementations: Sequence[str], work: Workload, device: str) -> None:
     """Raise Failed if a call takes less time than the device needs: then it doesn't wait for all of the work."""
-    work = Workload(*shape)
     flops = work.forward_flops if function == "forward" else work.train_flops
     limit = max(hardware.limit(device, precision.of_variant(name)) for name in implementations)
     if flops > limit * seconds:

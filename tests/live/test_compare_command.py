@@ -17,6 +17,7 @@ from rnnbench.live import comparison
 from rnnbench.live.process import Code, Failed, Process
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.shapes import Shape
+from rnnbench.network.workload import Workload
 
 SHAPE = Shape(2, 3, 4, 1)
 
@@ -159,8 +160,9 @@ def is_stopped(pid):
 
 
 def test_a_process_runs_only_in_its_turns_and_ends_with_the_comparison(checkout):
-    with Process(Code("here", checkout), "keras", SHAPE, "cpu", ["forward"]) as process:
-        process.wait_until_built()
+    with Process(Code("here", checkout)) as process:
+        process.build("keras", Workload(*SHAPE), "cpu", ["forward"])
+        process.wait()
         process.warm("forward")
         assert all(seconds >= 0.001 for seconds in process.time("forward", 5))
         time.sleep(0.05)
@@ -188,22 +190,24 @@ def test_processes_do_not_outlive_an_ended_comparison(end_it, checkout, tmp_path
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
-def test_other_code_than_the_named_is_refused(checkout, tmp_path):
+def test_only_the_code_in_the_folder_is_used(checkout, tmp_path):
     (tmp_path / "empty").mkdir()
-    code = Code("empty", tmp_path / "empty", environment={"PYTHONPATH": str(checkout)})
-    with Process(code, "keras", SHAPE, "cpu", ["forward"]) as process, pytest.raises(Failed, match="was imported from"):
-        process.wait_until_built()
+    with Process(Code("empty", tmp_path / "empty", environment={"PYTHONPATH": str(checkout)})) as process:
+        process.build("keras", Workload(*SHAPE), "cpu", ["forward"])
+        with pytest.raises(Failed, match="FileNotFoundError"):
+            process.wait()
 
 
 def test_an_implementation_that_cannot_run_says_why(checkout):
-    process = Process(Code("here", checkout), "flashrnn", SHAPE, "cpu", ["forward"])
-    with process, pytest.raises(Unavailable, match=r"here: .*flashrnn"):
-        process.wait_until_built()
+    with Process(Code("here", checkout)) as process:
+        process.build("flashrnn", Workload(*SHAPE), "cpu", ["forward"])
+        with pytest.raises(Unavailable, match=r"here: .*flashrnn"):
+            process.wait()
 
 
 def test_a_time_that_is_too_short_is_refused():
     with pytest.raises(Failed, match="before its work was done"):
-        comparison._check_possible(1e-9, "forward", ("scan", "scan"), Shape(32, 30, 128, 1), "cpu")
+        comparison.check_possible(1e-9, "forward", ("scan", "scan"), Workload(32, 30, 128, 1), "cpu")
 
 
 def test_infinite_bounds_become_null_in_json():
