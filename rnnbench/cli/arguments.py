@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rnnbench import variants
 from rnnbench.history import asv_files, printable
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.models import ALL_MODELS, FAMILIES, MODELS
-from rnnbench.network.shapes import GRIDS
+from rnnbench.network.shapes import GRIDS, Shape
 
 # argparse gives its class no public name.
 Commands = Any
@@ -96,6 +97,29 @@ def variant(name: str) -> str:
     if name not in variants.VARIANTS:
         raise argparse.ArgumentTypeError(f"{name}: it must be one of {', '.join(variants.VARIANTS)}")
     return name
+
+
+def implementation(name: str) -> str:
+    """Return the text if it is the name or the file of an implementation; raise ArgumentTypeError otherwise."""
+    try:
+        variants.find(name)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from problem
+    return name
+
+
+def as_shape(text: str) -> Shape | None:
+    """Return the shape that a text such as 32x30x128x1 names, or None. A depth that is left out is 1."""
+    if not re.fullmatch(r"[1-9]\d{0,5}([x×][1-9]\d{0,5}){2,3}", text, re.ASCII):
+        return None
+    return Shape(*[*map(int, re.split("[x×]", text)), 1][:4])
+
+
+def image(name: str) -> Path:
+    """Return the path of a plot; raise ArgumentTypeError if it isn't a .png or .svg file."""
+    if not name.endswith((".png", ".svg")):
+        raise argparse.ArgumentTypeError(f"{name}: the file's name must end with .png or .svg")
+    return Path(name)
 
 
 def integer(text: str) -> int:

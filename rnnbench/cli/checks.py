@@ -6,7 +6,7 @@ import argparse
 import random
 
 from rnnbench import theano_runtime, variants
-from rnnbench.cli.arguments import Commands, add_device, add_grid, add_variants, complain, examples, integer
+from rnnbench.cli.arguments import Commands, add_device, add_grid, complain, examples, implementation, integer
 from rnnbench.measure import failures
 from rnnbench.network.shapes import GRIDS
 from rnnbench.network.workload import Workload
@@ -44,7 +44,13 @@ def register(commands: Commands) -> None:
         "implementation's tolerance.",
         **examples("rnnbench verify scan fused", "rnnbench verify --grid seed --shapes 0 --device cuda"),
     )
-    add_variants(verify, help="check only these implementations (default: all)")
+    verify.add_argument(
+        "variants",
+        nargs="*",
+        type=implementation,
+        metavar="variant",
+        help="check only these implementations, by name or by the path of a .py file (default: all)",
+    )
     add_device(verify, default="cpu", help="the device to run on (default: %(default)s)")
     add_grid(verify, "--grid", default="quick", help="check the shapes of this grid (default: %(default)s)")
     verify.add_argument(
@@ -63,7 +69,7 @@ def register(commands: Commands) -> None:
 
 def _list_variants(options: argparse.Namespace) -> int:
     for name, reason in variants.available(options.device).items():
-        print(f"{name}: {variants.VARIANTS[name].description}")
+        print(f"{name}: {variants.find(name).description}")
         print(f"    {f'cannot run: {reason}' if reason else f'runs on {options.device}'}")
     return 0
 
@@ -97,8 +103,7 @@ def _verify(options: argparse.Namespace) -> int:
     seed = random.randrange(10**6) if options.seed is None else options.seed
     works = [*(Workload(*shape, seed=seed) for shape in GRIDS[grid]), *verify.draw(count, seed)]
     print(f"Checking the {grid} grid and {count} random networks on {device}. To repeat this run, add --seed {seed}")
-    wanted = options.variants or variants.VARIANTS
-    reasons = {name: reason for name, reason in variants.available(device).items() if name in wanted}
+    reasons = variants.available(device, options.variants)
     for name, reason in reasons.items():
         if reason:
             print(f"{name} can't run: {reason}")

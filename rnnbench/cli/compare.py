@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from rnnbench import variants
-from rnnbench.cli.arguments import Commands, add_device, complain, environments_device
+from rnnbench.cli.arguments import Commands, add_device, as_shape, complain, environments_device, implementation
 from rnnbench.network.shapes import GRIDS, Shape
 
 _DESCRIPTION = """\
@@ -21,7 +20,7 @@ Time two versions of the code in live processes that take turns, and say whether
 A and B are each one of:
   .             the work tree
   COMMIT        a commit, branch or tag
-  VARIANT       an implementation, e.g. scan: this compares two implementations
+  VARIANT       an implementation, e.g. scan or ./mine.py: this compares two implementations
   NAME=VALUE    the work tree with this environment variable
   PYTHON        the work tree with this interpreter, a path with a /
 
@@ -74,14 +73,12 @@ def register(commands: Commands) -> None:
 
 def _shape_or_variant(text: str) -> Shape | str:
     """Return the shape or the variant's name; raise ArgumentTypeError if it is neither."""
-    if text in variants.VARIANTS:
-        return text
-    if re.fullmatch(r"[1-9]\d{0,5}([x×][1-9]\d{0,5}){2,3}", text, re.ASCII):
-        sizes = [*map(int, re.split("[x×]", text)), 1][:4]
-        return Shape(*sizes)
-    raise argparse.ArgumentTypeError(
-        f"{text}: it must be a shape such as 32x30x128, or one of {', '.join(variants.VARIANTS)}"
-    )
+    if found := as_shape(text):
+        return found
+    try:
+        return implementation(text)
+    except argparse.ArgumentTypeError as problem:
+        raise argparse.ArgumentTypeError(f"{problem}; or a shape such as 32x30x128") from problem
 
 
 def _percent(text: str) -> float:

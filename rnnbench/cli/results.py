@@ -9,7 +9,7 @@ import http.server
 import platform
 from pathlib import Path
 
-from rnnbench.cli.arguments import Commands, add_networks, add_results, complain, examples, variant
+from rnnbench.cli.arguments import Commands, add_networks, add_results, complain, examples, image, variant
 from rnnbench.history import NotFound, files
 from rnnbench.measure.state import Doubtful
 from rnnbench.network.models import GROUPS
@@ -40,7 +40,7 @@ def register(commands: Commands) -> None:
     )
     output.add_argument(
         "--plot",
-        type=_image,
+        type=image,
         metavar="FILE",
         help="instead of printing, draw how the time grows with each size, into a .png or .svg file",
     )
@@ -147,12 +147,6 @@ def register(commands: Commands) -> None:
 
     for command in (report, history, readme):
         add_results(command)
-
-
-def _image(name: str) -> Path:
-    if not name.endswith((".png", ".svg")):
-        raise argparse.ArgumentTypeError(f"{name}: the file's name must end with .png or .svg")
-    return Path(name)
 
 
 def _port(text: str) -> int:

@@ -127,7 +127,7 @@ def table(rows: Iterable[Row]) -> str:
 
 def _measure(name: str, shape: Shape, device: str) -> list[Row]:
     """Time the pairs of one implementation at one shape; the slowdowns take turns, so drift affects all alike."""
-    functions = comparison.FUNCTIONS if variants.VARIANTS[name].trains else comparison.FUNCTIONS[:1]
+    functions = comparison.FUNCTIONS if variants.find(name).trains else comparison.FUNCTIONS[:1]
     timed: dict[tuple[float, str], list[comparison.Timed]] = {
         (slowdown, function): [] for function in functions for slowdown in _SLOWDOWNS
     }

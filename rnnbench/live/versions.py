@@ -27,22 +27,29 @@ class Version(NamedTuple):
 def prepare(name: str, folder: Path) -> Version:
     """Return the version that a user's word names, with its code copied into a new folder.
 
-    The word is "." for the work tree, the name of an implementation, an environment variable with its value
-    (NAME=VALUE), the path of a Python interpreter, or else a commit, branch or tag. All but commits time the code of
-    the work tree, which is the current folder.
+    The word is "." for the work tree, the name of an implementation or the path of its file, an environment variable
+    with its value (NAME=VALUE), the path of a Python interpreter, or else a commit, branch or tag. All but commits time
+    the code of the work tree, which is the current folder.
 
     Raises Failed if the word names nothing of these, or if the current folder isn't a checkout.
     """
     variable, _, value = name.partition("=")
     if name == WORK_TREE:
         return Version(Code(name, _copy_work_tree(folder)))
-    if name in variants.VARIANTS:
+    if _is_implementation(name):
         return Version(Code(name, _copy_work_tree(folder)), name)
     if "=" in name and re.fullmatch(r"[A-Za-z_]\w*", variable, re.ASCII):
         return Version(Code(name, _copy_work_tree(folder), environment={variable: value}))
     if os.sep in name and os.access(name, os.X_OK) and Path(name).is_file():
         return Version(Code(name, _copy_work_tree(folder), python=os.path.abspath(name)))
     return Version(Code(name, _export(name, folder)))
+
+
+def _is_implementation(name: str) -> bool:
+    try:
+        return bool(variants.find(name))
+    except ValueError:
+        return False
 
 
 def _copy_work_tree(folder: Path) -> Path:

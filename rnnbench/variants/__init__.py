@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Mapping
+import sys
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
 
 from rnnbench.measure import container, gpu, threads, variables
 from rnnbench.network.contract import Network, Unavailable, unsupported
@@ -16,6 +21,7 @@ from rnnbench.network.workload import Workload
 from rnnbench.theano_runtime import pieces
 
 DEVICES = ("cpu", "cuda")
+ENTRY_POINTS = "rnnbench.variants"  # the group in which an installed package names the modules of its variants
 STRICT, TF32 = 1e-5, 2e-3  # tolerances for products in float32 and in TF32
 # Each 16-bit type's short name and tolerance. Float16 has 11 significant bits and bfloat16 has 8. The errors of a
 # network whose every step is rounded to so many bits are a fifth of these: tests/variants/test_tolerances.py has it.
@@ -50,11 +56,17 @@ class Variant:
     precision: str = "float32"  # the type of its data, weights and results, one of network.workload.PRECISIONS
     options: Mapping[str, object] = field(default_factory=dict)
     base: str | None = None  # the variant whose file it uses, if it has none of its own
+    source: str | None = None  # the module or the .py file with its code, if it comes from outside of rnnbench
+    fault: str | None = None  # one line that says why the code from outside can't be loaded
 
     @property
     def module(self) -> str:
-        """The name of its module."""
-        return f"rnnbench.variants.{self.base or self.name}"
+        """The name of its module, or the path of its file."""
+        return self.source or f"rnnbench.variants.{self.base or self.name}"
+
+    def load(self) -> ModuleType:
+        """Import its module, and return it. Code from outside may raise anything."""
+        return _import_file(self.module) if is_path(self.module) else importlib.import_module(self.module)
 
     @property
     def tf32(self) -> bool:
@@ -257,13 +269,35 @@ def installable(environment: str, device: str) -> list[str]:
     return [name for name, row in VARIANTS.items() if row.environment == environment and device in row.devices]
 
 
-def available(device: str = "cpu") -> dict[str, str | None]:
+def is_path(name: str) -> bool:
+    """Return whether a name is the path of a Python file, such as ./my_lstm.py."""
+    return name.endswith(".py")
+
+
+def find(name: str) -> Variant:
+    """Return the variant with a name: of the registry, of an installed package, or of the file with this path.
+
+    If its code comes from outside and can't be loaded, its `fault` says why. Raises ValueError if there is no such
+    variant or file.
+    """
+    if name in VARIANTS:
+        return VARIANTS[name]
+    if isinstance(name, str) and is_path(name):
+        if not os.path.isfile(name):
+            raise ValueError(f"variant={name!r}: there is no such file")
+        return _outside(Path(name).stem, os.path.abspath(name))
+    _check("variant", name, (*VARIANTS, *_installed()))
+    return _installed()[name]
+
+
+def available(device: str = "cpu", names: Iterable[str] | None = None) -> dict[str, str | None]:
     """Return a dict from each variant's name to None, or to the reason why it can't run on this device here.
 
-    Raises ValueError for an unknown device.
+    The variants are those with these names, or else those of the registry and of the installed packages. Raises
+    ValueError for an unknown device or name.
     """
     _check("device", device, DEVICES)
-    return {name: _unavailable(name, device) for name in VARIANTS}
+    return {name: _unavailable(name, device) for name in names or (*VARIANTS, *_installed())}
 
 
 def build(name: str, work: Workload, device: str = "cpu") -> Network:
@@ -274,24 +308,24 @@ def build(name: str, work: Workload, device: str = "cpu") -> Network:
     """
     require(name, work, device)
     threads.pin()
-    variant = VARIANTS[name]
-    return importlib.import_module(variant.module).Network(workload(name, work), device, **variant.options)
+    variant = find(name)
+    return variant.load().Network(workload(name, work), device, **variant.options)
 
 
 def workload(name: str, work: Workload) -> Workload:
     """Return a workload in the precision of a variant. The reference of the result is what the variant must compute."""
-    precision = VARIANTS[name].precision
+    precision = find(name).precision
     return work if precision == work.precision else replace(work, precision=precision)
 
 
 def supports(name: str, work: Workload) -> str | None:
     """Return None if a variant can compute a workload, or the reason in one line. Imports no framework."""
-    return getattr(importlib.import_module(VARIANTS[name].module), "supports", unsupported)(workload(name, work))
+    return getattr(find(name).load(), "supports", unsupported)(workload(name, work))
 
 
 def require(name: str, work: Workload, device: str = "cpu") -> None:
     """Raise the errors of `build` that are known before building. Imports no framework."""
-    _check("variant", name, tuple(VARIANTS))
+    find(name)  # raises ValueError if the name is unknown
     _check("device", device, DEVICES)
     if reason := _unavailable(name, device):
         raise Unavailable(f"{name} can't run on {device}: {reason}")
@@ -306,7 +340,7 @@ def require(name: str, work: Workload, device: str = "cpu") -> None:
 def versions(name: str) -> dict[str, str]:
     """Return a dict from the PyPI names of a variant's installed libraries to their versions."""
     found = {}
-    for library in VARIANTS[name].libraries:
+    for library in find(name).libraries:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[library] = importlib.metadata.version(library)
     return found
@@ -314,7 +348,7 @@ def versions(name: str) -> dict[str, str]:
 
 def made_for_another(name: str, device: str) -> str | None:
     """Return a reason in one line if the variant doesn't support the device, else None."""
-    devices = VARIANTS[name].devices
+    devices = find(name).devices
     return None if device in devices else f"it is made for {' and '.join(devices)}"
 
 
@@ -329,19 +363,60 @@ def too_large(work: Workload, device: str, memory: float) -> str | None:
 
 
 def _unavailable(name: str, device: str) -> str | None:
-    if reason := made_for_another(name, device):
+    row = find(name)
+    if reason := row.fault or made_for_another(name, device):
         return reason
-    row = VARIANTS[name]
     if absent := [module for module in row.modules if importlib.util.find_spec(module) is None]:
-        return f"the package {absent[0]} is missing: {pieces.install_command(row.extra or row.name)}"
+        advice = pieces.install_command(row.extra or row.name) if row.source is None else "install it"
+        return f"the package {absent[0]} is missing: {advice}"
     if reason := variables.problem(row.modules, device):
         return reason
-    check = getattr(importlib.import_module(row.module), "unavailable", None)
+    check = getattr(row.load(), "unavailable", None)
     if check and (reason := check(device)):
         return reason
     if device == "cuda" and gpu.driver() is None:
         return f"no NVIDIA driver: {gpu.DRIVER_NAMES[0]} was not found"
     return None
+
+
+@functools.cache
+def _installed() -> dict[str, Variant]:
+    """Return the variants of installed packages, by name. One whose name is taken is named PACKAGE:NAME."""
+    rows: dict[str, Variant] = {}
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        package = point.dist.name if point.dist else point.value
+        name = f"{package}:{point.name}" if point.name in VARIANTS or point.name in rows else point.name
+        rows[name] = _outside(name, point.value)
+    return rows
+
+
+@functools.cache
+def _outside(name: str, source: str) -> Variant:
+    """Return the variant of a module or a file from outside: its VARIANT, or a row that its file needn't have."""
+    row = Variant(name, name, f"An implementation from {source}", DEVICES, source=source)
+    try:
+        module = row.load()
+        if not hasattr(module, "Network"):
+            return replace(row, fault=f"{source} defines no Network")
+        own = getattr(module, "VARIANT", row)
+        if not isinstance(own, Variant):
+            return replace(row, fault=f"the VARIANT of {source} isn't an rnnbench.variants.Variant")
+        return replace(own, name=name, source=source)
+    except (Exception, SystemExit) as problem:
+        words = str(problem).partition("\n")[0]
+        return replace(row, fault=f"{source} can't be loaded: {type(problem).__name__}: {words}")
+
+
+@functools.cache
+def _import_file(path: str) -> ModuleType:
+    """Import a file under a name of its own, which no installed module has. It can import its neighbours."""
+    name = f"{Path(path).stem}_{zlib.crc32(path.encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules[name] = module
+    sys.path.append(os.path.dirname(path))
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
 
 
 def _check(argument: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -357,6 +432,7 @@ __all__ = [
     "Variant",
     "available",
     "build",
+    "find",
     "is_ours",
     "supports",
     "versions",
