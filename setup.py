@@ -1,4 +1,4 @@
-"""The package rnnbench. `pip install .` installs only NumPy with it; each variant's extra installs its framework."""
+"""The package rnnbench, which needs NumPy and draws tables; each variant's extra installs its framework."""
 
 from pathlib import Path
 
@@ -27,8 +27,9 @@ THEANO = [
 # It reads asv's results files.
 JITER = ["jiter==0.18.0; python_version < '3.11'", "jiter==0.19.0; python_version >= '3.11'"]
 
-# It draws the report in the terminal.
+# They draw the tables in the terminal. `rnnbench time` and `rnnbench verify` work without any extra but a framework's.
 RICH = "rich==15.0.0"
+TABULATE = "tabulate==0.10.0"
 
 # Any version works: the one that pip picks, or the one that a GPU machine already has. One environment holds them all.
 PEERS = {
@@ -53,7 +54,7 @@ setup(
         "rnnbench.theano_runtime": ["include/*.h", "include/cuda/*.h"],
         "rnnbench.report": ["libraries.json", "titan_x.csv", "page/*"],
     },
-    install_requires=["numpy"],
+    install_requires=["numpy", "rich", "tabulate"],
     extras_require={
         "theano": THEANO,
         **PEERS,
@@ -72,7 +73,7 @@ setup(
             "virtualenv==21.15.8",
         ],
         # tabulate draws the Markdown tables (asv needs it too), matplotlib the plots.
-        "report": [*JITER, "matplotlib==3.10.9", RICH, "tabulate==0.10.0"],
+        "report": [*JITER, "matplotlib==3.10.9", RICH, TABULATE],
         "test": [
             "axe-playwright-python==0.1.8",
             "hypothesis==6.168.5; python_version < '3.11'",

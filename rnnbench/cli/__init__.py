@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from rnnbench import __version__
-from rnnbench.cli import checks, compare, measurements, results
+from rnnbench.cli import checks, compare, measurements, results, timing
 from rnnbench.cli.arguments import complain
 from rnnbench.history import NotFound, ResultsWarning
 from rnnbench.measure import variables
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     parser.set_defaults(takes_asvs_arguments=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    for group in (checks, measurements, compare, results):
+    for group in (timing, checks, measurements, compare, results):
         group.register(commands)
     return parser
 

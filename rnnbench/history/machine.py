@@ -44,17 +44,28 @@ def describe(name: str, device: str, results: Path = Path("results")) -> dict[st
     _check_hardware(facts, earlier, name)
     if device == "cuda":
         versions = {piece.name: piece.version or "" for piece in theano_runtime.find(device)}
-        facts["float32_flops"] = f"{gpu.peak_flops():.3g}"
-        facts["tf32_flops"] = f"{gpu.peak_flops('tf32'):.3g}"
-        facts["float16_flops"] = f"{gpu.peak_flops('float16'):.3g}"
-        facts["memory_bandwidth"] = f"{gpu.peak_bandwidth():.3g}"
+        facts |= {key: f"{rate:.3g}" for key, rate in peaks(device).items()}
         facts["driver"] = versions["driver"].partition(",")[0]
         facts["cuda"] = versions["nvrtc"]
         facts["cudnn"] = versions["cudnn"]
     else:
-        rates = (_product_rate(), hardware.copy_rate())
-        facts |= {key: _peak(rate, earlier.get(key)) for key, rate in zip(_CPU_PEAKS, rates, strict=True)}
+        facts |= {key: _peak(rate, earlier.get(key)) for key, rate in peaks(device).items()}
     return facts
+
+
+def peaks(device: str) -> dict[str, float]:
+    """Return a device's peak rates, in FLOP/s and bytes/s, under the names of their facts.
+
+    A GPU's follow from its properties. A CPU's are measured, which takes 3 s.
+    """
+    if device == "cuda":
+        return {
+            "float32_flops": gpu.peak_flops(),
+            "tf32_flops": gpu.peak_flops("tf32"),
+            "float16_flops": gpu.peak_flops("float16"),
+            "memory_bandwidth": gpu.peak_bandwidth(),
+        }
+    return dict(zip(_CPU_PEAKS, (_product_rate(), hardware.copy_rate()), strict=True))
 
 
 def _check_hardware(facts: dict[str, str], earlier: dict[str, str], name: str) -> None:

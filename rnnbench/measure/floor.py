@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rnnbench.network import precision
 from rnnbench.network.models import workload
 from rnnbench.network.shapes import Shape
+from rnnbench.network.workload import Workload
 
 # The fact that holds the peak rate of each precision. Both 16-bit types have the same rate.
 _PEAKS = {
@@ -40,6 +41,12 @@ def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str], n
     return _floor(network, shape, stored_in, quantity, facts.get(_PEAKS[computed_in]), facts.get("memory_bandwidth"))
 
 
+def floor_of(work: Workload, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
+    """Return the floor of a workload in the precision of a variant, as `floor` does."""
+    computed_in = precision.of_variant(variant) if work.precision == "float32" else work.precision
+    return _bound(work, quantity, facts.get(_PEAKS[computed_in]), facts.get("memory_bandwidth"))
+
+
 # Reports ask for the same few floors many times.
 @functools.cache
 def _floor(
@@ -49,6 +56,10 @@ def _floor(
     if peak is None or bandwidth is None:
         return None
     work = dataclasses.replace(workload(network, shape), precision=stored_in)
+    return _bound(work, quantity, flops, bytes_a_second)
+
+
+def _bound(work: Workload, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
     operations, moved = {
         "forward": (work.forward_flops, work.forward_bytes),
         "train": (work.train_flops, work.train_bytes),

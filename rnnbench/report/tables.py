@@ -298,7 +298,9 @@ def compare(
     baselines = _by_key(figure for figure in figures if figure.variant == BASELINE)
     counterparts = _by_key(others)
     checked = {(figure.variant, figure.subject) for figure in figures if figure.quantity == CHECKED}
-    spread, other_spread = (uncertainty.spread(filter(_is_time, each)) for each in (figures, others))
+    spread, other_spread = (
+        uncertainty.spread([figure for figure in each if _is_time(figure)]) for each in (figures, others)
+    )
 
     rows = []
     for figure in sorted(figures, key=_order):

@@ -11,9 +11,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
-
-from rnnbench.history import Figure
+from typing import NamedTuple, Protocol
 
 CONFIDENCE = 0.95
 
@@ -25,6 +23,23 @@ _NEAREST = 8
 _LEAST_FREEDOM = 3
 # The logarithm of the widest interval's end. Without a limit a made-up results file could overflow.
 _WIDEST = 10.0
+
+
+class Time(Protocol):
+    """What this module reads of a time. history.Figure describes these."""
+
+    @property
+    def variant(self) -> str: ...
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def medians(self) -> tuple[float, ...]: ...
 
 
 class Deviation(NamedTuple):
@@ -59,7 +74,7 @@ class Ratio(NamedTuple):
     is_tie: bool  # the machine can't tell the two figures apart
 
 
-def spread(figures: Iterable[Figure]) -> Spread | None:
+def spread(figures: Iterable[Time]) -> Spread | None:
     """Return the spread between the processes of these times; None if too few were timed in several processes."""
     deviations: dict[str, list[Deviation]] = defaultdict(list)
     for figure in figures:
@@ -73,7 +88,7 @@ def spread(figures: Iterable[Figure]) -> Spread | None:
     return Spread(_variance(everything), dict(deviations))
 
 
-def interval(figure: Figure, known: Spread | None) -> Interval | None:
+def interval(figure: Time, known: Spread | None) -> Interval | None:
     """Return the interval of a figure; None for a figure of a single sample.
 
     It covers 95% of the spread between processes. If that spread isn't known, it has the quartiles.

@@ -131,7 +131,7 @@ def test_an_interpreter_without_rnnbench_is_named(python, run):
 @pytest.mark.parametrize(
     "command",
     [
-        *("variants", "doctor", "verify", "filter", "machine", "run", "publish", "interleave", "selftest"),
+        *("time", "variants", "doctor", "verify", "filter", "machine", "run", "publish", "interleave", "selftest"),
         *("report", "history", "readme", "preview"),
     ],
 )
