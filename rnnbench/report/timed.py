@@ -252,11 +252,13 @@ def progress(report: Report) -> Iterator[Callable[[Timing], None]]:
         yield tell
         return
 
-    def drawn(work: Workload) -> RenderableType:
-        return Group(_words(f"{title(work)} on {report.device}", "bold"), table(report.of_network(work)))
+    def drawn(timing: Timing) -> RenderableType:
+        heading = _words(f"{title(timing.network)} on {report.device}", "bold")
+        doing = _words(f"{timing.implementation}: {timing.stage}", "dim")
+        return Group(heading, table(report.of_network(timing.network)), doing)
 
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield lambda timing: live.update(drawn(timing.network), refresh=True)
+        yield lambda timing: live.update(drawn(timing), refresh=True)
 
 
 def save_plot(report: Report, path: Path, swept: str | None) -> None:
