@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding may lack a dash or a micro sign
     parser = _parser()
     options, others = parser.parse_known_args(arguments)
-    if others and not options.takes_asvs_arguments:
+    if others and not options.takes_others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     options.others = others
     with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`rnnbench COMMAND --help` explains a command. `make help` lists the usual tasks.",
     )
     parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
-    parser.set_defaults(takes_asvs_arguments=False)
+    parser.set_defaults(takes_others=False)
     commands = parser.add_subparsers(dest="command", required=True)
     for group in (timing, checks, measurements, compare, results):
         group.register(commands)

@@ -98,7 +98,7 @@ def register(commands: Commands) -> None:
         ("publish", "write the dashboard: like asv publish (same arguments), but the old one stays until it is done"),
     ):
         command = commands.add_parser(name, add_help=False, help=summary)
-        command.set_defaults(run=_run_asv, takes_asvs_arguments=True)
+        command.set_defaults(run=_run_asv, takes_others=True)
 
     turns = commands.add_parser(
         "interleave",

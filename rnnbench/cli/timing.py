@@ -87,7 +87,8 @@ def register(commands: Commands) -> None:
     output.add_argument("--json", action="store_true", help="print JSON instead of a table")
     output.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     command.add_argument("--plot", type=image, metavar="FILE", help="also draw the times into a .png or .svg file")
-    command.set_defaults(run=_time)
+    # argparse leaves over the words that stand behind an option.
+    command.set_defaults(run=_time, takes_others=True, refuse=command.error)
 
 
 def _network(text: str) -> Workload:
@@ -141,6 +142,11 @@ def _time(options: argparse.Namespace) -> int:
     if options.plot:
         import matplotlib  # noqa: F401 - a missing package must not show after all the timing
 
+    for word in options.others:
+        try:
+            options.what.append(_implementation_or_network(word))
+        except argparse.ArgumentTypeError as problem:
+            options.refuse(f"unrecognized arguments: {word}" if word.startswith("-") else str(problem))
     device = options.device or environments_device()
     try:
         works = _works(options)
@@ -221,7 +227,7 @@ def _codes(names: Sequence[str], pythons: Sequence[str], device: str) -> tuple[d
         return codes, left_out
     faults = {name: reason for name, reason in left_out.items() if variants.find(name).fault}
     others = ", ".join(name for name in left_out if name not in faults)
-    return codes, faults | ({others: "rnnbench variants says what it needs here"} if others else {})
+    return codes, faults | ({others: "rnnbench variants says what each needs here"} if others else {})
 
 
 def _print(report: timed.Report, options: argparse.Namespace, left_out: Mapping[str, str]) -> None:

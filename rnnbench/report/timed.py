@@ -107,7 +107,7 @@ def sentence(report: Report, call: str, spread: Spread | None) -> str | None:
             break
         ties.append(other.variant)
     if ties:
-        text = f"{_listed([best.variant, *ties])} tie as the fastest: this run can't tell them apart"
+        text = f"{_listed([best.variant, *ties])} tie as the fastest in {call}: this run can't tell them apart"
         return f"{text}." if len(ties) == len(others) else f"{text}. {_slower(ratio, other)}."
     bounds = f" ({ratio_text(ratio.low)} to {ratio_text(ratio.high)})" if ratio.low and ratio.high else ""
     return f"{best.variant} {_VERBS[call]} fastest: {ratio_text(ratio.times)} times as fast as {other.variant}{bounds}."
@@ -183,19 +183,20 @@ def show(report: Report, console: Console, swept: str | None = None, left_out: M
     spread = report.spread
     if swept:
         for call in CALLS:
-            console.print(_words(f"{call}, ms for a batch, by {swept}", "bold"))
+            console.print(_words(f"{call} on {report.device}, ms for a batch, by {swept}", "bold"))
             console.print(_sweep_table(report, call, swept))
+            for work in networks(report.timings):
+                if answer := sentence(report.of_network(work), call, spread):
+                    console.print(_words(f"{swept} {getattr(work, swept)}: {answer}"))
             console.print()
-    for work in networks(report.timings):
-        part = report.of_network(work)
-        if not swept:
+    else:
+        for work in networks(report.timings):
+            part = report.of_network(work)
             console.print(_words(f"{title(work)} on {report.device}", "bold"))
             console.print(table(part))
-        prefix = f"{swept} {getattr(work, swept)}: " if swept else ""
-        for call in CALLS:
-            if answer := sentence(part, call, spread):
-                console.print(_words(prefix + answer))
-        if not swept:
+            for call in CALLS:
+                if answer := sentence(part, call, spread):
+                    console.print(_words(answer))
             console.print()
     console.print(_words("\n".join(_notes(report, spread, left_out or {})), "dim"))
 
@@ -275,31 +276,41 @@ def save_plot(report: Report, path: Path, swept: str | None) -> None:
             lines = [line for line in report.lines(call) if line.samples]
             panel.set_title(call)
             if swept:
-                _draw_curves(panel, lines, swept)
+                _draw_curves(panel, report, lines, swept)
             else:
                 labels = [
                     line.variant + (f"\n{title(line.timing.network)}" if len(works) > 1 else "") for line in lines
                 ]
-                colors = [plot.look(line.variant)["color"] for line in lines]
+                colors = [_look(report, line.variant)["color"] for line in lines]
                 panel.barh(range(len(lines)), [1e3 * line.value for line in lines], color=colors)
                 panel.set_yticks(range(len(lines)), labels)
                 panel.invert_yaxis()
                 panel.set_xlabel("ms per batch")
-        names = title(works[0]) if len(works) == 1 or swept else f"{len(works)} networks"
-        page.suptitle(f"{names} on {report.device}{f', by {swept}' if swept else ''}")
+        names = title(works[0]) if len(works) == 1 else f"{len(works)} networks"
+        if swept:
+            names = f"{title(works[0])} to {shape_text(works[-1])}"
+        page.suptitle(f"{names} on {report.device}")
         page.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _draw_curves(panel: Any, lines: Sequence[Line], swept: str) -> None:
+def _look(report: Report, name: str) -> dict[str, Any]:
+    """Return matplotlib's settings of an implementation's line. Those from outside have matplotlib's own colours."""
+    names = dict.fromkeys(timing.implementation for timing in report.timings)
+    outside = [each for each in names if variants.find(each).source]
+    return {"color": f"C{outside.index(name)}", "marker": "*"} if name in outside else plot.look(name)
+
+
+def _draw_curves(panel: Any, report: Report, lines: Sequence[Line], swept: str) -> None:
     lines = sorted(lines, key=lambda line: (line.variant, getattr(line.timing.work, swept)))
     for name, curve in itertools.groupby(lines, key=lambda line: line.variant):
         points = [(getattr(line.timing.work, swept), 1e3 * line.value) for line in curve]
-        panel.plot(*zip(*points, strict=True), label=name, **plot.look(name))
+        panel.plot(*zip(*points, strict=True), label=name, **_look(report, name))
     panel.set(xscale="log", yscale="log", xlabel=swept, ylabel="ms per batch")
     ticks = sorted({getattr(line.timing.work, swept) for line in lines})
     panel.xaxis.minorticks_off()
     panel.set_xticks(ticks, map(str, ticks))
     panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("{x:g}")
     panel.grid(axis="y", alpha=0.3)
     if lines:
         panel.legend()
@@ -381,7 +392,7 @@ def _notes(report: Report, spread: Spread | None, left_out: Mapping[str, str]) -
             f"The errors{where} are those of the smaller {shape_text(checked)}, because the reference is slow."
         )
     for name, reason in left_out.items():
-        notes.append(f"{name} is left out: {reason}")
+        notes.append(f"left out: {name} ({reason})")
     return notes
 
 

@@ -143,7 +143,7 @@ def test_the_help_of_each_command_has_examples_that_it_accepts(command, run):
     for example in examples:
         options, others = cli._parser().parse_known_args(shlex.split(example.replace("\\\n", " ")))
         assert options.command == command
-        assert options.takes_asvs_arguments or not others
+        assert options.takes_others or not others
 
 
 def test_a_port_that_is_taken_is_named_with_the_way_out(run, tmp_path):
