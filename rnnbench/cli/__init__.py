@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rnnbench",
-        description="Time LSTM implementations, check what they compute, and report the results.",
+        description="Time implementations of recurrent networks, check what they compute, and report the results.",
         epilog="`rnnbench COMMAND --help` explains a command. `make help` lists the usual tasks.",
     )
     parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")

@@ -142,31 +142,24 @@ def _time(options: argparse.Namespace) -> int:
     if options.plot:
         import matplotlib  # noqa: F401 - a missing package must not show after all the timing
 
-    for word in options.others:
-        try:
-            options.what.append(_implementation_or_network(word))
-        except argparse.ArgumentTypeError as problem:
-            options.refuse(f"unrecognized arguments: {word}" if word.startswith("-") else str(problem))
+    _add_others(options)
     device = options.device or environments_device()
     try:
         works = _works(options)
         codes, left_out = _codes([what for what in options.what if isinstance(what, str)], options.python, device)
     except (ValueError, Failed) as problem:
         return complain(problem)
-    timings = []
-    for work in works:
-        for name in codes:
-            if reason := variants.supports(name, work):
-                left_out[name] = reason
-            else:
-                timings.append(Timing(name, variants.workload(name, work)))
+    reasons = {(name, work): variants.supports(name, work) for work in works for name in codes}
+    left_out |= {name: reason for (name, _), reason in reasons.items() if reason}
+    timings = [Timing(name, variants.workload(name, work)) for (name, work), reason in reasons.items() if not reason]
     if not timings:
         for name, reason in left_out.items():
             complain(f"{name}: {reason}")
         return complain(f"nothing can be timed on {device}")
+
     report = timed.Report(timings, device)
-    status = 1 if any(name in options.what for name in left_out) else 0
     first = state.observe(device)
+    is_interrupted = False
     try:
         with timed.progress(report) as tell:
             measure(timings, codes, device, tell)
@@ -175,12 +168,22 @@ def _time(options: argparse.Namespace) -> int:
         doubts.pop("threads", None)
         report = report._replace(doubts=list(doubts.values()), facts={key: str(rate) for key, rate in machine.peaks(device).items()})
     except KeyboardInterrupt:
+        is_interrupted = True
         complain("interrupted: these are the times so far")
-        status = 128 + signal.SIGINT
-    if any(each.problem or each.wrong for each in timings):
-        status = status or 1
     _print(report, options, left_out)
-    return status
+    if is_interrupted:
+        return 128 + signal.SIGINT
+    is_refused = any(name in options.what for name in left_out)
+    return 1 if is_refused or any(each.problem or each.wrong for each in timings) else 0
+
+
+def _add_others(options: argparse.Namespace) -> None:
+    """Add the words that argparse left over to `what`; print a message and raise SystemExit if one isn't known."""
+    for word in options.others:
+        try:
+            options.what.append(_implementation_or_network(word))
+        except argparse.ArgumentTypeError as problem:
+            options.refuse(f"unrecognized arguments: {word}" if word.startswith("-") else str(problem))
 
 
 def _works(options: argparse.Namespace) -> list[Workload]:

@@ -378,7 +378,8 @@ def _notes(report: Report, spread: Spread | None, left_out: Mapping[str, str]) -
     notes += [f"doubtful: {doubt}" for doubt in report.doubts]
     for timing in report.timings:
         if timing.problem:
-            notes.append(f"{timing.implementation} failed at {title(timing.network)}: {timing.problem}")
+            reason = timing.problem.removeprefix(f"{timing.implementation}: ")
+            notes.append(f"{timing.implementation} failed at {title(timing.network)}: {reason}")
         if wrong := timing.wrong:
             notes.append(f"{wrong} ({title(timing.network)}). rnnbench verify says where.")
     smaller = {

@@ -10,10 +10,11 @@ import importlib.util
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rnnbench.measure import container, gpu, threads, variables
 from rnnbench.network.contract import Network, Unavailable, unsupported
@@ -320,7 +321,7 @@ def workload(name: str, work: Workload) -> Workload:
 
 def supports(name: str, work: Workload) -> str | None:
     """Return None if a variant can compute a workload, or the reason in one line. Imports no framework."""
-    return getattr(find(name).load(), "supports", unsupported)(workload(name, work))
+    return _answer(find(name), "supports", workload(name, work), default=unsupported)
 
 
 def require(name: str, work: Workload, device: str = "cpu") -> None:
@@ -371,12 +372,26 @@ def _unavailable(name: str, device: str) -> str | None:
         return f"the package {absent[0]} is missing: {advice}"
     if reason := variables.problem(row.modules, device):
         return reason
-    check = getattr(row.load(), "unavailable", None)
-    if check and (reason := check(device)):
+    if reason := _answer(row, "unavailable", device, default=lambda device: None):
         return reason
     if device == "cuda" and gpu.driver() is None:
         return f"no NVIDIA driver: {gpu.DRIVER_NAMES[0]} was not found"
     return None
+
+
+def _answer(row: Variant, function: str, argument: Any, default: Callable[[Any], str | None]) -> str | None:
+    """Return what a function of a variant's file says, or that it raises, if the file comes from outside."""
+    try:
+        return getattr(row.load(), function, default)(argument)
+    except Exception as problem:
+        if row.source is None:
+            raise
+        return f"its {function}() raises {_in_a_line(problem)}"
+
+
+def _in_a_line(problem: BaseException) -> str:
+    words = str(problem).partition("\n")[0]
+    return f"{type(problem).__name__}: {words}"
 
 
 @functools.cache
@@ -403,8 +418,7 @@ def _outside(name: str, source: str) -> Variant:
             return replace(row, fault=f"the VARIANT of {source} isn't an rnnbench.variants.Variant")
         return replace(own, name=name, source=source)
     except (Exception, SystemExit) as problem:
-        words = str(problem).partition("\n")[0]
-        return replace(row, fault=f"{source} can't be loaded: {type(problem).__name__}: {words}")
+        return replace(row, fault=f"{source} can't be loaded: {_in_a_line(problem)}")
 
 
 @functools.cache

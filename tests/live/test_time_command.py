@@ -154,10 +154,10 @@ def test_a_failure_is_told_and_the_others_go_on(write, rows, once):
 
 def test_more_processes_are_timed_while_there_is_time(write, rows, once, monkeypatch):
     monkeypatch.setattr(timing, "_SECONDS", 100)
-    monkeypatch.setattr(timing, "_MOST_PROCESSES", 4)
+    monkeypatch.setattr(timing, "_MOST_PROCESSES", 3)
     _, found = rows("2x3x4", write("mine.py"))
     for row in found.values():
-        assert row["processes"] == 4
+        assert row["processes"] == 3
         assert row["covers_processes"]
         assert row["low"] < row["seconds"] < row["high"]
 

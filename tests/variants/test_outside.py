@@ -87,6 +87,16 @@ def test_a_broken_file_gives_a_sentence(text, words, write, run):
     assert words in output
 
 
+def test_a_file_whose_functions_raise_gives_a_sentence(write, run):
+    path = write(REFERENCE + "def unavailable(device):\n    raise RuntimeError('no\\nthing')\n")
+    assert variants.available("cpu", [path]) == {path: "its unavailable() raises RuntimeError: no"}
+    path = write(REFERENCE + "def supports(work):\n    return work.nothing\n", "other.py")
+    assert variants.supports(path, WORK).startswith("its supports() raises AttributeError: ")
+    status, _, errors = run(["time", "2x3x4", path])
+    assert status == 1
+    assert "its supports() raises AttributeError" in errors
+
+
 def test_a_file_that_is_not_there_is_a_wrong_argument(run):
     for command in (["verify", "./nowhere.py"], ["time", "2x3x4", "./nowhere.py"], ["compare", ".", ".", "nowhere.py"]):
         status, _, errors = run(command)
