@@ -166,7 +166,9 @@ def _time(options: argparse.Namespace) -> int:
         doubts = state.judge(state.between(first, state.observe(device)))
         # Several networks may have been built at once, so the number of busy processors says nothing.
         doubts.pop("threads", None)
-        report = report._replace(doubts=list(doubts.values()), facts={key: str(rate) for key, rate in machine.peaks(device).items()})
+        report = report._replace(
+            doubts=list(doubts.values()), facts={key: str(rate) for key, rate in machine.peaks(device).items()}
+        )
     except KeyboardInterrupt:
         is_interrupted = True
         complain("interrupted: these are the times so far")
