@@ -6,12 +6,14 @@ import contextlib
 import csv
 import io
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnbench import variants
+from rnnbench.live.interval import interval
 from rnnbench.live.timing import Timing
 from rnnbench.measure.floor import floor_of
 from rnnbench.network.shapes import PARAM_NAMES
@@ -19,7 +21,7 @@ from rnnbench.network.workload import Workload
 from rnnbench.report import plot, uncertainty
 from rnnbench.report.formats import number, percent_text, ratio_text
 from rnnbench.report.terminal import WIDTH
-from rnnbench.report.uncertainty import Interval, Spread
+from rnnbench.report.uncertainty import Interval, Ratio, Spread
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -98,11 +100,9 @@ def sentence(report: Report, call: str, spread: Spread | None) -> str | None:
     if len(lines) < 2:
         return None
     best, *others = lines
-    known = uncertainty.interval(best, spread)
-    detectable = 0 if spread else _UNTOLD
     ties = []
     for other in others:
-        ratio = uncertainty.ratio(best.value, known, other.value, uncertainty.interval(other, spread), detectable)
+        ratio = _lead(best, other, spread)
         if not ratio.is_tie:
             break
         ties.append(other.variant)
@@ -113,7 +113,23 @@ def sentence(report: Report, call: str, spread: Spread | None) -> str | None:
     return f"{best.variant} {_VERBS[call]} fastest: {ratio_text(ratio.times)} times as fast as {other.variant}{bounds}."
 
 
-def _slower(ratio: uncertainty.Ratio, other: Line) -> str:
+def _lead(best: Line, other: Line, spread: Spread | None) -> Ratio:
+    """Return how many times as long the other one takes.
+
+    Processes that ran the same code may differ by _UNTOLD, so one process of each can't tell less. Its turns are
+    compared with the other's turns of the same rounds, because the machine's speed may change between rounds.
+    """
+    known, other_known = (uncertainty.interval(line, spread) for line in (best, other))
+    if spread:
+        return uncertainty.ratio(best.value, known, other.value, other_known)
+    (turns,), (other_turns,) = best.timing.times[best.call][:1], other.timing.times[other.call][:1]
+    found = interval([math.log(slow / fast) for fast, slow in zip(turns, other_turns, strict=False)], look=1)
+    if math.isinf(found.high):  # too few rounds
+        return uncertainty.ratio(best.value, known, other.value, other_known, _UNTOLD)
+    return Ratio(*found, is_tie=found.low <= 1 or found.ratio < 1 + _UNTOLD)
+
+
+def _slower(ratio: Ratio, other: Line) -> str:
     return f"{other.variant} follows, {ratio_text(ratio.times)} times as long"
 
 
