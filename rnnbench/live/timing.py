@@ -162,7 +162,10 @@ class _Processes:
 
     def _build(self, timings: Sequence[Timing], is_first: bool) -> None:
         """Build all networks, as many at once as there are processors, and look at each as soon as it is built."""
-        waiting = list(timings)
+        # Those that compile take long, so they start early, but behind one that soon has a time to show.
+        compiling = [timing for timing in timings if variants.find(timing.implementation).caches]
+        quick = [timing for timing in timings if timing not in compiling]
+        waiting = quick[:1] + compiling + quick[1:]
         building: dict[Process, Timing] = {}
         built_for_check: set[str] = set()
         while waiting or building:
