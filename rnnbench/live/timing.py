@@ -52,6 +52,7 @@ class Timing:
     problem: str | None = None  # why it has no times, or not all
     checked_at: Workload | None = None  # the network at which it was checked
     errors: dict[str, float] = field(default_factory=dict)  # of the "outputs" and the "gradients"
+    tolerances: dict[str, float] = field(default_factory=dict)  # the largest that these may be
     first_look: dict[str, float] = field(default_factory=dict)  # seconds of a call, before the turns
     times: dict[str, list[list[float]]] = field(default_factory=dict)  # the seconds of each turn of each process
     device_seconds: dict[str, float | None] = field(default_factory=dict)  # the GPU's own time of a call
@@ -69,10 +70,10 @@ class Timing:
     @property
     def wrong(self) -> str | None:
         """A sentence that says which error exceeds the tolerance; None if no error does."""
-        tolerance = variants.find(self.implementation).tolerance
         for what, error in self.errors.items():
-            if not error <= tolerance:  # NaN is a fault too
-                return f"{self.implementation} is wrong: its {what} have the error {error:.2e}, over {tolerance:g}"
+            limit = self.tolerances[what]
+            if not error <= limit:  # NaN is a fault too
+                return f"{self.implementation} is wrong: its {what} have the error {error:.2e}, over {limit:g}"
         return None
 
     def seconds(self, function: str) -> float | None:
@@ -214,6 +215,8 @@ class _Processes:
         process.save(path)
         work = timing.checked_at or timing.work
         outputs, gradients = self._reference(work)
+        tolerance = variants.find(timing.implementation).tolerance
+        timing.tolerances["outputs"] = tolerance
         with np.load(path) as arrays:
             timing.errors["outputs"] = _error(arrays["outputs"], outputs)
             if "train" in timing.functions:
@@ -221,6 +224,7 @@ class _Processes:
                     f"{number}.{name}": array for number, one in enumerate(gradients) for name, array in one.items()
                 }
                 errors = [_error(arrays.get(name), array) for name, array in expected.items()]
+                timing.tolerances["gradients"] = reference.gradient_tolerance(work, tolerance)
                 timing.errors["gradients"] = float(np.max(errors))  # np.max keeps NaN
         path.unlink()
 

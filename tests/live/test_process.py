@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench.live import process
 from rnnbench.live.process import Code, Failed, Process
-from rnnbench.network.shapes import Shape
+from rnnbench.network.workload import Workload
 
 
 @pytest.fixture
@@ -17,8 +17,9 @@ def answer(monkeypatch, tmp_path):
         (tmp_path / "worker.py").write_text(program)
         monkeypatch.setattr(process, "_WORKER", tmp_path / "worker.py")
         code = Code("HEAD", tmp_path, sys.executable)
-        with Process(code, "torch", Shape(1, 1, 1, 1), "cuda", ["train"]) as live:
-            live.wait_until_built()
+        with Process(code) as live:
+            live.build("torch", Workload(1, 1, 1, 1), "cuda", ["train"])
+            live.wait()
 
     return run
 
