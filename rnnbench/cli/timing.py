@@ -26,7 +26,7 @@ from rnnbench.history import machine
 from rnnbench.live.process import Code, Failed, Process
 from rnnbench.live.timing import Timing, measure, resized
 from rnnbench.measure import state
-from rnnbench.network import models
+from rnnbench.network import models, precision
 from rnnbench.network.workload import KINDS, Workload
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _codes(names: Sequence[str], pythons: Sequence[str], device: str) -> tuple[d
         here = {
             name: here[name]
             for name, row in rows.items()
-            if row.fault or (device in row.devices and not row.tf32 and row.precision == "float32")
+            if row.fault or (device in row.devices and {row.precision, precision.of_variant(name)} == {"float32"})
         }
     codes = {name: Code(name, _FOLDER) for name, reason in here.items() if reason is None}
     for python in pythons:
@@ -244,6 +244,8 @@ def _print(report: timed.Report, options: argparse.Namespace, left_out: Mapping[
             json.dumps({"answers": timed.answers(report), "rows": timed.rows(report), "left_out": left_out}, indent=1)
         )
     elif options.csv:
+        for name, reason in left_out.items():
+            complain(f"left out: {name} ({reason})")
         print(timed.as_csv(report), end="")
     else:
         timed.show(report, timed.console(), swept, left_out)

@@ -24,7 +24,7 @@ from rnnbench import variants
 from rnnbench.live.comparison import FUNCTIONS, check_possible
 from rnnbench.live.process import Code, Failed, Process, first_ready
 from rnnbench.measure import threads
-from rnnbench.network import reference
+from rnnbench.network import precision, reference
 from rnnbench.network.contract import Unavailable
 from rnnbench.network.workload import Weights, Workload
 
@@ -61,6 +61,11 @@ class Timing:
     def network(self) -> Workload:
         """The workload in float32: the same for all implementations of a network."""
         return replace(self.work, precision="float32")
+
+    @property
+    def precision(self) -> str:
+        """The precision of its products, one of network.precision.PRECISIONS."""
+        return precision.of_variant(self.implementation) if self.work.precision == "float32" else self.work.precision
 
     @property
     def functions(self) -> tuple[str, ...]:

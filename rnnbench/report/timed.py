@@ -91,14 +91,24 @@ def shape_text(work: Workload) -> str:
     return "×".join(str(getattr(work, name)) for name in PARAM_NAMES)
 
 
-def sentence(report: Report, call: str, spread: Spread | None) -> str | None:
-    """Return a sentence that says which implementation is the fastest in a call, and by how much.
+def sentences(report: Report, call: str, spread: Spread | None) -> list[str]:
+    """Return sentences that say which implementation is the fastest in a call at one network, and by how much.
 
-    Those with errors over their tolerance don't count. Return None if fewer than two are left.
+    Each precision has a race of its own, unless no precision has two implementations. Those with errors over their
+    tolerance don't count.
     """
     lines = [line for line in report.lines(call) if line.samples and not line.timing.wrong]
-    if len(lines) < 2:
-        return None
+    races: dict[str, list[Line]] = {}
+    for line in lines:
+        races.setdefault(line.timing.precision, []).append(line)
+    found = {name: _sentence(race, call, spread) for name, race in races.items() if len(race) > 1}
+    if not found and len(lines) > 1:
+        return [_sentence(lines, call, spread)]
+    return [f"In {name}, {text}" if len(races) > 1 else text for name, text in found.items()]
+
+
+def _sentence(lines: Sequence[Line], call: str, spread: Spread | None) -> str:
+    """Return a sentence on two or more times of a call, the fastest first."""
     best, *others = lines
     ties = []
     for other in others:
@@ -143,7 +153,7 @@ def answers(report: Report) -> list[dict[str, str]]:
     found = []
     for work in networks(report.timings):
         for call in CALLS:
-            if answer := sentence(report.of_network(work), call, spread):
+            for answer in sentences(report.of_network(work), call, spread):
                 found.append({"network": title(work), "call": call, "answer": answer})
     return found
 
@@ -164,7 +174,7 @@ def rows(report: Report) -> list[dict[str, Any]]:
                     "device": report.device,
                     **{name: getattr(work, name) for name in PARAM_NAMES},
                     **{name: getattr(work, name) for name in ("kind", "input_size", "bidirectional", "least_length")},
-                    "precision": work.precision,
+                    "precision": timing.precision,
                     "seconds": line and line.value,
                     "low": known and known.low,
                     "high": known and known.high,
@@ -202,7 +212,7 @@ def show(report: Report, console: Console, swept: str | None = None, left_out: M
             console.print(_words(f"{call} on {report.device}, ms for a batch, by {swept}", "bold"))
             console.print(_sweep_table(report, call, swept))
             for work in networks(report.timings):
-                if answer := sentence(report.of_network(work), call, spread):
+                for answer in sentences(report.of_network(work), call, spread):
                     console.print(_words(f"{swept} {getattr(work, swept)}: {answer}"))
             console.print()
     else:
@@ -211,7 +221,7 @@ def show(report: Report, console: Console, swept: str | None = None, left_out: M
             console.print(_words(f"{title(work)} on {report.device}", "bold"))
             console.print(table(part))
             for call in CALLS:
-                if answer := sentence(part, call, spread):
+                for answer in sentences(part, call, spread):
                     console.print(_words(answer))
             console.print()
     console.print(_words("\n".join(_notes(report, spread, left_out or {})), "dim"))

@@ -313,7 +313,7 @@ def test_a_first_look_is_shown_until_there_are_turns():
     assert each.seconds("forward") == 0.2
     assert each.seconds("train") is None
     report = timed.Report([each, replace(each, implementation="fused", times={})], "cpu")
-    assert timed.sentence(report, "forward", None) is None  # a first look doesn't compete
+    assert timed.sentences(report, "forward", None) == []  # a first look doesn't compete
 
 
 def test_one_process_of_each_is_compared_round_by_round():
@@ -324,8 +324,25 @@ def test_one_process_of_each_is_compared_round_by_round():
         pair = [Timing(name, Workload(2, 3, 4, 1)) for name in ("scan", "fused")]
         for each, factor in zip(pair, (1, ratio), strict=True):
             each.times["forward"] = [[factor * seconds for seconds in turns[:count]]]
-        return timed.sentence(timed.Report(pair, "cpu"), "forward", None)
+        (sentence,) = timed.sentences(timed.Report(pair, "cpu"), "forward", None)
+        return sentence
 
     assert lead(1.1) == "scan computes the forward pass fastest: 1.10 times as fast as fused (1.10 to 1.10)."
     assert lead(1.04).startswith("scan and fused tie as the fastest in forward")
     assert lead(1.1, count=4) == lead(1.1)  # too few rounds for an interval of pairs, but their quartiles are clear
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["torch", "torch_tf32"], ["torch computes the forward pass fastest: 2.0 times as fast as torch_tf32"]),
+        (["scan", "fused", "torch_tf32"], ["In float32, scan computes the forward pass fastest: 2.0 times as fast"]),
+        (["torch_tf32", "scan", "cudnn_tf32", "fused"], ["In tf32, torch_tf32 computes", "In float32, scan computes"]),
+    ],
+)
+def test_each_precision_has_a_race_of_its_own(names, expected):
+    timings = [Timing(name, Workload(2, 3, 4, 1)) for name in names]
+    for number, each in enumerate(timings):
+        each.times["forward"] = [[2.0**number] * 16]
+    found = timed.sentences(timed.Report(timings, "cuda"), "forward", None)
+    assert [answer[: len(start)] for answer, start in zip(found, expected, strict=True)] == expected
