@@ -13,7 +13,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def measure(timings: Sequence[Timing], codes: Mapping[str, Code], device: str, t
         with tempfile.TemporaryDirectory(prefix="rnnbench-time-") as folder, contextlib.ExitStack() as stack:
             processes = _Processes(stack, codes, device, tell, Path(folder))
             for _, group in itertools.groupby(timings, key=lambda timing: timing.network):
-                processes.time([timing for timing in group if timing.stage != "failed"], is_first=number == 1)
+                processes.time([timing for timing in group if _is_well(timing)], is_first=number == 1)
         elapsed = time.perf_counter() - start
         if elapsed * (number + 1) / number > _SECONDS:
             return
@@ -160,9 +160,9 @@ class _Processes:
                 self._reference(timing.checked_at)
         self._build(timings, is_first)
         for function in FUNCTIONS:
-            self._take_turns([timing for timing in timings if function in timing.first_look], function)
+            self._take_turns([timing for timing in timings if _is_well(timing, function)], function)
         for timing in timings:
-            if timing.stage != "failed":
+            if _is_well(timing):
                 with self._failing(timing):
                     self._finish(timing, is_first)
 
@@ -172,36 +172,34 @@ class _Processes:
         compiling = [timing for timing in timings if variants.find(timing.implementation).caches]
         quick = [timing for timing in timings if timing not in compiling]
         waiting = quick[:1] + compiling + quick[1:]
-        building: dict[Process, Timing] = {}
-        built_for_check: set[str] = set()
+        building: dict[Process, tuple[Timing, list[Workload]]] = {}  # and what it builds next
         while waiting or building:
             while waiting and len(building) < threads.processors():
                 timing = waiting.pop(0)
                 self._set(timing, "building")
-                is_check = is_first and timing.checked_at != timing.work
-                if is_check:
-                    built_for_check.add(timing.implementation)
+                works = [timing.work]
+                if is_first and timing.checked_at and timing.checked_at != timing.work:
+                    works.insert(0, timing.checked_at)
                 with self._failing(timing):
                     process = self._process(timing.implementation)
-                    self._start(process, timing, timing.checked_at if is_check else timing.work)
-                    building[process] = timing
+                    building[process] = timing, self._start(process, timing, works)
             if not building:
                 continue
             process = first_ready(building)
-            timing = building.pop(process)
+            timing, works = building.pop(process)
             with self._failing(timing), _stopped(building):
                 process.wait()
                 if is_first and not timing.errors:
                     self._check(process, timing)
-                if timing.implementation in built_for_check:
-                    built_for_check.remove(timing.implementation)
-                    self._start(process, timing, timing.work)
-                    building[process] = timing
+                if works:
+                    building[process] = timing, self._start(process, timing, works)
                 else:
                     self._look(process, timing)
 
-    def _start(self, process: Process, timing: Timing, work: Workload | None) -> None:
-        process.build(timing.implementation, work or timing.work, self._device, timing.functions)
+    def _start(self, process: Process, timing: Timing, works: list[Workload]) -> list[Workload]:
+        """Start to build the first of these networks, and return the others."""
+        process.build(timing.implementation, works[0], self._device, timing.functions)
+        return works[1:]
 
     def _process(self, implementation: str) -> Process:
         """Return the process of an implementation, started if there is none."""
@@ -222,7 +220,7 @@ class _Processes:
         outputs, gradients = self._reference(work)
         tolerance = variants.find(timing.implementation).tolerance
         timing.tolerances["outputs"] = tolerance
-        with np.load(path) as arrays:
+        with _readable(), np.load(path) as arrays:
             timing.errors["outputs"] = _error(arrays["outputs"], outputs)
             if "train" in timing.functions:
                 expected = {
@@ -263,7 +261,7 @@ class _Processes:
                     # The other processes have used the processor's caches.
                     turns[timing.implementation].append(statistics.median(timed[1:] or timed))
                     check_possible(min(timed), function, [timing.implementation], timing.work, self._device)
-                if timing.stage == "failed":
+                if not _is_well(timing):
                     order.remove(timing)
             order.reverse()
         for timing in order:
@@ -292,7 +290,16 @@ class _Processes:
 
 
 @contextlib.contextmanager
-def _stopped(processes: Mapping[Process, Timing]) -> Iterator[None]:
+def _readable() -> Iterator[None]:
+    """Say that arrays can't be compared, if they hold no numbers."""
+    try:
+        yield
+    except (TypeError, ValueError) as problem:
+        raise Failed(f"its outputs or gradients aren't arrays of numbers: {problem}") from problem
+
+
+@contextlib.contextmanager
+def _stopped(processes: Iterable[Process]) -> Iterator[None]:
     """Stop processes that build, so that nothing but the one that is timed runs."""
     building = list(processes)
     for process in building:
@@ -302,6 +309,11 @@ def _stopped(processes: Mapping[Process, Timing]) -> Iterator[None]:
     finally:
         for process in building:
             process.go_on()
+
+
+def _is_well(timing: Timing, function: str = "forward") -> bool:
+    """Return whether an implementation has not failed, and has a function."""
+    return timing.stage != "failed" and function in timing.functions
 
 
 def _error(array: np.ndarray | None, expected: np.ndarray) -> float:

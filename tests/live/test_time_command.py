@@ -152,6 +152,27 @@ def test_a_failure_is_told_and_the_others_go_on(write, rows, once):
     assert found[good, "train"]["seconds"] > 0
 
 
+def test_outputs_that_are_no_numbers_are_a_failure_of_their_own(write, rows, once):
+    good, bad = write("good.py"), write("bad.py", start="self._outputs = reference.np.full((3, 2, 4), None)", factor="")
+    text = Path(bad).read_text().replace('.astype("float32") * ', "")
+    Path(bad).write_text(text)
+    status, found = rows("2x3x4", bad, good)
+    assert status == 1
+    assert "aren't arrays of numbers" in found[bad, "train"]["problem"]
+    assert found[good, "train"]["seconds"] > 0
+
+
+def test_a_failure_in_a_later_process_keeps_the_times(write, rows, once, monkeypatch, tmp_path):
+    monkeypatch.setattr(timing, "_SECONDS", 100)
+    monkeypatch.setattr(timing, "_MOST_PROCESSES", 2)
+    once_only = "import os; os.mkdir('built')"  # it fails the second time
+    good, bad = write("good.py"), write("bad.py", start=once_only)
+    status, found = rows("2x3x4", bad, good)
+    assert status == 1
+    assert "FileExistsError" in found[bad, "train"]["problem"]
+    assert (found[bad, "train"]["processes"], found[good, "train"]["processes"]) == (1, 2)
+
+
 def test_more_processes_are_timed_while_there_is_time(write, rows, once, monkeypatch):
     monkeypatch.setattr(timing, "_SECONDS", 100)
     monkeypatch.setattr(timing, "_MOST_PROCESSES", 3)
