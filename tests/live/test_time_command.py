@@ -124,6 +124,16 @@ def test_the_table_has_the_fastest_first_and_fits_80_columns(write, run, once):
     assert f"{slow} at 2×3×4×1: built, train " in errors
 
 
+def test_a_terminal_shows_the_table_so_far(write, run, once, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any stream for a terminal
+    status, output, errors = run(["time", "2x3x4", write("mine.py")])
+    assert status == 0
+    for words in ("./mine.py: building", "./mine.py: timed", "of floor", "\x1b[2K"):  # the last one erases a line
+        assert words in errors
+    assert "\x1b[1mlstm 2×3×4×1 on cpu\x1b[0m" in output
+    assert "\x1b[2K" not in output
+
+
 @pytest.mark.alone
 def test_equally_fast_implementations_tie(write, run, once):
     one, two, slow = write("one.py", 0.001), write("two.py", 0.001), write("slow.py", 0.004)
