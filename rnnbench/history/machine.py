@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from rnnbench import theano_runtime
-from rnnbench.history import asv_files, files
+from rnnbench.history import asv_files, figures, files
 from rnnbench.measure import gpu, hardware, threads
 from rnnbench.measure.state import Doubtful
 from rnnbench.network.contract import Unavailable
@@ -142,8 +142,8 @@ def _unwritable(path: Path, reason: OSError) -> OSError:
 def _earlier(path: Path) -> dict[str, str]:
     """Return the facts that the results have of a machine, or an empty dict."""
     try:
-        return {key: str(fact) for key, fact in json.loads(path.read_bytes()).items()}
-    except (OSError, ValueError, AttributeError):
+        return {key: str(fact) for key, fact in figures.parse(path).items()}
+    except (ValueError, AttributeError):
         return {}
 
 

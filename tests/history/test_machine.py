@@ -63,6 +63,13 @@ def test_peak_rates_are_kept_when_the_kernel_was_updated(facts, tmp_path):
     assert (described["float32_flops"], described["os"]) == ("1e+20", facts["os"])
 
 
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "[" * 10**5, '{"a":' * 10**5])
+def test_a_broken_description_in_the_results_has_no_facts(text, tmp_path):
+    (tmp_path / "machine.json").write_text(text)
+    assert machine._earlier(tmp_path / "machine.json") == {}
+    assert machine._earlier(tmp_path / "nothing.json") == {}
+
+
 @pytest.mark.parametrize("content", [[], None, {}])
 def test_peak_rates_are_measured_if_the_results_have_none_of_this_machine(content, facts, tmp_path):
     write_machine_json(tmp_path, json.dumps(content))
