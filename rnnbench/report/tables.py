@@ -115,7 +115,8 @@ def make(
         newest = (name for name in measured if _newest_figures((run for run in runs if run.machine == name), group))
         machine = platform.node() if platform.node() in measured else next(newest, measured[0] if measured else None)
     if machine not in facts:
-        raise NotFound(f"{results} has no results of {machine or 'any machine'}; its machines: {_listed(facts)}")
+        wanted = "any machine" if machine is None else repr(machine)
+        raise NotFound(f"{results} has no results of {wanted}; its machines: {_listed(facts)}")
     runs_here = [run for run in runs if run.machine == machine]
     figures = _newest_figures(_runs_at(runs_here, commit, results) if commit else runs_here, group)
     if not figures:
