@@ -44,7 +44,8 @@ def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str], n
 def floor_of(work: Workload, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
     """Return the floor of a workload in the precision of a variant, as `floor` does."""
     computed_in = precision.of_variant(variant) if work.precision == "float32" else work.precision
-    return _bound(work, quantity, facts.get(_PEAKS[computed_in]), facts.get("memory_bandwidth"))
+    peak, bandwidth = _rate(facts.get(_PEAKS[computed_in])), _rate(facts.get("memory_bandwidth"))
+    return None if peak is None or bandwidth is None else _bound(work, quantity, peak, bandwidth)
 
 
 # Reports ask for the same few floors many times.
@@ -56,10 +57,10 @@ def _floor(
     if peak is None or bandwidth is None:
         return None
     work = dataclasses.replace(workload(network, shape), precision=stored_in)
-    return _bound(work, quantity, flops, bytes_a_second)
+    return _bound(work, quantity, peak, bandwidth)
 
 
-def _bound(work: Workload, quantity: str, flops: str | None, bytes_a_second: str | None) -> Floor | None:
+def _bound(work: Workload, quantity: str, peak: float, bandwidth: float) -> Floor:
     operations, moved = {
         "forward": (work.forward_flops, work.forward_bytes),
         "train": (work.train_flops, work.train_bytes),
