@@ -20,6 +20,7 @@ from rnnbench import PARAM_NAMES, PARAMS, cases, variants
 from rnnbench.history.benchmark_names import class_prefix
 from rnnbench.measure.clock import ImpossibleTime
 from rnnbench.network.models import MODELS, subjects, workload
+from rnnbench.network.workload import Workload
 
 SHAPE = (32, 30, 128, 1)
 
@@ -235,7 +236,7 @@ def test_a_slow_first_call_does_not_count_as_warm_up(monkeypatch):
 
     made = SimpleNamespace(forward=forward, synchronize=lambda: None)
     monkeypatch.setattr(variants, "build", lambda *_, **__: made)
-    cases.Case("scan", 1, 2, 3, 1).warm("forward")
+    cases.Case("scan", Workload(1, 2, 3, 1), "1, 2, 3, 1").warm("forward")
     assert calls[-1] - calls[0] > 0.2
 
 
