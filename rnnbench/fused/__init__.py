@@ -22,7 +22,7 @@ def lstm(inputs: Any, W: Any, U: Any, b: Any, h0: Any = None, c0: Any = None, pr
     argument has a gradient. No size has to be known before the call. If Theano uses a GPU, layers of float32 run there.
 
     Raises TypeError for another type or number of dimensions, and ValueError for unknown `products`. If sizes don't
-    fit together, the compiled function raises ValueError when it is called; for a size that the GPU can't compute it
+    fit together, the compiled function raises ValueError when it is called; on a GPU that the kernels can't use it
     raises Unavailable. If Theano isn't imported yet, this sets it up, and raises Unavailable if something that Theano
     needs is missing.
     """

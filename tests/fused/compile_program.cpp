@@ -5,7 +5,6 @@
 #include "lstm_cuda.h"
 
 #include <iostream>
-#include <set>
 
 using namespace rnnbench_fused_cuda;
 
@@ -42,14 +41,21 @@ int main(int, char **words) {
     std::vector<Gpu> gpus = {{108, 8, 0, 166912, false, {}}, {58, 8, 9, 101376, false, {}}, {132, 9, 0, 232448, true, {}}};
     for (int size = 1; size <= 16; ++size)
         gpus[2].resident[size] = int(120 / size);
-    for (const Gpu &gpu : gpus)
-        for (const auto &size : std::vector<std::pair<long, long>>{{37, 32}, {128, 32}, {512, 32}, {1024, 32}, {1024, 128}})
-            for (int kind = 0; kind < 3; ++kind) {
-                const Plan plan = plans(gpu, kind == 2, kind == 1, Products::float32, size.first, size.second)[0];
-                std::vector<std::string> options = plan.options();
-                options.push_back("--gpu-architecture=" + gpu.architecture());
-                options.push_back("--std=c++17");
-                std::cout << gpu.architecture() << " hidden " << size.first << ", batch " << size.second << ": "
-                          << plan.text() << ": " << compiled(compiler, options) << std::endl;
-            }
+    auto print = [&](const Gpu &gpu, int kind, Products products, long hidden, long batch) {
+        const Plan plan = plans(gpu, kind == 2, kind == 1, products, hidden, batch)[0];
+        std::vector<std::string> options = plan.options();
+        options.push_back("--gpu-architecture=" + gpu.architecture());
+        options.push_back("--std=c++17");
+        std::cout << gpu.architecture() << " hidden " << hidden << ", batch " << batch << ": " << plan.text() << ": "
+                  << compiled(compiler, options) << std::endl;
+    };
+    for (int kind = 0; kind < 3; ++kind) {
+        for (const Gpu &gpu : gpus) {
+            for (long hidden : {37, 128, 512, 1024})
+                print(gpu, kind, Products::float32, hidden, 32);
+            print(gpu, kind, Products::float32, 1024, 128);
+        }
+        for (Products products : {Products::tf32x3, Products::tf32})
+            print(gpus[2], kind, products, 1024, 128);
+    }
 }

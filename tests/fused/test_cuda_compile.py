@@ -31,10 +31,10 @@ def lines(tmp_path_factory):
     return run.stdout.splitlines()
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_90"])
-def test_every_kernel_compiles_without_a_warning_and_keeps_its_weights_in_registers(lines, architecture):
+@pytest.mark.parametrize(("architecture", "count"), [("sm_80", 15), ("sm_89", 15), ("sm_90", 21)])
+def test_every_kernel_compiles_without_a_warning_and_keeps_its_weights_in_registers(lines, architecture, count):
     found = [line for line in lines if line.startswith(architecture)]
-    assert len(found) == 15
+    assert len(found) == count
     for line in found:
         assert "warning" not in line.lower(), line
         assert re.search(r"Used \d+ registers", line), line

@@ -392,7 +392,7 @@ inline double estimate_rows(const Plan &plan, const Gpu &gpu) {
 
 inline double estimate_tiles(const Plan &plan) {
     // A tile of 64 x 64 x 32 products takes 1024 ticks at best. Alone, a team leaves more of them unused.
-    const double tile = plan.products == Products::float32 ? 1 : plan.products == Products::tf32x3 ? 0.5 : 0.3;
+    const double tile = plan.products == Products::float32 ? 1 : plan.products == Products::tf32x3 ? 0.8 : 0.6;
     const double one = tile * 1650 * plan.slice_tiles + 8600,
                  two = plan.passes() * (tile * 1390 * plan.slice_tiles + 4700);
     return std::max(one, two) * plan.launches;

@@ -134,8 +134,10 @@ struct Part {
     Word *counters;  // [pass]
 
     __device__ explicit Part(const Arguments &a) {
-        const int groups = gridDim.x / blocks, in_group = blockIdx.x % blocks;
-        group = blockIdx.x / blocks, column = in_group / K_SLICES, slice = in_group % K_SLICES;
+        int block;  // read anew: no register holds a part for longer than needed
+        asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+        const int groups = gridDim.x / blocks, in_group = block % blocks;
+        group = block / blocks, column = in_group / K_SLICES, slice = in_group % K_SLICES;
         first_row = a.begin + group * a.rows, rows = min(a.rows, a.end - first_row);
         most_passes = a.rows / tile_rows, passes = (rows + tile_rows - 1) / tile_rows;
         team = threadIdx.x < worker_threads ? threadIdx.x / team_threads : (threadIdx.x - worker_threads) / 32 % teams;
@@ -258,9 +260,23 @@ __device__ __forceinline__ void init_barriers(const Part &at, const Shared &shar
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
+/* All threads begin so: weights, barriers. */
+__device__ __forceinline__ void set_up(const Arguments &a, const unsigned char *shared_memory) {
+    const Part at(a);
+    const Shared shared(shared_memory, at.team);
+    if (threadIdx.x < worker_threads)
+        load_weights(shared.weights, a.U, at);
+    else if (at.lane == 0 && threadIdx.x < worker_threads + 32 * teams)
+        init_barriers(at, shared);
+    __syncthreads();
+}
+
 /* The warp that fetches: all tiles of `steps` products. The numbers of product n were published as number n. */
-__device__ __forceinline__ void fetch(const Part &at, const Shared &shared, int steps, Waiting &waiting) {
+__device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *shared_memory, int steps) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    const Part at(a);
+    const Shared shared(shared_memory, at.team);
+    Waiting waiting(a.failure);
     if (at.lane != 0 || threadIdx.x >= worker_threads + 32 * teams)
         return;
     Stage stage;
@@ -387,12 +403,13 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
     auto is_full = [&] { return barrier_passed(shared.full + stage.number * 8, stage.round); };
     waiting.until(is_full);
     read_factors(0);
+    constexpr int parts_unrolled = PRODUCTS == 2 ? 1 : 2;  // with two, the rounding takes too many registers
     const int last_half = at.tiles() / 2 + 1;
     for (int tile = at.tiles(); tile > 0; --tile) {
         const Word empty = shared.empty + stage.number * 8;
         bool next_is_full = true;
         stage.next();
-#pragma unroll
+#pragma unroll parts_unrolled
         for (int k = 0; k < tile_k / 2; k += 8) {
             Word large[4][4], small[4][4], large_w[4][2], small_w[4][2];
 #pragma unroll
@@ -576,19 +593,15 @@ __device__ __forceinline__ void prefetch(const float *from) { asm volatile("pref
 
 extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const Arguments a) {
     extern __shared__ __align__(128) unsigned char shared_memory[];
-    const Part at(a);
-    const Shared shared(shared_memory, at.team);
-    Waiting waiting(a.failure);
-    if (threadIdx.x < worker_threads)
-        load_weights(shared.weights, a.U, at);
-    else if (at.lane == 0 && threadIdx.x < worker_threads + 32 * teams)
-        init_barriers(at, shared);
-    __syncthreads();
+    set_up(a, shared_memory);
     if (threadIdx.x >= worker_threads) {
-        fetch(at, shared, a.seq, waiting);
+        fetch(a, shared_memory, a.seq);
         return;
     }
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    const Part at(a);
+    const Shared shared(shared_memory, at.team);
+    Waiting waiting(a.failure);
 
     const int unit = at.unit();
     auto publish_states = [&](int step, int pass, const float (&states)[item_rows]) {
@@ -678,21 +691,17 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
 
 extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const Arguments a) {
     extern __shared__ __align__(128) unsigned char shared_memory[];
-    const Part at(a);
-    const Shared shared(shared_memory, at.team);
-    Waiting waiting(a.failure);
     // The last of the steps, -1, only adds up the partial sums for d_h0. Nobody needs the products of the last one.
     const int step_count = a.seq + (a.end_state ? 1 : 0);
-    if (threadIdx.x < worker_threads)
-        load_weights(shared.weights, a.U, at);
-    else if (at.lane == 0 && threadIdx.x < worker_threads + 32 * teams)
-        init_barriers(at, shared);
-    __syncthreads();
+    set_up(a, shared_memory);
     if (threadIdx.x >= worker_threads) {
-        fetch(at, shared, step_count - 1, waiting);
+        fetch(a, shared_memory, step_count - 1);
         return;
     }
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    const Part at(a);
+    const Shared shared(shared_memory, at.team);
+    Waiting waiting(a.failure);
 
     const int unit = at.unit();
     float bias_sums[4] = {};
