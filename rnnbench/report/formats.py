@@ -289,6 +289,9 @@ def times_notes(report: Report) -> list[str]:
         lines.append(f"vs {BASELINE}: {BASELINE}'s median time divided by this one; above 1×, faster than {BASELINE}.")
     if any(row.of_floor for row in report.rows):
         lines.append("of floor: 100% is the shortest time that the hardware's peak rates allow.")
+    if "gpu" not in report.facts and any((row.of_floor or 0) > 1.005 for row in report.rows):
+        name = report.facts["machine"]
+        lines.append(f"above 100%: the peak rates are too low: rnnbench machine {name} measures them again.")
     if any(row.figure.state == "failed" for row in report.rows):
         lines.append(f"failed: {absence.FAILED}.")
     for reason, names in absence.of_variants(report.facts, report.group).items():
