@@ -12,7 +12,6 @@ import itertools
 import json
 import math
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
@@ -44,8 +43,6 @@ def setup() -> None:
     util.write_json = _write_json
     run.Results = asv_results.Results = StatefulResults
     runner.format_benchmark_result = _format
-    # asv searches the PATH for the Python of an environment. It must find the one that runs asv before any other.
-    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
 
 
 class StatefulResults(Results):  # type: ignore[misc]  # asv has no types

@@ -76,6 +76,15 @@ def test_without_a_package_of_ours_asv_says_in_a_line_what_it_lacks(missing):
     assert line.endswith(f"{sys.executable} -m pip install '.[bench]'")
 
 
+@pytest.mark.parametrize("hide", ["", "import sys; sys.modules['fastjsonschema'] = None; "], ids=["all", "asv alone"])
+def test_asv_builds_environments_with_the_python_that_runs_it(hide):
+    load = "from asv.plugin_manager import PluginManager; PluginManager().import_plugin('.asv_plugin')"
+    code, others = f"{hide}import os; {load}; print(os.environ['PATH'])", "/usr/bin:/bin"
+    environment = {**os.environ, "PATH": others}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"{os.path.dirname(sys.executable)}:{others}"
+
+
 def test_asv_rm_keeps_the_states_and_libraries_of_the_other_benchmarks(tmp_path):
     """asv itself rewrites the file without them, and busy figures would become clean ones."""
     machine, name, removed = "epyc-2core-2", "267da566-virtualenv-py3.11.json", "lstm.ScanLSTM.time_forward"
