@@ -116,3 +116,13 @@ def test_history_shows_the_command_for_missing_figures(run):
     assert f"epyc-2core at fcae1cdc has all {3 * 5 + 2} figures of the quick grid." in output
     listed = [line for line in output.splitlines() if "git checkout" not in line]
     assert max(map(len, listed)) <= 80
+
+
+@pytest.mark.parametrize("text", ["[{}]", "null", "7", '"lstm"', "[" * 10**5, "{"])
+def test_a_broken_list_of_benchmarks_is_left_out(text, two_machines, run):
+    (two_machines / "benchmarks.json").write_text(text)
+    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(Scan=1.0))
+    status, output, errors = run(["history", "--results", str(two_machines), "--grid", "quick"])
+    assert status == 0
+    assert "north at " in output
+    assert errors.startswith(f"rnnbench: leaving out {two_machines}/benchmarks.json: it isn't ")
