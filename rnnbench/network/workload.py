@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -200,7 +201,7 @@ class Workload:
     @property
     def _parameters(self) -> int:
         shapes = [shape for layer in range(self.depth) for shape in self._parameter_shapes(layer).values()]
-        return self.directions * sum(int(np.prod(shape)) for shape in shapes)
+        return self.directions * sum(math.prod(shape) for shape in shapes)
 
     def _parameter_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {

@@ -248,10 +248,11 @@ def _cost_text(figure: history.Figure) -> str:
 def _sentences(report: Report, competing: Contenders) -> dict[str, dict[str, str]]:
     """Return the answer in a sentence for each grid and precision in which implementations compete."""
     sentences: dict[str, dict[str, str]] = {}
-    for (name, grid), (computed_in, word) in itertools.product(models.grids(report.group).items(), _WORDS.items()):
+    present = {computed_in for _, _, computed_in in competing}
+    for (name, grid), computed_in in itertools.product(models.grids(report.group).items(), sorted(present)):
         part = {key: found for key, found in competing.items() if key[0] in grid and key[2] == computed_in}
         if any(call == "train" for _, call, _ in part):
-            sentences.setdefault(name, {})[word] = summary.answer(report, computed_in, part)
+            sentences.setdefault(name, {})[_WORDS[computed_in]] = summary.answer(report, computed_in, part)
     return sentences
 
 
