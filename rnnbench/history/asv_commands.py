@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,8 @@ def _call_asv(command: Any, config: Any, options: argparse.Namespace, **more: An
         raise Failed(str(error) or "asv failed; its own message is above") from error
     except OSError as error:
         raise Failed(f"{error}. Everything stored earlier is unchanged") from error
+    except BrokenProcessPool as error:  # Ctrl-C ends these processes too, or Linux for want of memory
+        raise Failed("a process that wrote the dashboard was ended. The earlier dashboard is unchanged") from error
     finally:
         with contextlib.suppress(BrokenPipeError):
             log.flush()

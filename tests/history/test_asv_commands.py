@@ -1,11 +1,15 @@
 """rnnbench run and publish on results and folders that need care."""
 
 import json
+import multiprocessing
+import os
 import shutil
 import subprocess
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from asv.commands.publish import Publish
 from helpers import ROOT, synthetic
 
 from rnnbench import asv_plugin
@@ -109,3 +113,15 @@ def test_asv_compare_marks_figures_of_another_method(tmp_path):
         {NAME: "1 before 87a56911", "memory.ScanMemory.track_train": "1"},
         {NAME: "1", "memory.ScanMemory.track_train": "1"},
     ]
+
+
+def test_an_ended_process_of_publish_is_named(configured, monkeypatch, capsys):
+    """Ctrl-C reaches all processes, and the others may end before the first one does."""
+
+    def end(*arguments, **options):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+            pool.submit(os._exit, 1).result()
+
+    monkeypatch.setattr(Publish, "run_from_conf_args", end)
+    assert main(["publish"]) == 1
+    assert "a process that wrote the dashboard was ended. The earlier dashboard is unchanged" in capsys.readouterr().err
