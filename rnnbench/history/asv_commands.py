@@ -161,7 +161,8 @@ def _configured(command: str, arguments: Sequence[str]) -> tuple[Any, argparse.N
     for plugin in config.plugins:
         try:
             plugin_manager.import_plugin(plugin)
-        except ImportError as error:
+        # The name may be no module's name, and a plugin's own code may raise anything.
+        except Exception as error:
             raise Failed(f"asv.conf.json names the plugin {plugin}, which can't be loaded: {error}") from error
     return config, options
 

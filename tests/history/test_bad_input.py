@@ -160,6 +160,8 @@ CONFIGURATION = json.loads((ROOT / "asv.conf.json").read_text())
 @given(st.one_of(changed(CONFIGURATION), VALUES))
 @example(CONFIGURATION | {"resultsdir": "results"})
 @example(CONFIGURATION | {"plugins": [".nosuch"]})
+@example(CONFIGURATION | {"plugins": ["./../x"]})
+@example(CONFIGURATION | {"plugins": [""]})
 def test_any_configuration(capsys, tmp_path, monkeypatch, configuration):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "asv.conf.json").write_text(json.dumps(configuration))
