@@ -187,7 +187,7 @@ class Place:
             os.killpg(process.pid, signal.SIGKILL)
         if command != "selftest" and number != signal.SIGKILL and command not in ("asv run", "asv rm"):
             # While Python starts, Ctrl-C has no other answer than a traceback.
-            starting = said.rstrip().endswith("KeyboardInterrupt")
+            starting = said.rstrip().endswith("KeyboardInterrupt") or "<frozen importlib" in said
             self.expect(starting or "Traceback" not in said, f"a traceback: {said}")
         changed = self.check(before)
         self.restore({path: content for path, content in before.items() if path != self.file})
