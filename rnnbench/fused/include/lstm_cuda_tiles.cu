@@ -1,7 +1,7 @@
 /* The recurrence for large hidden sizes and batches: products of tiles, as in a library's matrix product, but U stays.
  *
- * lstm_cuda_rows.cu keeps U in registers, and a row's states pass by. That costs a chain of shuffles for every few rows. With
- * many rows it is better to keep the sums in registers: a thread holds 8 × 8 of them, and both factors pass by.
+ * lstm_cuda_rows.cu keeps U in registers, and a row's states pass by. That costs a chain of shuffles for every few rows.
+ * With many rows it is better to keep the sums in registers: a thread holds 8 × 8 of them, and both factors pass by.
  *
  * Who does what. The recurrent product is (rows × K)·(K × columns). Forward the columns are the gates' sums, and K is
  * hidden. Backward the columns are the states' gradients, and K is 4·hidden. Blocks share both:
@@ -20,8 +20,8 @@
  *     published numbers ── tile by tile ──> products ── partial sums ──> owners: gates ──> published numbers
  *          (memory)         bulk copies     8 × 8 a thread  (memory)                          (memory)
  *
- * All of this memory stays in the L2 cache. The two exchanges take about 3 µs. They cost no time where there are two
- * passes: a block has two teams of four warps, and a team takes 64 rows, a pass. While one team waits, the other
+ * All of this memory stays in the L2 cache. The two exchanges and the gates take about 4 µs. They cost no time where there are two
+ * passes: a block has two teams of four warps, and a team takes 64 rows, a pass. While one team waits, the other one
  * multiplies.
  *
  *   Published numbers: a counter for each pass says how many blocks have written theirs. A warp that fetches waits for
@@ -37,7 +37,7 @@
  *              On tensor cores (PRODUCTS 1 or 2): rows 8·(lane / 4) + 0..7, columns 8·(lane % 4) + 0..7
  *
  * So a thread reads 16 numbers for 64 products. What bounds it are the registers' two banks: an FMA whose operands lie in
- * the same bank takes two ticks. In the order below the compiler finds registers for which that is 1 in 7.
+ * the same bank takes two ticks. In the order below the compiler finds registers for which that is 1 in 6.
  */
 #if TILES
 
