@@ -42,7 +42,7 @@ STRICTLY := $(if $(filter-out 0,$(STRICT)),--strict)
 .DEFAULT_GOAL := help
 # `make -j bench publish` must not publish first.
 .NOTPARALLEL:
-.PHONY: help bench bench-peers test test-gpu test-fresh test-kills test-fuzz lint publish preview compare compare-live readme clean prerequisites
+.PHONY: help bench bench-peers test test-gpu test-slurm test-fresh test-kills test-fuzz lint publish preview compare compare-live readme clean prerequisites
 
 help:
 	@echo 'make bench [GRID=quick|seed|full]   time a grid of shapes at HEAD, and write the dashboard'
@@ -57,6 +57,7 @@ help:
 	@echo 'make test                           check style and types, and run the tests'
 	@echo 'make test-gpu                       run only the tests that need a GPU'
 	@echo 'make test-fresh DISTRIBUTION=...    run the commands of README.md in a new minimal Debian (bookworm, trixie)'
+	@echo 'make test-slurm                     treat a cluster of Slurm on this machine badly, and check that nothing is lost'
 	@echo 'make test-kills [KILLS=1000]        end commands at random moments, and check that no figure is lost'
 	@echo 'make test-fuzz [INPUTS=100000]      give commands random input, and check that they answer in a sentence'
 	@echo 'make lint                           check style and types only'
@@ -121,13 +122,16 @@ readme: $(VENV)/bench
 
 test: lint
 	@echo '==> Running the tests. The first run compiles for some minutes.'
-	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone and not gpu'
+	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone and not gpu and not slurm'
 	@echo '==> Running the tests that measure times or need a GPU, one by one.'
 	@$(RUN) pytest -m 'alone or gpu'
 
 test-gpu: $(VENV)/test
 	@$(RUN) rnnbench doctor --device cuda
 	@$(RUN) pytest -m gpu
+
+test-slurm: $(VENV)/test
+	@$(RUN) pytest -m slurm
 
 test-kills: $(VENV)/test
 	@PYTHONPATH=tests $(RUN) helpers.kills '$(KILLS)'
@@ -180,5 +184,5 @@ $(VENV)/bench: setup.py | prerequisites
 
 $(VENV)/test: $(VENV)/bench
 	@echo '==> Installing what the tests need in $(VENV).'
-	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[theano,bench,report,test]'
+	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[theano,bench,cluster,report,test]'
 	@touch $@

@@ -74,6 +74,8 @@ setup(
         ],
         # tabulate draws the Markdown tables (asv needs it too), matplotlib the plots.
         "report": [*JITER, "matplotlib==3.10.9", RICH, TABULATE],
+        # It submits jobs to Slurm. tomli reads the settings file; later Pythons have it as tomllib.
+        "cluster": ["submitit==1.5.4", "tomli==2.4.0; python_version < '3.11'"],
         "test": [
             "axe-playwright-python==0.1.8",
             "hypothesis==6.168.5; python_version < '3.11'",

@@ -27,7 +27,7 @@ from asv.plugins.virtualenv import Virtualenv
 from asv.publishing import OutputPublisher
 from asv.results import Results, get_err
 
-from rnnbench.history import ResultsWarning, files, work_tree
+from rnnbench.history import ResultsWarning, asv_commands, files, work_tree
 from rnnbench.history.benchmark_names import method
 from rnnbench.measure import state, variables
 from rnnbench.report import libraries, page
@@ -96,6 +96,9 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
             for shape, total, earlier in zip(shapes, self._sample_counts(benchmark), before, strict=False)
         }
         selected = shapes if selected_idx is None else [shapes[position] for position in selected_idx]
+        values = dict(zip(shapes, self.get_result_value(benchmark["name"], benchmark["params"]), strict=True))
+        if any(values[shape] is None for shape in selected):
+            asv_commands.failures[benchmark["name"]] = self.stderr.get(benchmark["name"]) or ""
         if not append_samples:
             for shape in selected:
                 states.pop(shape, None)

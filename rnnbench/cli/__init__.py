@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from rnnbench import __version__
-from rnnbench.cli import checks, compare, measurements, results, timing
+from rnnbench.cli import checks, compare, measurements, results, sweep, timing
 from rnnbench.cli.arguments import complain
 from rnnbench.history import NotFound, ResultsWarning
 from rnnbench.measure import variables
@@ -24,6 +24,7 @@ from rnnbench.theano_runtime.pieces import install_command
 _EXTRAS = {
     **dict.fromkeys(("asv", "fastjsonschema", "markdown", "orjson"), "bench"),
     **dict.fromkeys(("jiter", "matplotlib", "rich", "tabulate"), "report"),
+    **dict.fromkeys(("submitit", "tomli"), "cluster"),
 }
 
 
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     parser.set_defaults(takes_others=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    for group in (timing, checks, measurements, compare, results):
+    for group in (timing, checks, measurements, compare, sweep, results):
         group.register(commands)
     return parser
 

@@ -63,10 +63,14 @@ def add_grid(command: argparse.ArgumentParser, name: str, help: str, **settings:
     command.add_argument(name, choices=tuple(GRIDS), help=f"{help}; {_GRIDS_EXPLAINED}", **settings)
 
 
-def add_networks(command: argparse.ArgumentParser, name: str, help: str) -> None:
-    """Add a grid of a family of networks, or all models, to a command: `add_grid`, and the option --network."""
+def add_networks(command: argparse.ArgumentParser, name: str, help: str, also: str | None = None) -> None:
+    """Add a grid of a family of networks, or all models, to a command: `add_grid`, and the option --network.
+
+    With a further choice, `also`, the grid may be left out too.
+    """
     explained = f"{help}; {_GRIDS_EXPLAINED}; {_MODELS_EXPLAINED}"
-    command.add_argument(name, choices=(*GRIDS, ALL_MODELS, *MODELS), metavar="grid", help=explained)
+    choices = (*GRIDS, ALL_MODELS, *MODELS, *([also] if also else []))
+    command.add_argument(name, choices=choices, nargs="?" if also else None, metavar="grid", help=explained)
     command.add_argument(
         "--network", choices=tuple(FAMILIES), default="lstm", help="the networks of the grid (default: %(default)s)"
     )

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import ctypes
 import fcntl
+import functools
 import itertools
 import json
 import logging
@@ -26,6 +27,11 @@ from typing import Any
 
 from rnnbench import variants
 from rnnbench.history import asv_files, files, machine, printable, site, work_tree
+
+HOME = Path(".asv")  # of a checkout: asv's environments, and locks and private folders of our commands
+
+# The error output of each benchmark that failed in the last `run` of this process. rnnbench.asv_plugin fills it.
+failures: dict[str, str] = {}
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 _RESEND_SECONDS = 5
@@ -46,10 +52,12 @@ class Failed(Exception):
     """asv failed, or its results can't be put in place; the message says why."""
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], private: Path | None = None) -> int:
     """Run `asv run` with these arguments, store its results and return its exit status.
 
     With the argument --strict, which asv doesn't know, a figure in doubt doesn't replace an earlier one that isn't.
+    With `private` everything that the run reads and writes is in this folder: the results, the environments, and
+    .asv-machine.json instead of the one in the home folder. So many processes can run in a checkout at once.
 
     Raises Failed if asv fails or the results can't be written, and Ended at a signal. No earlier result is lost.
     """
@@ -63,6 +71,11 @@ def run(arguments: Sequence[str]) -> int:
     config, options = _configured("run", [argument for argument in arguments if argument != "--strict"])
     if options.profile:
         raise Failed("profiles aren't stored with the results: use asv profile BENCHMARK, which shows one")
+    failures.clear()
+    machine_file = Path(MachineCollection.get_machine_file_path())
+    if private:
+        config.results_dir, config.env_dir = str(private / "results"), str(private / "asv" / "env")
+        machine_file = private / ".asv-machine.json"
     existing = [environment.startswith("existing") for environment in options.env_spec]
     if existing and all(existing):
         # Time this checkout's code, even if the interpreter has another copy of rnnbench installed.
@@ -74,12 +87,12 @@ def run(arguments: Sequence[str]) -> int:
     for changed in work_tree.changed("HEAD", "existing" if any(existing) else ""):
         _say(f"uncommitted changes in {changed}/ are timed: these figures are marked as uncommitted")
     results = Path(config.results_dir)
-    with _signals_raise() as received, _exclusive_folder("run", config) as folder:
+    with _signals_raise() as received, exclusive_folder("run", Path(config.env_dir).parent) as folder:
         _check_writable(results, results / (options.machine or Machine.get_unique_machine_name()))
         for leftover in results.rglob(f"*{files.PARTIAL}"):
             leftover.unlink()
         private, machines = folder / "results", folder / "machines.json"
-        known = _copy_machines(Path(MachineCollection.get_machine_file_path()), machines, options.machine)
+        known = _copy_machines(machine_file, machines, options.machine)
         if described := known.get(options.machine or Machine.get_unique_machine_name()):
             machine.check(described, device)
         copied = {_copy(path, private / path.relative_to(results)) for path in _valid_files(results)}
@@ -111,7 +124,7 @@ def publish(arguments: Sequence[str]) -> int:
 
     config, options = _configured("publish", arguments)
     results, dashboard = Path(config.results_dir), Path(options.html_dir or config.html_dir)
-    with _signals_raise(), _exclusive_folder("publish", config) as folder:
+    with _signals_raise(), exclusive_folder("publish", Path(config.env_dir).parent) as folder:
         _check_writable(dashboard)
         if dashboard.is_dir() and any(dashboard.iterdir()) and not (dashboard / "index.json").exists():
             raise Failed(f"{dashboard} has other files, which publish would remove: name a new or empty folder")
@@ -144,11 +157,10 @@ def _configured(command: str, arguments: Sequence[str]) -> tuple[Any, argparse.N
     """Load asv's configuration and its plugins; return the configuration and the command's options, parsed by asv."""
     from asv.commands import make_argparser
     from asv.config import Config
-    from asv.console import log
     from asv.plugin_manager import plugin_manager
 
     options = make_argparser()[0].parse_args([command, *arguments])
-    log.enable(options.verbose)
+    _enable_log(options.verbose)
     if options.config:
         options.config = os.path.abspath(options.config)
         os.chdir(os.path.dirname(options.config))
@@ -165,6 +177,14 @@ def _configured(command: str, arguments: Sequence[str]) -> tuple[Any, argparse.N
         except Exception as error:
             raise Failed(f"asv.conf.json names the plugin {plugin}, which can't be loaded: {error}") from error
     return config, options
+
+
+@functools.cache
+def _enable_log(verbose: bool) -> None:
+    """Let asv print, once: with each call it would print every line once more."""
+    from asv.console import log
+
+    log.enable(verbose)
 
 
 def _call_asv(command: Any, config: Any, options: argparse.Namespace, **more: Any) -> int:
@@ -207,9 +227,8 @@ def _unknown_commits_counted(repository: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _exclusive_folder(command: str, config: Any) -> Iterator[Path]:
+def exclusive_folder(command: str, home: Path = HOME) -> Iterator[Path]:
     """Wait until no other process runs this command in this checkout; then yield a new folder, and remove it after."""
-    home = Path(config.env_dir).parent
     folder = home / command
     home.mkdir(parents=True, exist_ok=True)
     # The kernel releases this lock when the process ends, even if it is killed.

@@ -112,6 +112,24 @@ def asv_filters(grid: str, variants: Iterable[str] = (), device: str = "cuda", n
     return [_pattern(grid, group, [one], [one] if one in built else [], variants, device) for one in subjects]
 
 
+def selected(grid: str, network: str = "lstm") -> dict[Subject, tuple[str, ...]]:
+    """Return the quantities that asv_filter selects at each shape or model of a grid, in the grid's order.
+
+    Raises ValueError for an unknown grid.
+    """
+    group, subjects = _subjects(grid, network)
+    built = set(_built(group, subjects))
+    everywhere: list[str] = []
+    builds: list[str] = []
+    for measured, classes in _CLASSES.values():
+        for suffix, methods in classes.items() if measured == group else ():
+            if not suffix.endswith("Build"):
+                everywhere += methods.values()
+            elif suffix.endswith(_builds(grid)):
+                builds += methods.values()
+    return {subject: (*everywhere, *(builds if subject in built else ())) for subject in subjects}
+
+
 def parameters(subject: Subject) -> str:
     """Return the parameters of the benchmarks of a subject, as asv writes them."""
     network, shape = subject
@@ -150,9 +168,13 @@ def _pattern(
     start = rf"^(?=({'|'.join(modules)})\.{named})" + ("" if device == "cuda" else r"(?!.*Device\.)")
     patterns = [rf"{start}(?!.*Build).*{_any_of(subjects)}"]
     if built:
-        builds = "WarmBuild" if grid == "quick" else "Build"
-        patterns.append(rf"{start}.*{builds}.*{_any_of(built)}")
+        patterns.append(rf"{start}.*{_builds(grid)}.*{_any_of(built)}")
     return "|".join(patterns)
+
+
+def _builds(grid: str) -> str:
+    """Return the ending of the classes that time a grid's builds."""
+    return "WarmBuild" if grid == "quick" else "Build"
 
 
 def _any_of(subjects: Iterable[Subject]) -> str:

@@ -28,7 +28,7 @@ def run(grid: str, machine: str, environments: Sequence[str], device: str, netwo
     Raises Unavailable if a PYTHON can't be started or has no rnnbench.
     """
     status = 0
-    for command in commands(grid, machine, {name: _variants(name, device) for name in environments}, device, network):
+    for command in commands(grid, machine, {name: available(name, device) for name in environments}, device, network):
         status = subprocess.run(command, env={**os.environ, "RNNBENCH_DEVICE": device}).returncode or status
     return status
 
@@ -38,26 +38,38 @@ def commands(
 ) -> Iterator[list[str]]:
     """Yield the `rnnbench run` commands that time a grid shape by shape, or model by model.
 
-    `environments` gives the variants of each environment. For each shape the environments take half of their samples
-    in this order, and the other half in reverse order. So a machine that slows down at a constant rate slows all of
-    them equally. Only the times of calls are taken twice. Everything else is measured once.
+    `environments` gives the variants of each environment.
     """
-    patterns = {name: asv_filters(grid, names, device, network) for name, names in environments.items() if names}
-    for shape_patterns in zip(*patterns.values(), strict=True):
-        in_order = list(zip(patterns, shape_patterns, strict=True))
-        for environment, pattern in in_order:
-            yield [*_asv_run(machine, environment), "--record-samples", "--bench", pattern]
-        for environment, pattern in reversed(in_order):
-            yield [*_asv_run(machine, environment), "--append-samples", "--bench", rf"^(?=.*\.time_)(?:{pattern})"]
+    filters = {name: asv_filters(grid, names, device, network) for name, names in environments.items() if names}
+    for patterns in zip(*filters.values(), strict=True):
+        for arguments in in_turn(dict(zip(filters, patterns, strict=True)), machine):
+            yield [sys.executable, "-m", "rnnbench", "run", *arguments]
+
+
+def in_turn(patterns: dict[str, str], machine: str) -> Iterator[list[str]]:
+    """Yield the arguments of `rnnbench run` that time one shape in several environments.
+
+    `patterns` gives the benchmarks of each environment. The environments take half of their samples in this order, and
+    the other half in reverse order. So a machine that slows down at a constant rate slows all of them equally. Only the
+    times of calls are taken twice. Everything else is measured once.
+    """
+    for environment, pattern in patterns.items():
+        yield [*_asv_run(machine, environment), "--record-samples", "--bench", pattern]
+    for environment, pattern in reversed(patterns.items()):
+        yield [*_asv_run(machine, environment), "--append-samples", "--bench", rf"^(?=.*\.time_)(?:{pattern})"]
 
 
 def _asv_run(machine: str, environment: str) -> list[str]:
     options = ["--machine", machine, "--environment", environment, "--attribute", "rounds=1", "--show-stderr"]
     commit = ["--set-commit-hash", "HEAD"] if environment.startswith("existing:") else ["HEAD^!"]
-    return [sys.executable, "-m", "rnnbench", "run", *commit, *options]
+    return [*commit, *options]
 
 
-def _variants(environment: str, device: str) -> list[str]:
+def available(environment: str, device: str) -> list[str]:
+    """Return the variants to time in an environment: for "existing:PYTHON", those that can run there.
+
+    Raises Unavailable if the PYTHON can't be started or has no rnnbench.
+    """
     kind, _, python = environment.partition(":")
     if kind != "existing":
         return variants.installable(kind, device)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnbench import variants
-from rnnbench.history import selftest, work_tree
+from rnnbench.history import nodes, selftest, work_tree
 from rnnbench.history.figures import printable
 from rnnbench.live import comparison
 from rnnbench.live.interval import FASTER, SLOWER, UNSURE, Judge
@@ -85,10 +85,11 @@ def read(folder: Path) -> list[Row]:
 
 
 def findings(folder: Path) -> str | None:
-    """Return what a machine's selftests say of asv and of rnnbench compare, in a sentence each, or None."""
+    """Return what a machine's selftests say of asv and of rnnbench compare, and how its nodes differ, or None."""
     verdicts, rows = selftest.read(folder), read(folder)
     sentences = [selftest.sentence(verdicts)] if verdicts else []
     sentences += [sentence(rows)] if rows else []
+    sentences += nodes.sentences(nodes.read(folder))
     return " ".join(sentences) or None
 
 

@@ -136,7 +136,7 @@ def read_rows(path: Path, parse: Callable[[dict[str, str]], Parsed]) -> list[Par
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as reason:
-        message = printable(f"leaving out {path}: it isn't as rnnbench selftest writes it: {reason!r}")
+        message = printable(f"leaving out {path}: it isn't as rnnbench writes it: {reason!r}")
         warnings.warn(message, ResultsWarning, stacklevel=3)
         return []
 

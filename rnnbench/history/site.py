@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rnnbench.history import live_selftest, selftest
+from rnnbench.history import live_selftest, nodes, selftest
 from rnnbench.history.benchmark_names import MODULES
 
 # asv draws a new series when a fact changes. These facts don't identify a machine: an update or a later version of
@@ -35,7 +35,7 @@ _REMOTE = re.compile(r"(?:\w+://)?(?:[^@/]+@)?(?P<host>[\w.-]+)[:/](?P<path>[\w.
 
 
 def copy(paths: Iterable[Path], results: Path, private: Path) -> None:
-    """Copy these results files, and each machine's selftests, from `results` to the new folder `private`.
+    """Copy these results files, and each machine's selftests and nodes, from `results` to the new folder `private`.
 
     In the copy the results lack the facts that would cut asv's series in two. The benchmarks that have results come
     in the order of benchmark_names.MODULES, and the others are left out. Their code is escaped, because asv's pages
@@ -50,7 +50,7 @@ def copy(paths: Iterable[Path], results: Path, private: Path) -> None:
             content["params"] = {key: fact for key, fact in content["params"].items() if key not in _FACTS_LEFT_OUT}
             measured |= {name for name, row in content["results"].items() if _has_figures(row)}
         target.write_text(json.dumps(content))
-    for file in (selftest.FILE, live_selftest.FILE):
+    for file in (selftest.FILE, live_selftest.FILE, nodes.FILE):
         for path in results.glob(f"*/{file}"):
             target = private / path.relative_to(results)
             if target.parent.is_dir():

@@ -48,6 +48,7 @@ _HIGHEST_RATES = (128, 16, 32)
 # left out of _REASONS come from an idle GPU or a user's settings, not from heat, power or a fault.
 _SM, _MEMORY = 1, 2
 _INSUFFICIENT_SIZE = 7
+_TEXT_BYTES = 96  # NVML's longest answer in text
 _POLICIES = (0, 1, 3, 5)  # power, heat, the board, reliability
 _REASONS = {
     0x04: "its power limit",
@@ -74,6 +75,8 @@ class State(NamedTuple):
     reasons: list[str] | None  # why its clocks are held back now
     held_back: float | None  # seconds for which power or heat held them back since the driver was loaded
     programs: int | None  # other programs that compute on the GPU
+    uuid: str | None  # of the GPU
+    driver: str | None  # the driver's version
 
 
 @functools.cache
@@ -95,6 +98,15 @@ def name() -> str:
     text = ctypes.create_string_buffer(256)
     _check(_driver().cuDeviceGetName(text, len(text), _device()))
     return text.value.decode(errors="replace").strip()
+
+
+def count() -> int:
+    """Return the number of GPUs that this process may use. Raises Unavailable if the driver is missing or fails."""
+    number = ctypes.c_int()
+    library = _driver()
+    _check(library.cuInit(0))
+    _check(library.cuDeviceGetCount(ctypes.byref(number)))
+    return number.value
 
 
 def peak_flops(precision: str = "float32") -> float:
@@ -172,6 +184,8 @@ def state() -> State:
         None if reasons is None else [name for bit, name in _REASONS.items() if reasons & bit],
         _held_back(),
         _other_programs(),
+        _nvml_text("nvmlDeviceGetUUID"),
+        _driver_version(),
     )
 
 
@@ -209,6 +223,19 @@ def _nvml_number(function: str, kind: type[Any], *arguments: int) -> Any:
     """Return the number that an NVML function gives for the GPU, or None."""
     value = kind()
     return value.value if _nvml_status(function, *arguments, ctypes.byref(value)) == 0 else None
+
+
+def _nvml_text(function: str) -> str | None:
+    """Return the text that an NVML function gives for the GPU, or None."""
+    text = ctypes.create_string_buffer(_TEXT_BYTES)
+    return text.value.decode(errors="replace") if _nvml_status(function, text, len(text)) == 0 else None
+
+
+def _driver_version() -> str | None:
+    handle, text = _nvml_handle(), ctypes.create_string_buffer(_TEXT_BYTES)
+    if handle is None or handle[0].nvmlSystemGetDriverVersion(text, len(text)) != 0:
+        return None
+    return text.value.decode(errors="replace")
 
 
 def _nvml_status(function: str, *arguments: Any) -> int | None:

@@ -46,6 +46,9 @@ _HELD_BACK = 0.01
 # The environment variable with the folder in which timing processes leave notes for the process that started them.
 NOTES = "RNNBENCH_NOTES"
 
+# The environment variable with the name of a cluster's node. Results of a single machine don't name it.
+NODE = "RNNBENCH_NODE"
+
 _STAT = Path("/proc/stat")
 _TASKS = Path("/proc/self/task")
 _GOVERNOR = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
@@ -83,6 +86,7 @@ def between(first: Observation, last: Observation) -> dict[str, Any]:
     waited     the share of the time for which a thread waited for a processor: the thread that waited longest
     governor   Linux's name of the policy that sets the processors' clock; several are sorted and joined by commas
     gpu        gpu.State at the last observation, with `held_back` counted from the first; None on the CPU
+    node       the cluster's node; only if NODE names it
     marks      the names in MARKS that apply
     """
     seconds, own = last.time - first.time, last.own - first.own
@@ -107,6 +111,8 @@ def between(first: Observation, last: Observation) -> dict[str, Any]:
     if first.gpu is not None and last.gpu is not None:
         held_back = _difference(first.gpu.held_back, last.gpu.held_back)
         state["gpu"] = last.gpu._replace(held_back=_rounded(held_back))._asdict()
+    if node := os.environ.get(NODE):
+        state["node"] = node
     return state | {"marks": list(judge(state))}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import textwrap
 import warnings
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 from rnnbench import history
 from rnnbench.history import NotFound, ResultsWarning, Run, figures, work_tree
-from rnnbench.history.benchmark_names import ON_GPUS, asv_filter, describe, group_of, names_of, parameters
+from rnnbench.history.benchmark_names import ON_GPUS, describe, group_of, names_of, selected
 from rnnbench.network import models
 from rnnbench.network.models import Subject
 from rnnbench.network.shapes import GRIDS
@@ -73,14 +72,64 @@ def find(results: Path, runs: Iterable[Run], grid: str, network: str = "lstm") -
     """
     group = models.group_of(grid, network)
     benchmarks = _benchmarks(results)
+    if group != "lstm" and not any(group_of(name) == group for name in benchmarks):  # no run has told asv of them yet
+        benchmarks += names_of(group, VARIANTS)
     facts = history.machines(results)
     runs_by_commit: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         runs_by_commit[run.machine, run.commit].append(run)
     return [
-        _gap(machine, commit, same_commit, grid, group, benchmarks, facts[machine])
+        at(machine, commit, same_commit, grid, group, benchmarks, facts[machine])
         for (machine, commit), same_commit in runs_by_commit.items()
     ]
+
+
+def at(
+    machine: str,
+    commit: str,
+    runs: Sequence[Run],
+    grid: str,
+    group: str,
+    benchmarks: Iterable[str],
+    facts: Mapping[str, str],
+) -> Gap:
+    """Return the gap of a grid for a machine at a commit, from its runs there, which may be none.
+
+    The grid is one of a group of networks. `benchmarks` are the names to expect, beside those in the runs. `facts` are
+    those of machine.json. Raises ValueError for an unknown grid.
+    """
+    wanted = selected(grid, group)
+    possible: dict[str, list[Subject]] = {}
+    states: dict[str, dict[Subject, str]] = {name: {} for name in benchmarks}
+    for run in runs:
+        for figure in history.read(run, unavailable=True):
+            found = states.setdefault(figure.benchmark, {})
+            # If several environments tried a shape, the best result counts.
+            found[figure.subject] = max(
+                found.get(figure.subject, "n/a"), figure.state, key=("n/a", "failed", "ok").index
+            )
+    variant_states: dict[str, set[str]] = defaultdict(set)
+    for name, shapes in states.items():
+        variant_states[describe(name)[0]].update(shapes.values())
+    missing, failed, count = {}, {}, 0
+    for name, shapes in states.items():
+        variant, quantity = describe(name)
+        if group_of(name) != group or (quantity in ON_GPUS and "gpu" not in facts):
+            continue
+        if {"n/a"} in (set(shapes.values()), variant_states[variant]):
+            continue
+        if variant not in possible:
+            possible[variant] = [subject for subject in wanted if not absence.reason(variant, subject, facts)]
+        expected = [subject for subject in possible[variant] if quantity in wanted[subject]]
+        count += len(expected)
+        if lacking := [subject for subject in expected if shapes.get(subject, "n/a") == "n/a"]:
+            missing[name] = lacking
+        if broken := [subject for subject in expected if shapes.get(subject) == "failed"]:
+            failed[name] = broken
+    # An older commit's code may have LSTMs only.
+    is_known = group == "lstm" or any(shapes for name, shapes in states.items() if group_of(name) == group)
+    command = _command(machine, commit if is_known else "", grid, group, missing, runs, facts) if missing else ""
+    return Gap(machine, commit, missing, failed, count, command)
 
 
 def _gap_text(gap: Gap, grid: str, group: str) -> str:
@@ -123,49 +172,6 @@ def _grouped_by_shapes(benchmarks: Mapping[str, list[Subject]]) -> dict[tuple[Su
     for name, shapes in benchmarks.items():
         names[tuple(shapes)].append(name)
     return names
-
-
-def _gap(
-    machine: str,
-    commit: str,
-    runs: Sequence[Run],
-    grid: str,
-    group: str,
-    benchmarks: Sequence[str],
-    facts: Mapping[str, str],
-) -> Gap:
-    if group != "lstm" and not any(group_of(name) == group for name in benchmarks):  # no run has told asv of them yet
-        benchmarks = [*benchmarks, *names_of(group, VARIANTS)]
-    wanted = re.compile(asv_filter(grid, network=group))
-    states: dict[str, dict[Subject, str]] = {name: {} for name in benchmarks}
-    for run in runs:
-        for figure in history.read(run, unavailable=True):
-            found = states.setdefault(figure.benchmark, {})
-            # If several environments tried a shape, the best result counts.
-            found[figure.subject] = max(
-                found.get(figure.subject, "n/a"), figure.state, key=("n/a", "failed", "ok").index
-            )
-    variant_states: dict[str, set[str]] = defaultdict(set)
-    for name, shapes in states.items():
-        variant_states[describe(name)[0]].update(shapes.values())
-    missing, failed, count = {}, {}, 0
-    for name, shapes in states.items():
-        variant, quantity = describe(name)
-        if group_of(name) != group or (quantity in ON_GPUS and "gpu" not in facts):
-            continue
-        if {"n/a"} in (set(shapes.values()), variant_states[variant]):
-            continue
-        possible = [subject for subject in models.subjects(group) if not absence.reason(variant, subject, facts)]
-        expected = [subject for subject in possible if wanted.search(f"{name}({parameters(subject)})")]
-        count += len(expected)
-        if lacking := [subject for subject in expected if shapes.get(subject, "n/a") == "n/a"]:
-            missing[name] = lacking
-        if broken := [subject for subject in expected if shapes.get(subject) == "failed"]:
-            failed[name] = broken
-    # An older commit's code may have LSTMs only.
-    is_known = group == "lstm" or any(shapes for name, shapes in states.items() if group_of(name) == group)
-    command = _command(machine, commit if is_known else "", grid, group, missing, runs, facts) if missing else ""
-    return Gap(machine, commit, missing, failed, count, command)
 
 
 def _command(

@@ -14,7 +14,7 @@ SHAPE = r"\(32, 30, 128, 1\)"
 class Clone:
     """A clone of this repository. It has its own home folder, and shares the compile cache of the test run."""
 
-    def __init__(self, folder, environment):
+    def __init__(self, folder, environment, machine="test"):
         self.path = folder / "rnnbench"
         home = folder / "home"
         home.mkdir()
@@ -32,7 +32,8 @@ class Clone:
         subprocess.run(["git", "clone", "--quiet", ROOT, self.path], check=True)
         self.git("config", "user.name", "test")
         self.git("config", "user.email", "test@localhost")
-        self.call("rnnbench", "machine", "test")
+        if machine:
+            self.call("rnnbench", "machine", machine)
 
     def git(self, *arguments):
         command = ["git", *arguments]

@@ -94,7 +94,7 @@ def test_stored_rows_are_read_again_and_asv_ignores_them(tmp_path):
 )
 def test_a_file_with_an_impossible_value_is_left_out_with_a_warning(column, value, tmp_path):
     live_selftest.save([SAME._replace(**{column: value}), *SLOWED], tmp_path)
-    with pytest.warns(ResultsWarning, match="it isn't as rnnbench selftest writes it"):
+    with pytest.warns(ResultsWarning, match="it isn't as rnnbench writes it"):
         assert live_selftest.read(tmp_path) == []
 
 

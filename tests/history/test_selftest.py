@@ -186,7 +186,7 @@ def test_asv_ignores_the_stored_verdicts(tmp_path):
 def test_a_file_with_an_impossible_value_is_left_out_with_a_warning(column, value, tmp_path):
     (row, *rest) = verdicts(*[(0, 0, 0, 0)] * 3)
     selftest.save([row._replace(**{column: value}), *rest], tmp_path)
-    with pytest.warns(ResultsWarning, match="selftest.csv: it isn't as rnnbench selftest writes it"):
+    with pytest.warns(ResultsWarning, match="selftest.csv: it isn't as rnnbench writes it"):
         assert selftest.read(tmp_path) == []
 
 

@@ -28,6 +28,7 @@ LAYERS = (
     "rnnbench.worker",
     "benchmarks",
     "rnnbench.report",
+    "rnnbench.cluster",
     "rnnbench.asv_plugin",
     "rnnbench.cli",
     "rnnbench.__main__",

@@ -11,7 +11,7 @@ from rnnbench.theano_runtime import install
 from rnnbench.variants import THEANO, VARIANTS
 
 # These extras don't belong to an implementation.
-OTHER_EXTRAS = {"bench", "peers", "report", "test"}
+OTHER_EXTRAS = {"bench", "cluster", "peers", "report", "test"}
 
 
 @pytest.fixture
