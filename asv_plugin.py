@@ -17,7 +17,6 @@ try:
     # The plugin imports these only when it needs them.
     import fastjsonschema  # noqa: F401
     import jiter  # noqa: F401
-    import markdown  # noqa: F401
 
     from rnnbench.asv_plugin import setup  # noqa: F401 - asv calls it
 except ModuleNotFoundError as missing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib.util
 import itertools
 import json
 import math
@@ -189,6 +190,8 @@ class ResultsPage(OutputPublisher):  # type: ignore[misc]  # asv has no types
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Any) -> None:
         """Add the page and the libraries to the pages that asv has written."""
+        if importlib.util.find_spec("markdown") is None:  # a machine that only times needn't have it
+            return log.warning("markdown is missing, so there is no results page: pip install '.[bench]'")
         html = Path(conf.html_dir)
         _fill_summaries(html, benchmarks)
         # Millions of short-lived figures would make the garbage collector scan all of asv's objects again and again.

@@ -66,7 +66,7 @@ def test_each_process_is_stored_with_the_number_of_its_samples():
     assert taken == {"32, 30, 128, 1": [20, 7, 12], "32, 30, 128, 3": [9, 11]}
 
 
-@pytest.mark.parametrize("missing", ["numpy", "fastjsonschema", "jiter", "markdown", "orjson"])
+@pytest.mark.parametrize("missing", ["numpy", "fastjsonschema", "jiter", "orjson"])
 def test_without_a_package_of_ours_asv_says_in_a_line_what_it_lacks(missing):
     hide = f"import sys; sys.modules[{missing!r}] = None; from asv.console import log; log.enable()"
     load = "from asv.plugin_manager import PluginManager; PluginManager().import_plugin('.asv_plugin')"
@@ -74,6 +74,14 @@ def test_without_a_package_of_ours_asv_says_in_a_line_what_it_lacks(missing):
     (line,) = (done.stdout + done.stderr).splitlines()
     assert f"{missing} is missing. asv works without it" in line
     assert line.endswith(f"{sys.executable} -m pip install '.[bench]'")
+
+
+def test_states_are_stored_without_what_only_the_page_needs():
+    hide = "import sys; sys.modules['markdown'] = None"
+    load = "from asv.plugin_manager import PluginManager; PluginManager().import_plugin('.asv_plugin')"
+    code = f"{hide}; {load}; from asv.commands import run; print(run.Results.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("StatefulResults\n", "")
 
 
 @pytest.mark.parametrize("hide", ["", "import sys; sys.modules['fastjsonschema'] = None; "], ids=["all", "asv alone"])
