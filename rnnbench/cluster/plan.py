@@ -14,7 +14,6 @@ from rnnbench.history import NotFound, benchmark_names
 from rnnbench.history.benchmark_names import parameters
 from rnnbench.network import models
 from rnnbench.network.models import Subject
-from rnnbench.report import gaps
 
 ALL = "all"  # every grid of every family of networks, and all models
 # docs/method.md: the seconds that a process takes, and how many processes time each quantity. A build's samples and
@@ -91,6 +90,8 @@ def missing(
     differ. A shape that the sweep has measured, but not merged yet, isn't missing. Neither is an implementation that
     no environment has, once a node has looked.
     """
+    from rnnbench.report import gaps  # the command line needs no report for its other commands
+
     left_out = unavailable(sweep, implementations, environments)
     names = tuple(name for name in implementations if name not in left_out)
     try:
