@@ -81,7 +81,7 @@ def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[
             network, shape = row.figure.subject
             grouped[(network, *shape[:place], 0, *shape[place + 1 :])][row.implementation].append(row)
     candidates = {
-        base: {name: line for name, line in by_implementation.items() if len(line) > 1}
+        base: {name: line for name, line in by_implementation.items() if len(_logarithms(line, axis)) > 1}
         for base, by_implementation in grouped.items()
     }
     base = max(candidates, key=lambda base: (sum(map(len, candidates[base].values())), base), default=None)
@@ -90,6 +90,10 @@ def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[
     return Shape(*base[1:]), {
         name: sorted(line, key=lambda row: row.figure.shape) for name, line in candidates[base].items()
     }
+
+
+def _logarithms(line: Iterable[Row], axis: str) -> set[float]:
+    return {log(getattr(row.figure.shape, axis)) for row in line}
 
 
 def slope(line: Iterable[Row], axis: str) -> float:

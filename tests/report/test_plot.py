@@ -98,3 +98,12 @@ def test_a_single_size_has_no_line():
     rows = [row for row in tables.make(RESULTS, "epyc-2core").rows if row.figure.quantity == "train"]
     assert plot.lines(rows, "seq") == (None, {})
     assert plot.lines(rows, "hidden")[0] == Shape(128, 30, 0, 1)
+
+
+def test_figures_of_one_size_are_no_line():
+    rows = [row for row in tables.make(RESULTS, "epyc-2core").rows if row.figure.quantity == "train"]
+    _, lines = plot.lines(rows, "hidden")
+    for line in lines.values():
+        assert len({row.figure.shape.hidden for row in line}) > 1
+    same = next(iter(lines.values()))[:1] * 2  # a file can name a shape twice
+    assert plot.lines(same, "hidden") == (None, {})
