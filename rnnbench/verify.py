@@ -155,7 +155,7 @@ def extreme_checks(names: Iterable[str], device: str) -> Iterator[Check]:
             with np.errstate(all="ignore"):
                 computed = network.outputs()
                 trained = network.gradients() if row.trains else []
-            found = {(0, "outputs"): _error(np.nan_to_num(computed), np.nan_to_num(outputs))}
+            found = {(0, "outputs"): reference.error_or_infinity(np.nan_to_num(computed), np.nan_to_num(outputs))}
             if not np.array_equal(np.isnan(computed), np.isnan(outputs)):
                 found[0, "outputs"] = math.inf
             for number, (arrays, expected) in enumerate(zip(trained, gradients, strict=False), start=1):
@@ -173,19 +173,13 @@ def errors(
     A network that doesn't train has no gradients to check.
     An array that is missing, unexpected or of another shape has an infinite error.
     """
-    result = {(0, "outputs"): _error(network.outputs(), outputs)}
+    result = {(0, "outputs"): reference.error_or_infinity(network.outputs(), outputs)}
     nothing: dict[str, np.ndarray] = {}
     layers = itertools.zip_longest(network.gradients(), gradients, fillvalue=nothing) if trains else ()
     for number, (computed, expected) in enumerate(layers, start=1):
         for name in {**expected, **computed}:
-            result[number, name] = _error(computed.get(name), expected.get(name))
+            result[number, name] = reference.error_or_infinity(computed.get(name), expected.get(name))
     return result
-
-
-def _error(computed: np.ndarray | None, expected: np.ndarray | None) -> float:
-    if computed is None or expected is None or np.shape(computed) != np.shape(expected):
-        return math.inf
-    return reference.error(computed, expected)
 
 
 def table(checks: Iterable[Check]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import random
 import statistics
 import tempfile
@@ -65,7 +64,7 @@ class Timing:
     @property
     def precision(self) -> str:
         """The precision of its products, one of network.precision.PRECISIONS."""
-        return precision.of_variant(self.implementation) if self.work.precision == "float32" else self.work.precision
+        return precision.of_variant(self.implementation, self.work.precision)
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -221,12 +220,12 @@ class _Processes:
         tolerance = variants.find(timing.implementation).tolerance
         timing.tolerances["outputs"] = tolerance
         with _readable(), np.load(path) as arrays:
-            timing.errors["outputs"] = _error(arrays["outputs"], outputs)
+            timing.errors["outputs"] = reference.error_or_infinity(arrays["outputs"], outputs)
             if "train" in timing.functions:
                 expected = {
                     f"{number}.{name}": array for number, one in enumerate(gradients) for name, array in one.items()
                 }
-                errors = [_error(arrays.get(name), array) for name, array in expected.items()]
+                errors = [reference.error_or_infinity(arrays.get(name), array) for name, array in expected.items()]
                 timing.tolerances["gradients"] = reference.gradient_tolerance(work, tolerance)
                 timing.errors["gradients"] = float(np.max(errors))  # np.max keeps NaN
         path.unlink()
@@ -314,10 +313,3 @@ def _stopped(processes: Iterable[Process]) -> Iterator[None]:
 def _is_well(timing: Timing, function: str = "forward") -> bool:
     """Return whether an implementation has not failed, and has a function."""
     return timing.stage != "failed" and function in timing.functions
-
-
-def _error(array: np.ndarray | None, expected: np.ndarray) -> float:
-    """Return the error of an array; infinite if it is missing or has another shape."""
-    if array is None or array.shape != expected.shape:
-        return math.inf
-    return reference.error(array, expected)

@@ -43,7 +43,7 @@ def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str], n
 
 def floor_of(work: Workload, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
     """Return the floor of a workload in the precision of a variant, as `floor` does."""
-    computed_in = precision.of_variant(variant) if work.precision == "float32" else work.precision
+    computed_in = precision.of_variant(variant, work.precision)
     peak, bandwidth = _rate(facts.get(_PEAKS[computed_in])), _rate(facts.get("memory_bandwidth"))
     return None if peak is None or bandwidth is None else _bound(work, quantity, peak, bandwidth)
 

@@ -12,6 +12,11 @@ ENDS = {"tf32": "tf32", "float16": "fp16", "bfloat16": "bf16"}
 
 # Reports ask for the same few names many times.
 @functools.cache
-def of_variant(name: str) -> str:
-    """Return the precision of a variant, one of PRECISIONS. Unknown names give float32."""
+def of_variant(name: str, stored_in: str = "float32") -> str:
+    """Return the precision of a variant's products, one of PRECISIONS. Unknown names give float32.
+
+    A variant from outside may have another name: the type that it stores its data in then says the precision.
+    """
+    if stored_in != "float32":
+        return stored_in
     return next((precision for precision, end in ENDS.items() if name.endswith(end)), "float32")

@@ -8,6 +8,7 @@ written out by hand.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -82,6 +83,13 @@ def error(array: np.ndarray, reference: np.ndarray) -> float:
         return 0.0
     with np.errstate(divide="ignore"):
         return float(difference / norm)
+
+
+def error_or_infinity(array: np.ndarray | None, reference: np.ndarray | None) -> float:
+    """Return `error`; infinity if one of the arrays is missing or their shapes differ."""
+    if array is None or reference is None or np.shape(array) != np.shape(reference):
+        return math.inf
+    return error(array, reference)
 
 
 def largest_gradient_error(computed: Weights, reference: Weights) -> float:
