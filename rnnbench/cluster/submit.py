@@ -150,10 +150,11 @@ async def _work(
     """Run tasks on one GPU until none is left, or the GPU doesn't work."""
     import submitit
 
-    executor = submitit.AutoExecutor(sweep.folder / "jobs", cluster="local", local_python=_python(sweep))
+    # AutoExecutor can't say which GPU a job gets.
+    executor = submitit.LocalExecutor(sweep.folder / "jobs", python=_python(sweep))
     executor.update_parameters(timeout_min=settings.minutes, stderr_to_stdout=True)
     if slot is not None:
-        executor.update_parameters(gpus_per_node=1, local_visible_gpus=(slot,))
+        executor.update_parameters(gpus_per_node=1, visible_gpus=(slot,))
     where = "" if slot is None else f" on GPU {slot}"
     while left:
         task = left.popleft()
