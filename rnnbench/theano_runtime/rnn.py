@@ -5,10 +5,14 @@ This module imports Theano, so import it after `theano_runtime.prepare()`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import theano
 from theano.gof.type import CDataTypeConstant
 from theano.gpuarray import dnn
+from theano.gpuarray.basic_ops import gpu_contiguous
 from theano.gpuarray.type import GpuContextType
+from theano.gradient import DisconnectedType
 
 STANDARD = "CUDNN_RNN_ALGO_STANDARD"
 STRICT = "CUDNN_FMA_MATH"  # products of float32 stay in float32
@@ -48,6 +52,21 @@ class _Descriptor(dnn._RNNDescriptor):  # type: ignore[misc]
         ]
 
 
+class _Network(dnn.GpuDnnRNNOp):  # type: ignore[misc]
+    """Theano's operation that computes a network. Its gradient may also come from a part of an array."""
+
+    @classmethod
+    def get_path(cls, file: str) -> str:
+        """Return a C file's path beside Theano's class. By default Theano looks beside this class."""
+        return str(dnn.GpuDnnRNNOp.get_path(file))
+
+    def L_op(self, arguments: Any, results: Any, d_results: Any) -> list[Any]:  # noqa: N802, Theano's name
+        """Return the graphs of the arguments' gradients. Theano's C code reads the states' as a contiguous array."""
+        reserve, d_states, *rest = d_results
+        d_states = d_states if isinstance(d_states.type, DisconnectedType) else gpu_contiguous(d_states)
+        return list(super().L_op(arguments, results, [reserve, d_states, *rest]))
+
+
 class Block(dnn.RNNBlock):  # type: ignore[misc]
     """Theano's `RNNBlock` with two more arguments.
 
@@ -73,3 +92,8 @@ class Block(dnn.RNNBlock):  # type: ignore[misc]
         descriptor = make_descriptor(*shape, self.ddesc, *modes, dtype)
         unoptimised = theano.Mode(optimizer=None)
         self.desc = theano.function([], descriptor, unoptimised, profile=False)()
+
+    def apply(self, w: Any, x: Any, hx: Any, cx: Any = None) -> list[Any]:
+        """Return the graphs of the states of all steps and of the last step, and of the last cells of an lstm."""
+        network = _Network(self.rnn_mode, self.direction_mode)
+        return list(network(dnn.rnndesc_type.make_constant(self.desc), w, x, hx, cx, return_list=True)[1:])

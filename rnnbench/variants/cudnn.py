@@ -5,7 +5,8 @@ strict float32, or in TF32 with the option `tf32`. Theano calls cuDNN through
 theano_runtime/include/cuda/cudnn.h, which launches repeated calls as CUDA graphs.
 
 Theano passes no lengths to cuDNN. So sequences of unequal lengths are computed to the end of the longest, and the
-outputs after their own ends are set to 0.
+outputs after their own ends are set to 0. If there are two directions, each layer is a network of its own, and one of
+its inputs is the mask: see cudnn_parameters.with_mask.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ def unavailable(device: str) -> str | None:
 
 def supports(work: Workload) -> str | None:
     """Return None if cuDNN can compute a workload through Theano, or one line that says why not."""
-    if work.bidirectional and work.least_length is not None:
-        return "Theano passes no lengths to cuDNN, so a backward direction can't start at a shorter sequence's end"
     return unsupported(work, tuple(KINDS), other_inputs=True, bidirectional=True, unequal_lengths=True)
 
 
@@ -45,26 +44,47 @@ class Network:
         rnn = importlib.import_module("rnnbench.theano_runtime.rnn")
         # Theano would copy the divisor of mean(), or a scalar, to the GPU at each call. This vector stays there.
         self._size = self._theano.shared(np.array([work.loss_size], FLOAT), broadcastable=(True,))
-        self._shapes = [{name: array.shape for name, array in layer.items()} for layer in work.weights]
+        self._targets = self._theano.shared(work.targets)
+        self._input_sizes = [layer["W"].shape[0] for layer in work.weights]
+        # Only a backward direction must know where a sequence ends.
+        self._has_mask_inputs = work.bidirectional and work.least_length is not None
+        self._parts = [work.weights]  # the weights of each network in cuDNN
+        if self._has_mask_inputs:
+            weights = [cudnn_parameters.with_mask(layer) for layer in work.weights]
+            self._parts = [weights[layer : layer + 2] for layer in range(0, len(weights), 2)]
         block = rnn.Block(
             "float32",
             work.hidden,
-            work.depth,
+            work.depth // len(self._parts),
             work.kind,
             direction_mode="bidirectional" if work.bidirectional else "unidirectional",
             math_type=rnn.TF32 if tf32 else rnn.STRICT,
         )
-        flat = cudnn_parameters.flatten(work.weights)
-        expected = block.get_param_size([work.batch, work.input_size])
-        if expected != flat.size:
-            raise RuntimeError(f"cuDNN expects {expected} parameters, but the network has {flat.size}")
-        self._weights = self._theano.shared(flat)
-        self._targets = self._theano.shared(work.targets)
-        zeros = self._theano.shared(np.zeros((work.directions * work.depth, work.batch, work.hidden), FLOAT))
+        vectors = [cudnn_parameters.flatten(part) for part in self._parts]
+        for part, vector in zip(self._parts, vectors, strict=True):
+            expected = block.get_param_size([work.batch, part[0]["W"].shape[0]])
+            if expected != vector.size:
+                raise RuntimeError(f"cuDNN expects {expected} parameters, but the network has {vector.size}")
+        self._vectors = [self._theano.shared(vector) for vector in vectors]
+        self._states = self._graph(work, block)
+
+    def _graph(self, work: Workload, block: Any) -> Any:
+        """Return the graph of the last layer's states: (seq, batch, output_size)."""
+        shared = self._theano.shared
+        zeros = shared(np.zeros((work.directions * work.depth // len(self._parts), work.batch, work.hidden), FLOAT))
         initial = [zeros, zeros] if work.kind == "lstm" else [zeros]
-        self._states = block.apply(self._weights, self._theano.shared(work.inputs), *initial)[0]
-        if work.least_length is not None:
-            self._states = self._states * self._theano.shared(work.mask, broadcastable=(False, False, True))
+        *lower, last = self._vectors
+        if work.least_length is None:
+            return block.apply(last, shared(work.inputs), *initial)[0]
+        mask = shared(work.mask, broadcastable=(False, False, True))
+        if not self._has_mask_inputs:
+            return block.apply(last, shared(work.inputs), *initial)[0] * mask
+        more = cudnn_parameters.mask_inputs(work)
+        inputs, more = shared(np.concatenate([work.inputs * work.mask, more], axis=2)), shared(more)
+        for vector in lower:
+            states = block.apply(vector, inputs, *initial)[0] * mask
+            inputs = self._theano.tensor.concatenate([states, more], axis=2)
+        return block.apply(last, inputs, *initial)[0] * mask
 
     @cached_property
     def forward(self) -> Callable[[], Any]:
@@ -73,7 +93,7 @@ class Network:
     @cached_property
     def train(self) -> Callable[[], Any]:
         loss = (((self._states - self._targets) ** 2).sum() / self._size).sum()
-        return self._function.compiled(self._theano.grad(loss, self._weights), "cuda")
+        return self._function.compiled(self._theano.grad(loss, self._vectors), "cuda")
 
     def synchronize(self) -> None:
         """Wait for all work on the GPU."""
@@ -83,4 +103,13 @@ class Network:
         return np.array(self.forward())
 
     def gradients(self) -> Weights:
-        return cudnn_parameters.unflatten(np.array(self.train()), self._shapes)
+        found: Weights = []
+        for part, vector in zip(self._parts, self.train(), strict=True):
+            shapes = [{name: array.shape for name, array in layer.items()} for layer in part]
+            found += cudnn_parameters.unflatten(np.array(vector), shapes)
+        if self._has_mask_inputs:
+            found = [
+                cudnn_parameters.without_mask(layer, inputs)
+                for layer, inputs in zip(found, self._input_sizes, strict=True)
+            ]
+        return found

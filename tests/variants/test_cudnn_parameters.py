@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnbench import Workload
+from rnnbench import Workload, reference
 from rnnbench.network.workload import KINDS
 from rnnbench.variants import cudnn_parameters as parameters
 
@@ -68,3 +68,25 @@ def test_a_vector_of_the_wrong_length_is_refused(kind):
     for size in (len(parameters.flatten(weights)) + 1, 1000):
         with pytest.raises(ValueError, match=f"{size} parameters don't fit"):
             parameters.unflatten(np.zeros(size, "float32"), shapes(weights))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_with_the_mask_as_an_input_starts_at_the_end_of_each_sequence(kind):
+    sizes = {"kind": kind, "bidirectional": True}
+    work = Workload(4, 6, 5, 1, input_size=3, least_length=1, **sizes)
+    assert len(set(work.lengths)) > 1
+    given = parameters.mask_inputs(work)
+    whole = Workload(4, 6, 5, 1, input_size=3 + given.shape[2], **sizes)  # all sequences are as long as the longest
+    layers = [parameters.with_mask(layer) for layer in work.weights]
+    assert [layer["W"].shape for layer in layers] == [layer["W"].shape for layer in whole.weights]
+    vars(whole)["inputs"] = np.concatenate([work.inputs * work.mask, given], axis=2)
+    vars(whole)["weights"] = layers
+    outputs = reference.outputs(whole)
+    assert reference.error(outputs * work.mask, reference.outputs(work)) < 1e-7
+    # Outputs after the end have no gradient if they are their own targets.
+    vars(whole)["targets"] = np.where(work.mask, work.targets, outputs)
+    for found, expected in zip(reference.gradients(whole), reference.gradients(work), strict=True):
+        own = parameters.without_mask(found, 3)
+        assert own.keys() == expected.keys()
+        for name, array in expected.items():
+            assert reference.error(own[name] * whole.loss_size / work.loss_size, array) < 1e-7

@@ -58,10 +58,11 @@ def test_outputs_and_gradients_agree_with_the_reference(network, name, kind, fea
         assert error <= reference.gradient_tolerance(work, tolerance)
 
 
+@pytest.mark.parametrize("features", ["unequal", "both-unequal"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [name for name in NAMES if variants.is_ours(name)])
-def test_nothing_is_copied_to_the_host(network, name, kind):
-    net, _ = network(name, kind, "unequal")
+def test_nothing_is_copied_to_the_host(network, name, kind, features):
+    net, _ = network(name, kind, features)
     for function in (net.forward, net.train):
         nodes = list(function.maker.fgraph.toposort())
         inner = [

@@ -100,7 +100,5 @@ def test_theanos_variants_support_all_but_a_few_networks(name, kind, bidirection
     reason = variants.supports(name, work)
     if name == "fused" and kind != "lstm":
         assert reason == f"it doesn't compute {kind}, only lstm"
-    elif name == "cudnn" and bidirectional and unequal:
-        assert "Theano passes no lengths to cuDNN" in reason
     else:
         assert reason is None
