@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rnnbench.network import precision
 from rnnbench.network.models import workload
 from rnnbench.network.shapes import Shape
-from rnnbench.network.workload import Workload
+from rnnbench.network.workload import PRECISIONS, Workload
 
 # The fact that holds the peak rate of each precision. Both 16-bit types have the same rate.
 _PEAKS = {
@@ -34,26 +34,25 @@ def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str], n
 
     The floor is the greater of operations / peak FLOP/s and bytes / bandwidth. `facts` are machine.json's:
     "float32_flops", "tf32_flops" and "float16_flops" in operations per second, and "memory_bandwidth" in bytes per
-    second. The variant's name says its precision. `network` is a family or a model.
+    second. The variant's name says how it computes. `network` is a family or a model.
     """
-    computed_in = precision.of_variant(variant)
-    stored_in = "float32" if computed_in == "tf32" else computed_in
-    return _floor(network, shape, stored_in, quantity, facts.get(_PEAKS[computed_in]), facts.get("memory_bandwidth"))
+    computed_in = precision.arithmetic(variant)
+    stored_in = computed_in if computed_in in PRECISIONS else "float32"
+    return _floor(network, shape, stored_in, quantity, _peak(computed_in, facts), _rate(facts.get("memory_bandwidth")))
 
 
 def floor_of(work: Workload, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
-    """Return the floor of a workload in the precision of a variant, as `floor` does."""
-    computed_in = precision.of_variant(variant, work.precision)
-    peak, bandwidth = _rate(facts.get(_PEAKS[computed_in])), _rate(facts.get("memory_bandwidth"))
+    """Return the floor of a workload in the arithmetic of a variant, as `floor` does."""
+    peak = _peak(precision.arithmetic(variant, work.precision), facts)
+    bandwidth = _rate(facts.get("memory_bandwidth"))
     return None if peak is None or bandwidth is None else _bound(work, quantity, peak, bandwidth)
 
 
 # Reports ask for the same few floors many times.
 @functools.cache
 def _floor(
-    network: str, shape: Shape, stored_in: str, quantity: str, flops: str | None, bytes_a_second: str | None
+    network: str, shape: Shape, stored_in: str, quantity: str, peak: float | None, bandwidth: float | None
 ) -> Floor | None:
-    peak, bandwidth = _rate(flops), _rate(bytes_a_second)
     if peak is None or bandwidth is None:
         return None
     work = dataclasses.replace(workload(network, shape), precision=stored_in)
@@ -66,6 +65,14 @@ def _bound(work: Workload, quantity: str, peak: float, bandwidth: float) -> Floo
         "train": (work.train_flops, work.train_bytes),
     }[quantity]
     return max(Floor(operations / peak, "compute"), Floor(moved / bandwidth, "memory"))
+
+
+def _peak(arithmetic: str, facts: Mapping[str, str]) -> float | None:
+    """Return the peak rate of products in an arithmetic; None if the facts lack it."""
+    if arithmetic != precision.THREE_TF32:
+        return _rate(facts.get(_PEAKS[arithmetic]))
+    strict, tf32 = (_rate(facts.get(_PEAKS[each])) for each in ("float32", "tf32"))
+    return precision.three_tf32_rate(strict, tf32) if strict and tf32 else None
 
 
 def _rate(text: str | None) -> float | None:

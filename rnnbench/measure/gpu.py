@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rnnbench.network.contract import Unavailable
+from rnnbench.network.precision import THREE_TF32, three_tf32_rate
 
 DRIVER_NAMES = (  # the loader searches for the first; the others are paths
     "libcuda.so.1",
@@ -30,16 +31,19 @@ _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
 
 # By compute capability: float32 multiply-adds per cycle and multiprocessor (CUDA's programming guide, arithmetic
-# throughput), and the speed-ups of the tensor cores over that rate in TF32 and in 16 bits (NVIDIA's datasheets).
+# throughput), and the speed-ups of the tensor cores over that rate in TF32 and in 16 bits (NVIDIA's datasheets). Those of
+# 8.6, 8.9 and 12.0 hold for cards of workstations and servers: in TFLOP/s of float32, TF32 and 16 bits the A40 has 37.4,
+# 74.8 and 150, the L40S 91.6, 183 and 362, and the RTX PRO 6000 126, 252 and 504. A GeForce has half of their TF32: the
+# RTX 3080 has 29.8 in float32 and in TF32 (whitepaper of the GA102).
 _RATES = {
     (7, 0): (64, 1, 8),
     (7, 5): (64, 1, 8),
     (8, 0): (64, 8, 16),
-    (8, 6): (128, 1, 4),
-    (8, 9): (128, 1, 4),
+    (8, 6): (128, 2, 4),
+    (8, 9): (128, 2, 4),
     (9, 0): (128, 8, 16),
     (10, 0): (128, 16, 32),
-    (12, 0): (128, 1, 4),
+    (12, 0): (128, 2, 4),
 }
 # A newer GPU gets the highest known rates, so that no possible time is refused.
 _HIGHEST_RATES = (128, 16, 32)
@@ -109,15 +113,16 @@ def count() -> int:
     return number.value
 
 
-def peak_flops(precision: str = "float32") -> float:
+def peak_flops(arithmetic: str = "float32") -> float:
     """Return the GPU's peak rate in operations per second, at its highest clock.
 
-    `precision` is one of network.precision.PRECISIONS. For TF32 and 16 bits it is the rate of the tensor cores.
+    `arithmetic` is one of network.precision.ENDS. For TF32 and 16 bits it is the rate of the tensor cores.
     Raises Unavailable if the driver is missing or fails.
     """
     capability = _attribute(_CAPABILITY_MAJOR), _attribute(_CAPABILITY_MINOR)
     multiply_adds, in_tf32, in_16_bits = _RATES.get(capability, _HIGHEST_RATES)
-    factor = {"float32": 1, "tf32": in_tf32}.get(precision, in_16_bits)
+    factors = {"float32": 1, "tf32": in_tf32, THREE_TF32: three_tf32_rate(1, in_tf32)}
+    factor = factors.get(arithmetic, in_16_bits)
     cycles = _attribute(_CLOCK_KILOHERTZ) * 1e3
     return 2 * multiply_adds * factor * _attribute(_MULTIPROCESSORS) * cycles
 

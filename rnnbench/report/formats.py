@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from rnnbench.history import Figure, Software
@@ -16,7 +16,7 @@ from rnnbench.history.benchmark_names import ON_GPUS
 from rnnbench.measure.state import MARKS
 from rnnbench.network import models
 from rnnbench.network.models import Subject
-from rnnbench.network.precision import PRECISIONS
+from rnnbench.network.precision import PRECISIONS, THREE_TF32, arithmetic
 from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, heading, noun, standings
 from rnnbench.report.uncertainty import Ratio
@@ -277,7 +277,17 @@ def ranking_notes(report: Report, ranked: Sequence[Standing] | None = None) -> l
         )
         lines = [f"{lines[0]} A tie: its interval contains 1{limit}."]
     unknown = [] if all(standing.best.is_checked for standing in ranked) else ["?: its accuracy wasn't measured there."]
-    return [*lines, *([report.precision] if report.precision else []), *unknown]
+    timed = (row.figure.variant for row in report.rows if row.figure.quantity in CALLS and row.figure.value)
+    return [*lines, *arithmetic_notes(timed), *([report.precision] if report.precision else []), *unknown]
+
+
+def arithmetic_notes(variants: Iterable[str]) -> list[str]:
+    """Return a sentence for each variant that has float32's accuracy without strict products of float32."""
+    return [
+        f"{name} isn't strict float32: it sums three products in TF32, on tensor cores, and is as accurate."
+        for name in dict.fromkeys(variants)
+        if arithmetic(name) == THREE_TF32
+    ]
 
 
 def times_notes(report: Report) -> list[str]:
@@ -424,7 +434,7 @@ def leader_text(row: Row) -> str:
 
 
 def call_text(standing: Standing) -> str:
-    """Return the call of a standing, and its precision if that isn't strict float32."""
+    """Return the call of a standing, and its precision if that isn't float32."""
     words = PRECISIONS[standing.precision]
     return standing.quantity if standing.precision == "float32" else f"{standing.quantity}, {words}"
 

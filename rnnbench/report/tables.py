@@ -238,7 +238,7 @@ def rank(competing: Contenders, detectable: float = 0) -> list[Standing]:
             ranked.append(
                 Standing(subject, quantity, computed_in, best, _versus(best, others[0], detectable), ours_against_peer)
             )
-    # The subjects keep the order of the rows. Each has strict float32 first, and train before forward.
+    # The subjects keep the order of the rows. Each has float32 first, and train before forward.
     places = {subject: place for place, subject in enumerate(dict.fromkeys(standing.subject for standing in ranked))}
     precisions = list(precision.PRECISIONS)
     return sorted(

@@ -19,7 +19,7 @@ from rnnbench.measure.floor import floor_of
 from rnnbench.network.shapes import PARAM_NAMES
 from rnnbench.network.workload import Workload
 from rnnbench.report import plot, uncertainty
-from rnnbench.report.formats import number, percent_text, ratio_text
+from rnnbench.report.formats import arithmetic_notes, number, percent_text, ratio_text
 from rnnbench.report.terminal import WIDTH
 from rnnbench.report.uncertainty import Interval, Ratio, Spread
 
@@ -401,6 +401,7 @@ def _notes(report: Report, spread: Spread | None, left_out: Mapping[str, str]) -
     shares = [_of_floor(line, report.facts) or 0 for call in CALLS for line in report.lines(call)]
     if max(shares, default=0) > 1:
         notes.append("of floor is over 100% where the machine's peak rates were measured too low: it was busy then.")
+    notes += arithmetic_notes(line.variant for call in CALLS for line in report.lines(call))
     notes += [f"doubtful: {doubt}" for doubt in report.doubts]
     for timing in report.timings:
         if timing.problem:

@@ -11,8 +11,9 @@ from rnnbench.variants import VARIANTS
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_name_and_the_row_of_a_variant_say_the_same(name):
     row = VARIANTS[name]
-    in_tf32 = row.tf32 or name == "fused_3xtf32"  # it computes with TF32's tensor cores
-    assert precision.of_variant(name) == ("tf32" if in_tf32 else row.precision)
+    assert precision.of_variant(name) == ("tf32" if row.tf32 else row.precision)
+    is_strict = row.options.get("products", "float32") == "float32"
+    assert precision.arithmetic(name) == (precision.of_variant(name) if is_strict else row.options["products"])
 
 
 def test_every_precision_of_a_workload_is_known():

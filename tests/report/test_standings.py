@@ -43,6 +43,21 @@ def test_each_precision_is_ranked_by_itself(two_machines):
     ]
 
 
+def test_3xtf32_competes_in_float32_with_a_floor_of_its_own_and_a_note(two_machines):
+    times = {"Cudnn": 2e-3, "Fused": 1.5e-3, "Fused3xTF32": 1e-3, "FusedTF32": 5e-4, "CudnnTF32": 1e-3}
+    synthetic.write_run(two_machines, "north", synthetic.commit_hash(0), train_times(**times))
+    report = tables.make(two_machines, "north")
+    standing, in_tf32 = tables.standings(report.rows)
+    assert (standing.precision, in_tf32.precision) == ("float32", "tf32")
+    assert (standing.best.figure.variant, standing.lead.other.figure.variant) == ("fused_3xtf32", "fused")
+    assert standing.best.of_floor == pytest.approx(Workload(*SHAPE).train_flops / (4.9e14 / 3) / 1e-3)
+    assert in_tf32.best.of_floor == pytest.approx(Workload(*SHAPE).train_flops / 4.9e14 / 5e-4)
+    note = "fused_3xtf32 isn't strict float32"
+    assert note in formats.markdown_ranking(report)
+    without = tables.choose(report, ["cudnn", "fused"], None)
+    assert note not in formats.markdown_ranking(without)
+
+
 def test_a_variant_timed_in_two_environments_is_ranked_once_by_the_faster(two_machines):
     for environment, factor in (("slow", 2), ("fast", 1)):
         content = train_times(Scan=factor * 1e-3, Cudnn=factor * 4e-3)

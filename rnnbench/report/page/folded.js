@@ -4,11 +4,10 @@
 
 /* The share of the floor, drawn like the ranking. */
 function drawFloor(record, choice, positions) {
-    const floors = record.floors[choice.precision];
     const shares = (quantity, implementation) =>
         positions.flatMap(function (position) {
             const figure = measured(implementation, quantity, position);
-            const [seconds, bound] = floors[quantity][position] || [];
+            const [seconds, bound] = record.floors[implementation.arithmetic][quantity][position] || [];
             if (!figure || !seconds) {
                 return [];
             }
