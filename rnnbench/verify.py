@@ -123,7 +123,7 @@ def checks(names: Iterable[str], works: Iterable[Workload], device: str) -> Iter
                 what = failures.sentence(problem) or f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
                 yield check._replace(failure=what)
                 continue
-            yield check._replace(errors=found, gradient_tolerance=reference.gradient_tolerance(own, row.tolerance))
+            yield check._replace(errors=found, gradient_tolerance=variants.gradient_tolerance(name, own))
             # Theano's graphs are reference cycles that function.compiled froze. Free their memory before the next one.
             del network
             gc.unfreeze()

@@ -63,7 +63,7 @@ class Timing:
 
     @property
     def precision(self) -> str:
-        """The precision of its products, one of network.precision.PRECISIONS."""
+        """The precision of its results, one of network.precision.PRECISIONS."""
         return precision.of_variant(self.implementation, self.work.precision)
 
     @property
@@ -217,8 +217,7 @@ class _Processes:
         process.save(path)
         work = timing.checked_at or timing.work
         outputs, gradients = self._reference(work)
-        tolerance = variants.find(timing.implementation).tolerance
-        timing.tolerances["outputs"] = tolerance
+        timing.tolerances["outputs"] = variants.find(timing.implementation).tolerance
         with _readable(), np.load(path) as arrays:
             timing.errors["outputs"] = reference.error_or_infinity(arrays["outputs"], outputs)
             if "train" in timing.functions:
@@ -226,7 +225,7 @@ class _Processes:
                     f"{number}.{name}": array for number, one in enumerate(gradients) for name, array in one.items()
                 }
                 errors = [reference.error_or_infinity(arrays.get(name), array) for name, array in expected.items()]
-                timing.tolerances["gradients"] = reference.gradient_tolerance(work, tolerance)
+                timing.tolerances["gradients"] = variants.gradient_tolerance(timing.implementation, work)
                 timing.errors["gradients"] = float(np.max(errors))  # np.max keeps NaN
         path.unlink()
 

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from rnnbench.measure import container, gpu, threads, variables
+from rnnbench.network import reference
 from rnnbench.network.contract import Network, Unavailable, unsupported
 from rnnbench.network.workload import Workload
 from rnnbench.theano_runtime import pieces
@@ -319,6 +320,11 @@ def workload(name: str, work: Workload) -> Workload:
     return work if precision == work.precision else replace(work, precision=precision)
 
 
+def gradient_tolerance(name: str, work: Workload) -> float:
+    """Return the largest error that a variant's gradients may have at a workload; see reference.gradient_tolerance."""
+    return reference.gradient_tolerance(workload(name, work), find(name).tolerance)
+
+
 def supports(name: str, work: Workload) -> str | None:
     """Return None if a variant can compute a workload, or the reason in one line. Imports no framework."""
     return _answer(find(name), "supports", workload(name, work), default=unsupported)
@@ -447,6 +453,7 @@ __all__ = [
     "available",
     "build",
     "find",
+    "gradient_tolerance",
     "is_ours",
     "supports",
     "versions",

@@ -7,8 +7,12 @@ import pytest
 from helpers import synthetic
 from helpers.reports import NAN, SHAPE, markdown_rows, train_times
 
+from rnnbench import history, reference, variants
+from rnnbench.network import models
+from rnnbench.network.shapes import Shape
 from rnnbench.network.workload import Workload
 from rnnbench.report import formats, tables
+from rnnbench.variants import VARIANTS
 
 
 def test_standings(two_machines):
@@ -56,6 +60,25 @@ def test_3xtf32_competes_in_float32_with_a_floor_of_its_own_and_a_note(two_machi
     assert note in formats.markdown_ranking(report)
     without = tables.choose(report, ["cudnn", "fused"], None)
     assert note not in formats.markdown_ranking(without)
+
+
+@pytest.mark.parametrize("variant", ["cudnn_tf32", "torch_fp16"])
+def test_gradients_of_relu_are_compared_with_the_tolerance_of_verify(variant):
+    shape = Shape(5, 3, 9, 2)
+    tolerance = VARIANTS[variant].tolerance
+    work = variants.workload(variant, models.workload("deepspeech2", shape))
+    looser = reference.gradient_tolerance(work, tolerance)
+    assert looser > 2 * tolerance
+
+    def is_wrong(quantity, error):
+        subject = ("deepspeech2", shape)
+        described = ("north", "c" * 40, 0, "environment", "benchmark", variant, quantity, *subject, "ok", error)
+        return tables.is_wrong(history.Figure(*described, None, None, 1, (), "1", (), None, ""))
+
+    assert is_wrong("error_outputs", 1.01 * tolerance)
+    assert not is_wrong("error_outputs", tolerance)
+    assert is_wrong("error_gradients", 1.01 * looser)
+    assert not is_wrong("error_gradients", 0.99 * looser)
 
 
 def test_a_variant_timed_in_two_environments_is_ranked_once_by_the_faster(two_machines):
