@@ -31,10 +31,10 @@ _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
 
 # By compute capability: float32 multiply-adds per cycle and multiprocessor (CUDA's programming guide, arithmetic
-# throughput), and the speed-ups of the tensor cores over that rate in TF32 and in 16 bits (NVIDIA's datasheets). Those of
-# 8.6, 8.9 and 12.0 hold for cards of workstations and servers: in TFLOP/s of float32, TF32 and 16 bits the A40 has 37.4,
-# 74.8 and 150, the L40S 91.6, 183 and 362, and the RTX PRO 6000 126, 252 and 504. A GeForce has half of their TF32: the
-# RTX 3080 has 29.8 in float32 and in TF32 (whitepaper of the GA102).
+# throughput), and the speed-ups of the tensor cores over that rate in TF32 and in 16 bits (NVIDIA's datasheets). Those
+# of 8.6, 8.9 and 12.0 hold for cards of workstations and servers: in TFLOP/s of float32, TF32 and 16 bits the A40 has
+# 37.4, 74.8 and 150, the L40S 91.6, 183 and 362, and the RTX PRO 6000 126, 252 and 504. A GeForce has half of their
+# TF32: the RTX 3080 has 29.8 in float32 and in TF32 (whitepaper of the GA102).
 _RATES = {
     (7, 0): (64, 1, 8),
     (7, 5): (64, 1, 8),
