@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from pathlib import Path
 
 PARTIAL = ".partial"  # the suffix of a file that isn't complete yet; asv doesn't read files with this suffix
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # from Linux's fcntl.h and fs.h
 
 
 def write(path: Path, data: bytes) -> None:
@@ -31,22 +34,31 @@ def write(path: Path, data: bytes) -> None:
 
 
 def replace_folder(fresh: Path, folder: Path) -> None:
-    """Move a folder to the place of another one. The earlier folder is moved beside where the fresh one was.
+    """Move a folder to the place of another one, which moves to its place. At every moment one of the two is there.
 
-    Where a folder can't be moved, for example to another file system or over a mount point, its files are written one
-    by one. A link stays, and the folder that it leads to is replaced. Raises OSError if the files can't be written.
+    Where folders can't be exchanged, for example with another file system or with a mount point, the files are written
+    one by one. A link stays, and the folder that it leads to is replaced. Raises OSError if the files can't be written.
     """
     folder = Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    earlier = fresh.with_name("earlier")
     try:
         if folder.exists():
-            folder.rename(earlier)
-        fresh.rename(folder)
+            _exchange(fresh, folder)
+        else:
+            fresh.rename(folder)
     except OSError:
-        if earlier.exists() and not folder.exists():
-            earlier.rename(folder)
         _fill(fresh, folder)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Give two folders each other's name in one step. Raises OSError if the system can't."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2  # Python has no function for it
+    except AttributeError as problem:
+        raise OSError("this C library doesn't have renameat2") from problem
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))
 
 
 def _fill(fresh: Path, folder: Path) -> None:

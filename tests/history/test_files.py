@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,15 +49,36 @@ def test_a_folder_is_replaced(exists, is_link, is_elsewhere, tmp_path, elsewhere
     assert (tmp_path / "link").is_symlink()
 
 
+def test_a_folder_is_never_absent_while_it_is_replaced(tmp_path):
+    """A process that is killed in between leaves one of the two."""
+    target, fresh = (folder_with(tmp_path / name, index=name) for name in ("html", "fresh"))
+    is_done = threading.Event()
+
+    def replace():
+        try:
+            for _ in range(300):
+                files.replace_folder(fresh, target)
+        finally:
+            is_done.set()
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    seen = set()
+    while not is_done.is_set():
+        seen.add((target / "index").read_text())
+    thread.join()
+    assert seen == {"html", "fresh"}
+
+
 def test_a_folder_that_cannot_be_moved_is_filled(tmp_path, monkeypatch):
     """As where it is a mount point, or where the folder around it can't be written."""
     target = folder_with(tmp_path / "html", index="old", gone="old")
     fresh = folder_with(tmp_path / "fresh", index="new")
 
-    def refuse(path, target):
+    def refuse(one, other):
         raise OSError("Device or resource busy")
 
-    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(files, "_exchange", refuse)
     files.replace_folder(fresh, target)
     assert tree(target) == {"index": "new"}
 
