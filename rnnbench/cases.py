@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import itertools
 import os
 import time
@@ -121,6 +122,9 @@ def classes_for_variants(base: type, among: Callable[[variants.Variant], bool] =
     networks, such as "gru" or "models", only the variants that can compute one of them have a subclass.
     """
     group = getattr(base, "group", "lstm")
+    for _, method in inspect.getmembers(base, inspect.isfunction):
+        if not hasattr(method, "pretty_source"):  # asv would read the same source anew for each variant
+            method.pretty_source = inspect.getsource(method).rstrip()  # type: ignore[attr-defined]
     classes = {}
     for variant, row in variants.VARIANTS.items():
         if among(row) and _supports(variant, group):
@@ -151,6 +155,7 @@ def _warmed_methods(base: type, row: variants.Variant, group: str) -> dict[str, 
         if function and (kind == "time" or (function == "train" and not row.trains)):
             method = getattr(base, name)
             methods[name] = types.FunctionType(method.__code__, method.__globals__, name)
+            vars(methods[name]).update(vars(method))
             methods[name].setup = functools.partial(_warm, row.name, group, function)  # type: ignore[attr-defined]
     return methods
 
