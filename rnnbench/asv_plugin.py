@@ -56,6 +56,7 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._states: dict[str, dict[str, list[Any]]] = {}
+        self._timed: dict[str, list[str]] = {}  # the shapes of each benchmark that this process timed
         self._loaded_from: Path | None = None
 
     @classmethod
@@ -97,6 +98,7 @@ class StatefulResults(Results):  # type: ignore[misc]  # asv has no types
             for shape, total, earlier in zip(shapes, self._sample_counts(benchmark), before, strict=False)
         }
         selected = shapes if selected_idx is None else [shapes[position] for position in selected_idx]
+        self._timed[benchmark["name"]] = selected
         values = dict(zip(shapes, self.get_result_value(benchmark["name"], benchmark["params"]), strict=True))
         if any(values[shape] is None for shape in selected):
             asv_commands.failures[benchmark["name"]] = self.stderr.get(benchmark["name"]) or ""
@@ -142,13 +144,17 @@ def _format(results: Results, benchmark: Mapping[str, Any]) -> tuple[str, str | 
     """Return one line of progress about a benchmark, and its failures' messages.
 
     The line has the values at the shapes that aren't n/a, a doubtful one with a *. Of many shapes it has the range.
+    It leaves out the shapes that only an earlier run timed.
     """
     name, params = benchmark["name"], benchmark["params"]
     shapes = [", ".join(sizes) for sizes in itertools.product(*params)]
     rows = zip(shapes, results.get_result_value(name, params), results.get_result_stats(name, params), strict=True)
     states = getattr(results, "_states", {}).get(name, {})
+    timed = getattr(results, "_timed", {}).get(name, shapes)
     measured, failed = [], 0
     for shape, value, stats in rows:
+        if shape not in timed:
+            continue
         if value is None:
             failed += 1
         elif value == value:  # n/a is NaN

@@ -50,6 +50,15 @@ def test_an_error_has_three_digits():
     assert line_of([3.920519599449461e-07], unit="relative error") == ("3.92e-07", None)
 
 
+def test_the_line_leaves_out_what_only_an_earlier_run_timed():
+    benchmark = {"name": "b", "params": [["32", "128"]], "param_names": ["hidden"], "unit": "bytes", "version": "1"}
+    results = StatefulResults.unnamed()
+    for values, selected in (([1e6, 2e6], None), ([4e6, NAN], [0])):
+        result = BenchmarkResult(values, [None] * 2, [None] * 2, 0, "", None)
+        results.add_result(benchmark, result, selected_idx=selected)
+    assert _format(results, benchmark) == ("4M", None)
+
+
 def test_each_process_is_stored_with_the_number_of_its_samples():
     benchmark = {"name": "b", "params": [["32"], ["30"], ["128"], ["1", "3"]], "version": "1", "unit": "seconds"}
     results = StatefulResults.unnamed()
