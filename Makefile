@@ -27,6 +27,13 @@ export PIP_NO_COMPILE := 1
 # Older versions of pip would warn that they build Theano in a way that newer ones lack.
 export PIP_USE_PEP517 := 1
 
+# torch.compile would keep its code in the folder for temporary files.
+export TORCHINDUCTOR_CACHE_DIR := $(or $(TORCHINDUCTOR_CACHE_DIR),$(CURDIR)/.asv/torchinductor)
+
+# PyTensor, Theano and ended tests leave temporary files. A command that begins with this removes them at its end.
+TIDILY = folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && trap 'exit 130' INT && trap 'exit 143' TERM && \
+	export TMPDIR="$$folder"
+
 # A git hook exports variables that name its own repository. Git would use that one instead of this checkout.
 unexport $(shell git rev-parse --local-env-vars 2>/dev/null)
 
@@ -77,7 +84,7 @@ bench: $(VENV)/bench
 	$(uncommitted)
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine" $(NAMED)'. The first run compiles for some minutes.'
 	@$(RUN) rnnbench machine $(NAMED) --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
-	@pattern=$$($(RUN) rnnbench filter '$(GRID)' --network '$(NETWORK)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
+	@$(TIDILY) && pattern=$$($(RUN) rnnbench filter '$(GRID)' --network '$(NETWORK)' --theano --device '$(RNNBENCH_DEVICE)') && status=0 && \
 	{ $(RUN) rnnbench run --machine $(NAMED) $(ROUNDS) $(STRICTLY) --record-samples --bench "$$pattern" 'HEAD^!' || status=$$?; } && \
 	$(FINISH)
 	@$(if $(STRICTLY),$(RUN) rnnbench report --machine $(NAMED) --network '$(REPORTED)' --commit "$$(git rev-parse HEAD)" --strict --format csv >/dev/null)
@@ -93,9 +100,9 @@ bench-peers: $(VENV)/bench
 	$(uncommitted)
 	@echo "==> Timing the $(GRID) grid at HEAD on the machine" $(NAMED)', in $(ENVIRONMENTS). The first run downloads some GB.'
 	@$(RUN) rnnbench machine $(NAMED) --device '$(RNNBENCH_DEVICE)' $(STRICTLY)
-	@status=0; \
-	$(RUN) rnnbench interleave '$(GRID)' --network '$(NETWORK)' --machine $(NAMED) --device '$(RNNBENCH_DEVICE)' \
-	  $(ENVIRONMENTS:%=--environment '%') || status=$$?; \
+	@$(TIDILY) && status=0 && \
+	{ $(RUN) rnnbench interleave '$(GRID)' --network '$(NETWORK)' --machine $(NAMED) --device '$(RNNBENCH_DEVICE)' \
+	  $(ENVIRONMENTS:%=--environment '%') || status=$$?; } && \
 	$(FINISH)
 
 publish: $(VENV)/bench
@@ -122,9 +129,9 @@ readme: $(VENV)/bench
 
 test: lint
 	@echo '==> Running the tests. The first run compiles for some minutes.'
-	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone and not gpu and not slurm'
+	@$(TIDILY) && $(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone and not gpu and not slurm'
 	@echo '==> Running the tests that measure times or need a GPU, one by one.'
-	@$(RUN) pytest -m 'alone or gpu'
+	@$(TIDILY) && $(RUN) pytest -m 'alone or gpu'
 
 test-gpu: $(VENV)/test
 	@$(RUN) rnnbench doctor --device cuda
@@ -153,7 +160,8 @@ clean:
 
 # If something is missing, say so in one sentence before making anything. The Python counts only until .venv is there.
 prerequisites:
-	@[ '$(filter quick seed full,$(GRID))' ] || { echo 'GRID=$(GRID): it must be quick, seed or full.' >&2; exit 2; }
+	@[ '$(filter quick seed full models,$(GRID))' ] || grep -q '^    "$(GRID)": Model($$' rnnbench/network/models.py || \
+	{ echo 'GRID=$(GRID): it must be quick, seed, full, models, or a name from docs/models.md.' >&2; exit 2; }
 ifeq ($(wildcard $(VENV)/bench),)
 	@found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
 	case $$found in 3.10 | 3.11 | 3.12 | 3.13) ;; *) \

@@ -11,6 +11,7 @@ import pytest
 from helpers import ROOT
 
 from rnnbench import theano_runtime
+from rnnbench.network.models import ALL_MODELS, MODELS
 from rnnbench.network.shapes import GRIDS
 
 PYTHON = Path(sys.base_prefix, "bin", "python{}.{}".format(*sys.version_info))
@@ -91,11 +92,18 @@ def test_the_pythons_are_those_that_theano_runs_on():
     assert tested == ", ".join(f'"{python}"' for python in pythons)
 
 
-def test_a_wrong_grid_is_found_before_the_set_up(checkout):
-    done = make(checkout, "bench", f"PYTHON={PYTHON}", "GRID=quik")
+@pytest.mark.parametrize("grid", ["quik", "", 'a"b'])
+def test_a_wrong_grid_is_found_before_the_set_up(checkout, grid):
+    done = make(checkout, "bench", f"PYTHON={PYTHON}", f"GRID={grid}")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == f"GRID=quik: it must be {', '.join(GRIDS)}.".replace(", full", " or full")
+    assert f"GRID={grid}: it must be {', '.join(GRIDS)}, models, or a name from docs/models.md." in done.stderr
     assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize("grid", [*GRIDS, ALL_MODELS, *MODELS])
+def test_a_grid_or_model_is_accepted(grid):
+    done = make(ROOT, "prerequisites", f"PYTHON={PYTHON}", f"GRID={grid}")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_finished_set_up_needs_no_interpreter_outside_it(checkout):
@@ -166,6 +174,21 @@ def test_a_machines_name_may_have_a_quote(set_up):
 def test_an_empty_device_is_the_cpu(set_up):
     lines = make(ROOT, "--dry-run", "bench", set_up, RNNBENCH_DEVICE="").stdout
     assert "--device 'cpu'" in lines
+
+
+@pytest.mark.parametrize(("target", "program"), [("bench", "run"), ("bench-peers", "interleave"), ("test", "pytest")])
+def test_temporary_files_that_a_program_leaves_are_removed(tmp_path, target, program):
+    python, temporary = tmp_path / "venv" / "bin" / "python", tmp_path / "temporary"
+    python.parent.mkdir(parents=True)
+    temporary.mkdir()
+    python.write_text(f"#!/bin/sh\ncase \" $* \" in *' {program} '*) mktemp;; esac\n")
+    python.chmod(0o755)
+    for stamp in ("bench", "test"):
+        (tmp_path / "venv" / stamp).touch()
+    done = make(ROOT, target, f"VENV={tmp_path / 'venv'}", TMPDIR=str(temporary))
+    assert done.returncode == 0, done.stderr
+    assert str(temporary) in done.stdout
+    assert not list(temporary.iterdir())
 
 
 def test_help_names_every_command():
