@@ -10,7 +10,9 @@ from .common import Shapes
 
 # asv runs the code in a fresh interpreter, which doesn't import this module.
 _SETUP = """
-from rnnbench import Workload, build
+import sys
+from rnnbench import Workload, build, print_failure
+sys.excepthook = print_failure
 work = Workload{shape}
 work.inputs, work.targets, work.weights
 """

@@ -38,6 +38,9 @@ _GPU_FAILURES = {
     }.items()
 }
 _CUDNN = re.compile(r"cudnn|mixed dnn version", re.IGNORECASE)
+_FULL_DISK = re.compile("No space left on device|Disk quota exceeded")
+# asv raises this about a process that it timed, after it has printed what the process printed.
+_ALREADY_SAID = re.compile("Subprocess failed: (.*\n)*failed: ")
 
 
 def sentence(problem: BaseException) -> str | None:
@@ -47,6 +50,8 @@ def sentence(problem: BaseException) -> str | None:
     line = text.strip().partition("\n")[0] or type(problem).__name__
     if isinstance(problem, ImpossibleTime):
         return line
+    if _FULL_DISK.search(text):
+        return f"a disk is full: free some space ({line})"
     if isinstance(problem, OSError) and problem.filename:
         return f"a file can't be used: {line}"
     return explain(f"out of memory: {text}" if isinstance(problem, MemoryError) else text, line)
@@ -71,6 +76,8 @@ def print_failure(kind: type[BaseException], problem: BaseException, trace: Trac
 
     Assign this function to `sys.excepthook`.
     """
+    if _ALREADY_SAID.match(str(problem)):
+        return
     if line := sentence(problem):
         print(f"failed: {line}", file=sys.stderr)
     else:

@@ -254,6 +254,9 @@ def test_a_warm_build_leaves_the_caches_alone():
         ("ImpossibleTime('too fast')", "too fast"),
         ("RuntimeError('error doing operation: CUDNN_STATUS_EXECUTION_FAILED\\nmore')", "cuDNN failed"),
         ("RuntimeError('Mixed dnn version. The header is version 91400 ...')", "cuDNN failed"),
+        ("OSError(28, 'No space left on device')", "a disk is full: free some space ([Errno 28] No space left"),
+        ("OSError(28, 'No space left on device', '/home/header.h')", "a disk is full: free some space ("),
+        ("RuntimeError('Compilation failed:\\nerror: writing to /tmp/a.s: No space left on device')", "a disk is full"),
     ],
 )
 def test_a_known_failure_is_reported_in_a_sentence(failure, message, python):
@@ -262,6 +265,32 @@ def test_a_known_failure_is_reported_in_a_sentence(failure, message, python):
     assert run.stderr.startswith("failed: ")
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def failed_build(python):
+    """Return a function that lets asv time a build with this statement, and returns what asv's process prints."""
+    code = "import benchmarks; from benchmarks import compile; from asv_runner.benchmarks import timeraw; "
+    code += "setup = compile.ScanWarmBuild().timeraw_forward(1, 1, 1, 1)[1]; "
+
+    def run(statement):
+        done = python("-c", f"{code}timeraw._SeparateProcessTimer(lambda: ({statement!r}, setup)).timeit(1)")
+        assert done.returncode == 1
+        return done.stderr.splitlines()
+
+    return run
+
+
+def test_a_known_failure_of_a_build_is_reported_in_one_sentence(failed_build):
+    """asv prints what the build has printed, and then raises an exception with the same text."""
+    (line,) = failed_build("raise MemoryError")
+    assert line.startswith("failed: the device is out of memory")
+
+
+def test_an_unknown_failure_of_a_build_keeps_its_traceback(failed_build):
+    lines = failed_build("raise KeyError('what')")
+    assert "Traceback (most recent call last):" in lines
+    assert "KeyError: 'what'" in lines
 
 
 def test_an_unknown_failure_keeps_its_traceback(python):
