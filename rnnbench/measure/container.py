@@ -16,6 +16,11 @@ def processors() -> float:
     return min(map(_processors, _groups("cpu")), default=math.inf)
 
 
+def stopped() -> float:
+    """Return for how many seconds quotas have stopped the programs of this process's control groups."""
+    return max(map(_stopped, _groups("cpu")), default=0)
+
+
 def memory() -> float:
     """Return the bytes of memory that all limits allow this process; infinity without a limit."""
     return min(map(_memory, _groups("memory")), default=math.inf)
@@ -47,6 +52,14 @@ def _processors(group: Path) -> float:
         allowed = int((group / "cpu.cfs_quota_us").read_text())
         return allowed / int((group / "cpu.cfs_period_us").read_text()) if allowed > 0 else math.inf
     return math.inf
+
+
+def _stopped(group: Path) -> float:
+    """Return for how long the quota of one control group has stopped its programs, in the unit of cgroup 2 or 1."""
+    with contextlib.suppress(OSError, ValueError):
+        counts = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
+        return int(counts.get("throttled_usec", 0)) / 1e6 or int(counts.get("throttled_time", 0)) / 1e9
+    return 0
 
 
 def _memory(group: Path) -> float:

@@ -17,13 +17,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench.measure import cudnn_log, gpu, threads
+from rnnbench.measure import container, cudnn_log, gpu, threads
 
 # For each mark of a doubtful figure: what happened, and what to do.
 MARKS = {
     "busy": "other programs used the processors: end them, and time it again",
     "governor": "the processors' clock follows their load: fix it (cpupower frequency-set -g performance), "
     "and time it again",
+    "quota": "the container's quota of processor time stopped the program: raise it (docker run --cpus), or set "
+    "OMP_NUM_THREADS lower, and time it again",
     "threads": "more threads computed than were asked for: give the process no more processors than threads (taskset), "
     "and time it again",
     "throttled": "power or heat held the GPU's clock back: cool it or raise its power limit, and time it again",
@@ -65,6 +67,7 @@ class Observation(NamedTuple):
     busy: float | None  # processor time worked, or taken away by a host, on the processors that this process may use
     own: float  # processor time of this process and of its children that have ended
     waited: dict[str, float] | None  # for each thread of this process: how long it was ready but had no processor
+    stopped: float  # for how long a container's quota stopped its programs
     gpu: gpu.State | None
 
 
@@ -72,7 +75,9 @@ def observe(device: str) -> Observation:
     """Return the machine's counters now. This takes well under a millisecond, and a few milliseconds on a GPU."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-    return Observation(time.perf_counter(), _busy(), own, _waited(), gpu.state() if device == "cuda" else None)
+    return Observation(
+        time.perf_counter(), _busy(), own, _waited(), container.stopped(), gpu.state() if device == "cuda" else None
+    )
 
 
 def between(first: Observation, last: Observation) -> dict[str, Any]:
@@ -84,6 +89,7 @@ def between(first: Observation, last: Observation) -> dict[str, Any]:
     used       the average number of processors that this process kept busy
     others     the average number of processors that other programs or a host kept busy
     waited     the share of the time for which a thread waited for a processor: the thread that waited longest
+    stopped    the share of the time for which a container's quota stopped this process or others beside it
     governor   Linux's name of the policy that sets the processors' clock; several are sorted and joined by commas
     gpu        gpu.State at the last observation, with `held_back` counted from the first; None on the CPU
     node       the cluster's node; only if NODE names it
@@ -105,6 +111,7 @@ def between(first: Observation, last: Observation) -> dict[str, Any]:
         "used": _rounded(own / seconds),
         "others": _rounded(others),
         "waited": _rounded(waited),
+        "stopped": _rounded((last.stopped - first.stopped) / seconds),
         "governor": _governor(),
         "gpu": None,
     }
@@ -125,6 +132,8 @@ def judge(state: Mapping[str, Any]) -> dict[str, str]:
     if (others or 0) > max(_OTHERS, _STEPS / seconds) * cpus or (for_others or 0) > _WAITED:
         busy = f"they kept {_shown(others, '.2f')} of {cpus} processors busy"
         numbers["busy"] = f"{busy}; a thread waited for a processor for {_shown(waited, '.0%')} of the time"
+    if state.get("stopped", 0) > _WAITED:
+        numbers["quota"] = f"stopped for {state['stopped']:.0%} of the time"
     # With any other governor the clock follows the load, and a short call may end before the clock has risen.
     if state["governor"] not in (None, "performance"):
         numbers["governor"] = f"governor {state['governor']}"

@@ -212,6 +212,8 @@ def test_the_governor_of_each_processor_counts(tmp_path, monkeypatch):
         ({"waited": 0.06, "others": None}, ["busy"]),
         # JAX ran alone on two processors: its own threads wait for each other.
         ({"waited": 0.1578, "others": 0.0, "used": 1.5242, "seconds": 0.3681}, []),
+        ({"stopped": 0.06}, ["quota"]),
+        ({"stopped": 0.04}, []),
         ({"governor": "performance"}, []),
         ({"governor": "performance, powersave"}, ["governor"]),
         ({"threads": 1}, ["threads"]),

@@ -101,6 +101,24 @@ def test_a_containers_memory_limits_the_sizes(own, files, limit, groups):
             variants.require("scan", Workload(128, 200, 1024, 3))
 
 
+@pytest.mark.parametrize(
+    ("own", "files", "seconds"),
+    [
+        ("0::/", {"cpu.stat": "usage_usec 9\nnr_throttled 3\nthrottled_usec 2500000"}, 2.5),
+        ("0::/a", {"cpu.stat": "usage_usec 9", "a/cpu.stat": "throttled_usec 2500000"}, 2.5),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.stat": "nr_throttled 3\nthrottled_time 2500000000"}, 2.5),
+        ("0::/", {"cpu.stat": "broken"}, 0),
+        ("0::/", {}, 0),
+    ],
+)
+def test_the_time_for_which_a_quota_stopped_a_container_is_read(own, files, seconds, groups):
+    container._OWN_GROUPS.write_text(f"{own}\n")
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(f"{text}\n")
+    assert container.stopped() == seconds
+
+
 def test_a_chosen_number_of_threads_overrides_the_quota(groups, monkeypatch):
     groups.mkdir()
     (groups / "cpu.max").write_text("100000 100000\n")
