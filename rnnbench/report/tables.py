@@ -329,10 +329,10 @@ def compare(
 
 def is_wrong(figure: Figure) -> bool:
     """Return whether a figure is an error that exceeds its variant's tolerance."""
-    row = VARIANTS.get(figure.variant)
-    if row is None or not figure.quantity.startswith("error") or (figure.value or 0) <= row.tolerance:
+    row, error = VARIANTS.get(figure.variant), figure.value or 0
+    if row is None or not figure.quantity.startswith("error") or error <= row.tolerance:
         return False
-    return figure.quantity == CHECKED or figure.value > _gradient_tolerance(figure.variant, figure.subject)
+    return figure.quantity == CHECKED or error > _gradient_tolerance(figure.variant, figure.subject)
 
 
 @functools.cache  # of a network with ReLU, the reference takes a second or more
