@@ -53,7 +53,7 @@ class Case:
     @cached_property
     def clock(self) -> DeviceClock:
         """The clock, in seconds: it waits for the network's device and refuses impossible times."""
-        limit = hardware.limit(DEVICE, precision.arithmetic(self.variant))
+        limit = hardware.limit(DEVICE, precision.of_variant(self.variant))
         slowdown = variables.slowdown()
         return SlowedClock(self.network, limit, slowdown) if slowdown else DeviceClock(self.network, limit)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # What --sweep can vary, and its field of a Workload.
 _SWEPT = {"batch": "batch", "seq": "seq", "hidden": "hidden", "depth": "depth", "inputs": "input_size"}
+_ACCURATE = precision.RIVALS[precision.THREE_TF32]  # the precisions that are as accurate as float32
 _FOLDER = Path(__file__).parents[2]  # the folder that holds this package
 
 
@@ -211,7 +212,8 @@ def _works(options: argparse.Namespace) -> list[Workload]:
 def _codes(names: Sequence[str], pythons: Sequence[str], device: str) -> tuple[dict[str, Code], dict[str, str]]:
     """Return how each implementation is run, and why others can't be.
 
-    Without names these are all for this device that compute in float32. Raises Failed if an interpreter can't be used.
+    Without names these are all for this device that are as accurate as float32.
+    Raises Failed if an interpreter can't be used.
     """
     here = variants.available(device, names)
     if not names:
@@ -219,7 +221,7 @@ def _codes(names: Sequence[str], pythons: Sequence[str], device: str) -> tuple[d
         here = {
             name: here[name]
             for name, row in rows.items()
-            if row.fault or (device in row.devices and {row.precision, precision.of_variant(name)} == {"float32"})
+            if row.fault or (device in row.devices and precision.of_variant(name, row.precision) in _ACCURATE)
         }
     codes = {name: Code(name, _FOLDER) for name, reason in here.items() if reason is None}
     for python in pythons:

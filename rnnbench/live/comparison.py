@@ -220,7 +220,7 @@ def time_turns(processes: tuple[Process, Process], function: str) -> Timed:
 def check_possible(seconds: float, function: str, implementations: Sequence[str], work: Workload, device: str) -> None:
     """Raise Failed if a call takes less time than the device needs: then it doesn't wait for all of the work."""
     flops = work.forward_flops if function == "forward" else work.train_flops
-    computed_in = {work.precision, *map(precision.arithmetic, implementations)}
+    computed_in = {work.precision, *map(precision.of_variant, implementations)}
     if any(variants.find(name).source for name in implementations):
         computed_in.add("tf32")  # code from outside may be as exact as float32 with sums of such products
     limit = max(hardware.limit(device, each) for each in computed_in)

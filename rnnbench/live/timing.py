@@ -63,7 +63,7 @@ class Timing:
 
     @property
     def precision(self) -> str:
-        """The precision of its results, one of network.precision.PRECISIONS."""
+        """The precision of its products, one of network.precision.PRECISIONS."""
         return precision.of_variant(self.implementation, self.work.precision)
 
     @property

@@ -34,16 +34,16 @@ def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str], n
 
     The floor is the greater of operations / peak FLOP/s and bytes / bandwidth. `facts` are machine.json's:
     "float32_flops", "tf32_flops" and "float16_flops" in operations per second, and "memory_bandwidth" in bytes per
-    second. The variant's name says how it computes. `network` is a family or a model.
+    second. The variant's name says its precision. `network` is a family or a model.
     """
-    computed_in = precision.arithmetic(variant)
+    computed_in = precision.of_variant(variant)
     stored_in = computed_in if computed_in in PRECISIONS else "float32"
     return _floor(network, shape, stored_in, quantity, _peak(computed_in, facts), _rate(facts.get("memory_bandwidth")))
 
 
 def floor_of(work: Workload, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
-    """Return the floor of a workload in the arithmetic of a variant, as `floor` does."""
-    peak = _peak(precision.arithmetic(variant, work.precision), facts)
+    """Return the floor of a workload in the precision of a variant, as `floor` does."""
+    peak = _peak(precision.of_variant(variant, work.precision), facts)
     bandwidth = _rate(facts.get("memory_bandwidth"))
     return None if peak is None or bandwidth is None else _bound(work, quantity, peak, bandwidth)
 
@@ -67,10 +67,10 @@ def _bound(work: Workload, quantity: str, peak: float, bandwidth: float) -> Floo
     return max(Floor(operations / peak, "compute"), Floor(moved / bandwidth, "memory"))
 
 
-def _peak(arithmetic: str, facts: Mapping[str, str]) -> float | None:
-    """Return the peak rate of products in an arithmetic; None if the facts lack it."""
-    if arithmetic != precision.THREE_TF32:
-        return _rate(facts.get(_PEAKS[arithmetic]))
+def _peak(computed_in: str, facts: Mapping[str, str]) -> float | None:
+    """Return the peak rate of products in a precision; None if the facts lack it."""
+    if computed_in != precision.THREE_TF32:
+        return _rate(facts.get(_PEAKS[computed_in]))
     strict, tf32 = (_rate(facts.get(_PEAKS[each])) for each in ("float32", "tf32"))
     return precision.three_tf32_rate(strict, tf32) if strict and tf32 else None
 

@@ -113,16 +113,16 @@ def count() -> int:
     return number.value
 
 
-def peak_flops(arithmetic: str = "float32") -> float:
+def peak_flops(precision: str = "float32") -> float:
     """Return the GPU's peak rate in operations per second, at its highest clock.
 
-    `arithmetic` is one of network.precision.ENDS. For TF32 and 16 bits it is the rate of the tensor cores.
+    `precision` is one of network.precision.PRECISIONS. For TF32 and 16 bits it is the rate of the tensor cores.
     Raises Unavailable if the driver is missing or fails.
     """
     capability = _attribute(_CAPABILITY_MAJOR), _attribute(_CAPABILITY_MINOR)
     multiply_adds, in_tf32, in_16_bits = _RATES.get(capability, _HIGHEST_RATES)
     factors = {"float32": 1, "tf32": in_tf32, THREE_TF32: three_tf32_rate(1, in_tf32)}
-    factor = factors.get(arithmetic, in_16_bits)
+    factor = factors.get(precision, in_16_bits)
     cycles = _attribute(_CLOCK_KILOHERTZ) * 1e3
     return 2 * multiply_adds * factor * _attribute(_MULTIPROCESSORS) * cycles
 

@@ -18,13 +18,13 @@ _CORE_FLOPS = 2 * 16 * 2 * 6e9
 _SECONDS = 1.5  # long enough for a moment in which a shared host is undisturbed
 
 
-def limit(device: str, arithmetic: str = "float32") -> float:
-    """Return the FLOP/s that a device can't exceed in products of an arithmetic, one of network.precision.ENDS.
+def limit(device: str, precision: str = "float32") -> float:
+    """Return the FLOP/s that a device can't exceed in products of a precision, one of network.precision.PRECISIONS.
 
     Raises Unavailable for "cuda" if NVIDIA's driver is missing or fails.
     """
     if device == "cuda":
-        return gpu.peak_flops(arithmetic)
+        return gpu.peak_flops(precision)
     return len(os.sched_getaffinity(0)) * _CORE_FLOPS
 
 

@@ -125,6 +125,6 @@ _OF_NO_MACHINE: dict[str, Callable[[], str]] = {"implementations": _implementati
 _WRITTEN: dict[str, Callable[[Report], str]] = {
     "table": formats.markdown_times,
     "ranking": formats.markdown_ranking,
-    "answer": summary.answer,
+    "answer": summary.answers,
     "summary": _summary,
 }

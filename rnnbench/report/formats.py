@@ -16,7 +16,7 @@ from rnnbench.history.benchmark_names import ON_GPUS
 from rnnbench.measure.state import MARKS
 from rnnbench.network import models
 from rnnbench.network.models import Subject
-from rnnbench.network.precision import PRECISIONS, THREE_TF32, arithmetic
+from rnnbench.network.precision import PRECISIONS, THREE_TF32, of_variant
 from rnnbench.report import absence, plot
 from rnnbench.report.tables import BASELINE, CALLS, Report, Row, Standing, Versus, heading, noun, standings
 from rnnbench.report.uncertainty import Ratio
@@ -278,15 +278,15 @@ def ranking_notes(report: Report, ranked: Sequence[Standing] | None = None) -> l
         lines = [f"{lines[0]} A tie: its interval contains 1{limit}."]
     unknown = [] if all(standing.best.is_checked for standing in ranked) else ["?: its accuracy wasn't measured there."]
     timed = (row.figure.variant for row in report.rows if row.figure.quantity in CALLS and row.figure.value)
-    return [*lines, *arithmetic_notes(timed), *([report.precision] if report.precision else []), *unknown]
+    return [*lines, *precision_notes(timed), *([report.precision] if report.precision else []), *unknown]
 
 
-def arithmetic_notes(variants: Iterable[str]) -> list[str]:
+def precision_notes(variants: Iterable[str]) -> list[str]:
     """Return a sentence for each variant that has float32's accuracy without strict products of float32."""
     return [
         f"{name} isn't strict float32: it sums three products in TF32, on tensor cores, and is as accurate."
         for name in dict.fromkeys(variants)
-        if arithmetic(name) == THREE_TF32
+        if of_variant(name) == THREE_TF32
     ]
 
 
@@ -434,7 +434,7 @@ def leader_text(row: Row) -> str:
 
 
 def call_text(standing: Standing) -> str:
-    """Return the call of a standing, and its precision if that isn't float32."""
+    """Return the call of a standing, and its precision if that isn't strict float32."""
     words = PRECISIONS[standing.precision]
     return standing.quantity if standing.precision == "float32" else f"{standing.quantity}, {words}"
 

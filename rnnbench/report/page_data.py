@@ -36,7 +36,7 @@ from rnnbench.report.tables import (
 )
 from rnnbench.variants import VARIANTS, is_ours
 
-# The words in the address, each with its name on the page. Addresses that people have keep their words.
+# The words in the address, each with its name on the page.
 _WORDS = {name: "strict" if name == "float32" else name for name in precision.PRECISIONS}
 PRECISIONS = {_WORDS[name]: text for name, text in precision.PRECISIONS.items()}
 
@@ -103,6 +103,7 @@ def index(
         ],
         "networks": {group: _network(group) for group in measured or ["lstm"]},
         "precisions": PRECISIONS,
+        "rivals": {_WORDS[one]: [_WORDS[each] for each in found] for one, found in precision.RIVALS.items()},
         "variants": {name: [row.label, row.description, is_ours(name)] for name, row in VARIANTS.items()},
         "costs": _COSTS,
         "failed": absence.FAILED,
@@ -228,7 +229,6 @@ def _implementations(group: str, figures: Iterable[history.Figure], rows: Iterab
             "label": f"{variant} ({environment})" if measured[variant] > 1 else variant,
             "environment": environment,
             "precision": _WORDS[precision.of_variant(variant)],
-            "arithmetic": precision.arithmetic(variant),
             "wrong": sorted(wrong[variant, environment]),
             "versions": versions[variant, environment],
             "figures": quantities,
@@ -315,14 +315,17 @@ def _too_large(facts: Mapping[str, str], group: str) -> dict[int, str]:
 
 
 def _floors(facts: Mapping[str, str], group: str) -> dict[str, dict[str, list[Any]]]:
-    """Return the floor of each subject in seconds, and the peak rate that sets it, by arithmetic and call."""
+    """Return the floor of each subject in seconds, and the peak rate that sets it, by precision and call."""
     return {
-        arithmetic: {
-            # The end of a variant's name is enough to tell how it computes.
-            call: [floor(shape, call, end, facts, network) for network, shape in _POSITIONS[group]]
+        word: {
+            # The end of a variant's name is enough to tell the precision.
+            call: [
+                floor(shape, call, precision.ENDS.get(computed_in, ""), facts, network)
+                for network, shape in _POSITIONS[group]
+            ]
             for call in CALLS
         }
-        for arithmetic, end in precision.ENDS.items()
+        for computed_in, word in _WORDS.items()
     }
 
 
@@ -344,7 +347,6 @@ def _published(name: str) -> dict[str, Any]:
                 "label": variant,
                 "environment": name,
                 "precision": "strict",
-                "arithmetic": "float32",
                 "wrong": [],
                 "figures": quantities,
             }

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rnnbench import history
 from rnnbench.history import NotFound
 from rnnbench.network.models import GROUPS
-from rnnbench.network.precision import PRECISIONS
+from rnnbench.network.precision import PRECISIONS, THREE_TF32
 from rnnbench.report.formats import ratio_text
 from rnnbench.report.tables import BASELINE, CALLS, Contenders, Report, contenders, is_tie, make, noun
 from rnnbench.variants import VARIANTS
@@ -98,6 +98,12 @@ def answer(report: Report, precision: str = "float32", competing: Contenders | N
     times = ", ".join([f"{first.format(' takes')} as long as the fastest", *(one.format("") for one in rest)])
     mean_of = f"by the geometric mean over the {noun(report)}s"
     return f"{start} {_named(best.variant)} {_fastest(best, noun(report))}; {mean_of}, {times}."
+
+
+def answers(report: Report) -> str:
+    """Return the sentence of strict float32 and, if 3xTF32 was timed, that of both. Raises NotFound as `answer` does."""
+    both = [THREE_TF32] if summaries(report, "train", THREE_TF32) else []
+    return " ".join(answer(report, precision) for precision in ["float32", *both])
 
 
 def hardware(report: Report) -> str:

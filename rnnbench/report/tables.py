@@ -210,11 +210,14 @@ def contenders(rows: Sequence[Row]) -> Contenders:
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.value and (figure.subject, row.implementation) not in wrong:
-            fastest = competing[figure.subject, figure.quantity, precision.of_variant(figure.variant)]
-            other = fastest.get(figure.variant)
-            if other is None or figure.value < _seconds(other):
-                fastest[figure.variant] = row
-    return competing
+            for race, rivals in precision.RIVALS.items():
+                if precision.of_variant(figure.variant) not in rivals:
+                    continue
+                fastest = competing[figure.subject, figure.quantity, race]
+                other = fastest.get(figure.variant)
+                if other is None or figure.value < _seconds(other):
+                    fastest[figure.variant] = row
+    return {key: fastest for key, fastest in competing.items() if key[2] in map(precision.of_variant, fastest)}
 
 
 def standings(rows: Sequence[Row], detectable: float = 0) -> list[Standing]:
@@ -239,7 +242,7 @@ def rank(competing: Contenders, detectable: float = 0) -> list[Standing]:
             ranked.append(
                 Standing(subject, quantity, computed_in, best, _versus(best, others[0], detectable), ours_against_peer)
             )
-    # The subjects keep the order of the rows. Each has float32 first, and train before forward.
+    # The subjects keep the order of the rows. Each has strict float32 first, and train before forward.
     places = {subject: place for place, subject in enumerate(dict.fromkeys(standing.subject for standing in ranked))}
     precisions = list(precision.PRECISIONS)
     return sorted(

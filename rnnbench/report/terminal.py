@@ -78,7 +78,7 @@ def _console(file: io.StringIO | None) -> Console:
 
 def _summary(report: Report) -> Iterator[RenderableType]:
     if summary.summaries(report, "train"):
-        yield _text(summary.answer(report).replace("`", ""))
+        yield _text(summary.answers(report).replace("`", ""))
     elif not summary.summaries(report, "forward"):
         yield _text("One implementation was timed, so there is nothing to compare it with.")
         return

@@ -16,10 +16,11 @@ from rnnbench import variants
 from rnnbench.live.interval import interval
 from rnnbench.live.timing import Timing
 from rnnbench.measure.floor import floor_of
+from rnnbench.network.precision import PRECISIONS, RIVALS
 from rnnbench.network.shapes import PARAM_NAMES
 from rnnbench.network.workload import Workload
 from rnnbench.report import plot, uncertainty
-from rnnbench.report.formats import arithmetic_notes, number, percent_text, ratio_text
+from rnnbench.report.formats import number, percent_text, precision_notes, ratio_text
 from rnnbench.report.terminal import WIDTH
 from rnnbench.report.uncertainty import Interval, Ratio, Spread
 
@@ -98,9 +99,8 @@ def sentences(report: Report, call: str, spread: Spread | None) -> list[str]:
     tolerance don't count.
     """
     lines = [line for line in report.lines(call) if line.samples and not line.timing.wrong]
-    races: dict[str, list[Line]] = {}
-    for line in lines:
-        races.setdefault(line.timing.precision, []).append(line)
+    present = [name for name in PRECISIONS if any(line.timing.precision == name for line in lines)]
+    races = {name: [line for line in lines if line.timing.precision in RIVALS[name]] for name in present}
     found = {name: _sentence(race, call, spread) for name, race in races.items() if len(race) > 1}
     if not found and len(lines) > 1:
         return [_sentence(lines, call, spread)]
@@ -401,7 +401,7 @@ def _notes(report: Report, spread: Spread | None, left_out: Mapping[str, str]) -
     shares = [_of_floor(line, report.facts) or 0 for call in CALLS for line in report.lines(call)]
     if max(shares, default=0) > 1:
         notes.append("of floor is over 100% where the machine's peak rates were measured too low: it was busy then.")
-    notes += arithmetic_notes(line.variant for call in CALLS for line in report.lines(call))
+    notes += precision_notes(line.variant for call in CALLS for line in report.lines(call))
     notes += [f"doubtful: {doubt}" for doubt in report.doubts]
     for timing in report.timings:
         if timing.problem:

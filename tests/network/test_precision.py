@@ -11,9 +11,7 @@ from rnnbench.variants import VARIANTS
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_name_and_the_row_of_a_variant_say_the_same(name):
     row = VARIANTS[name]
-    assert precision.of_variant(name) == ("tf32" if row.tf32 else row.precision)
-    is_strict = row.options.get("products", "float32") == "float32"
-    assert precision.arithmetic(name) == (precision.of_variant(name) if is_strict else row.options["products"])
+    assert precision.of_variant(name) == ("tf32" if row.tf32 else row.options.get("products", row.precision))
 
 
 def test_every_precision_of_a_workload_is_known():

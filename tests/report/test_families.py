@@ -70,7 +70,7 @@ def test_a_model_is_shown_by_its_name(made):
     report = tables.make(made, "north", group="models")
     shown = unwrapped(terminal.text(report))
     assert shown.startswith("Models: north (A CPU) at")
-    assert "Models: on the A CPU, in float32, torch (PyTorch) trains" in shown
+    assert "Models: on the A CPU, in strict float32, torch (PyTorch) trains" in shown
     assert "over 2 models" in shown
     markdown = formats.markdown(report)
     assert [row[1] for row in markdown_rows(markdown, [GRU]) if row[1] == "train"]

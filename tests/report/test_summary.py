@@ -12,7 +12,7 @@ def test_a_summary_answers_and_shows_a_gpu_beside_a_cpu(run):
     status, output, _ = run([*command, "epyc-2core", "--commit", "556eda17"])
     assert status == 0
     assert output.startswith("epyc-2core (AMD EPYC) at 556eda17 of 2026-")
-    assert "On the AMD EPYC, in float32, torch (PyTorch) trains fastest in 3 of 4 shapes" in unwrapped(output)
+    assert "On the AMD EPYC, in strict float32, torch (PyTorch) trains fastest in 3 of 4 shapes" in unwrapped(output)
     cpu, gpu = output.split("On a GPU, as recorded: h100 (NVIDIA H100")
     assert re.search(r"^torch +1\.00 \(1\.00–1\.02\) +3 +1 ", cpu, re.MULTILINE)
     assert re.search(r"^cudnn +1\.00 ", gpu, re.MULTILINE)

@@ -112,7 +112,8 @@ function againstText({ machine, commit, published }) {
 
 /* Complete a choice by what its record has: its grid and precision, and only implementations that it has. */
 function completed(choice, record, problems) {
-    const precisions = Object.keys(index.precisions).filter((precision) => timedIn(record, precision).length);
+    const precisions = Object.keys(index.precisions).filter((precision) =>
+        record.implementations.some((one) => isTimed(one) && one.precision === precision));
     const wanted = choice.precision;
     if (wanted && precisions.length && !precisions.includes(wanted)) {
         problems.push(`${recordName(record)} has no times in ${index.precisions[wanted]}.`);
@@ -145,8 +146,9 @@ function isTimed(implementation) {
     return CALLS.some((quantity) => implementation.figures[quantity]);
 }
 
+/* Whether an implementation competes in a precision. */
 function inPrecision(implementation, precision) {
-    return implementation.precision === precision;
+    return index.rivals[precision].includes(implementation.precision);
 }
 
 /* The address with some parameters changed; null removes one. */

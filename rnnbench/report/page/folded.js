@@ -7,7 +7,7 @@ function drawFloor(record, choice, positions) {
     const shares = (quantity, implementation) =>
         positions.flatMap(function (position) {
             const figure = measured(implementation, quantity, position);
-            const [seconds, bound] = record.floors[implementation.arithmetic][quantity][position] || [];
+            const [seconds, bound] = record.floors[implementation.precision][quantity][position] || [];
             if (!figure || !seconds) {
                 return [];
             }

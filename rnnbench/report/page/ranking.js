@@ -126,7 +126,7 @@ function winsCell(ratios) {
 function drawRanking(record, choice, positions) {
     const sizes = positions.map((position) => String(sizeTexts(position)));
     const width = sizeTexts(positions[0]).length;
-    // A call in another precision than float32 names it: "train, TF32".
+    // A call in another precision than strict float32 names it: "train, TF32".
     const precisionOf = (call) => call.split(', ')[1] || index.precisions.strict;
     const isShown = (line) =>
         sizes.includes(String(line.slice(0, width))) && precisionOf(line[width]) === index.precisions[choice.precision];

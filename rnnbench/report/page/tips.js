@@ -69,7 +69,7 @@ function hideTip() {
 
 /* What a time's note says. */
 function figureLines(record, implementation, quantity, position, figure) {
-    const floors = record.floors[implementation.arithmetic][quantity];
+    const floors = record.floors[implementation.precision][quantity];
     const [seconds, bound] = floors[position] || [];
     const onGpu = measured(implementation, `device_${quantity}`, position);
     const bounds = { compute: 'arithmetic', memory: 'memory bandwidth' };

@@ -24,7 +24,7 @@ def best():
 
 def test_the_page_opens_with_the_answer(open_recorded, best):
     tab = open_recorded()
-    assert tab.title() == f"LSTM on {summary.hardware(best)}, float32: which is fastest? – rnnbench"
+    assert tab.title() == f"LSTM on {summary.hardware(best)}, strict float32: which is fastest? – rnnbench"
     assert tab.locator("#answer").text_content() == summary.answer(best).replace("`", "")
     drawn = {row[0]: row[1:] for row in table(tab, "#summary")[1]}
     assert list(drawn) == [one.variant for one in summary.summaries(best, "train")]
