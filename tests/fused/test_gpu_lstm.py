@@ -88,6 +88,19 @@ def test_states_and_gradients_agree_with_float64(compiled, sizes, names):
     check(compiled, sizes, names)
 
 
+def test_arguments_may_be_parts_of_one_vector(theano):
+    """The kernels read 16 bytes at a time, and a part may begin anywhere."""
+    values = draw(3, 7, 128, 512)
+    vector = theano.tensor.vector()
+    parts, end = {}, 1
+    for name, value in values.items():
+        parts[name] = vector[end : end + value.size].reshape(value.shape)
+        end += value.size
+    states = theano.function([vector], lstm(**parts))
+    found = states(np.concatenate([[0.0], *(value.ravel() for value in values.values())]).astype("float32"))
+    assert reference.error(found, correct(**values)) < TOLERANCES["float32"]
+
+
 def test_one_of_the_two_initial_arrays_is_enough(compiled):
     check(compiled, SHAPES[1], (*NAMES[:4], "c0"))
 

@@ -94,6 +94,14 @@ __device__ __forceinline__ void barrier_arrive_warp(const Long *barrier) {
         barrier_arrive(shared_address(barrier));
 }
 
+/* A kernel that starts early does so while the product before it ends. It may read U, but what that product writes, and
+ * what this kernel writes, only after this wait. */
+__device__ __forceinline__ void await_product() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 /* ---- Arithmetic ------------------------------------------------------------------------------------------------- */
 
 __device__ __forceinline__ float power_of_two(float x) {

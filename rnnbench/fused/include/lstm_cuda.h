@@ -86,7 +86,7 @@ struct LaunchAttribute {
     int id;
     char pad[4];
     union {
-        int cooperative;
+        int cooperative, early;
         struct {
             unsigned x, y, z;
         } cluster;
@@ -104,7 +104,7 @@ struct LaunchConfig {
 struct Driver {
     enum { multiprocessors = 16, major = 75, minor = 76, cooperative = 95, shared_bytes = 97, clusters = 120 };
     enum { function_shared_bytes = 8, function_any_cluster_size = 14 };
-    enum { launch_cooperative = 2, launch_cluster = 4 };
+    enum { launch_cooperative = 2, launch_cluster = 4, launch_early = 6 };
     int (*cuCtxGetDevice)(int *);
     int (*cuDeviceGetAttribute)(int *, int, int);
     int (*cuGetErrorString)(int, const char **);
@@ -301,7 +301,7 @@ struct Plan {
         }
         return head + 2 * k_parts() * pass_rows * (4 * units + 8) * 4 + weights +
                std::max(buffers * pass_rows * row_floats * 4,
-                        2L * (16 * k_lanes * units + 2 * k_lanes) * k_parts() * 4);
+                        2L * (16 * k_lanes * units + 4 * k_lanes) * k_parts() * 4);
     }
 
     int block_threads() const {
@@ -532,6 +532,7 @@ struct State {
     std::unique_ptr<Compiler> compiler;
     std::map<std::vector<std::string>, Kernel> kernels;           // by the options
     std::map<std::tuple<bool, bool, Products, long, long>, Kernel> chosen;  // backward, keep, products, hidden, batch
+    bool starts_early = true;               // whether the driver lets a kernel start while the one before it ends
     volatile unsigned *failures = nullptr;  // [0] forward, [1] backward; memory of the host that the GPU sees
     unsigned *failures_on_gpu = nullptr;
 };
@@ -643,19 +644,24 @@ inline LaunchConfig plain_config(long blocks, int block_threads, void *stream) {
     return config;
 }
 
-inline LaunchConfig launch_config(const Plan &plan, int groups, void *stream, LaunchAttribute &attribute) {
+/* early: the kernel may start while the one before it on the stream ends. The result needs the two attributes. */
+inline LaunchConfig launch_config(const Plan &plan, int groups, bool early, void *stream,
+                                  LaunchAttribute (&attributes)[2]) {
     LaunchConfig config = plain_config(groups * plan.blocks, plan.block_threads(), stream);
     config.shared_bytes = unsigned(plan.shared_bytes());
-    attribute = LaunchAttribute();
+    attributes[0] = attributes[1] = LaunchAttribute();
     if (plan.cluster) {
-        attribute.id = Driver::launch_cluster;
-        attribute.value.cluster.x = unsigned(plan.blocks), attribute.value.cluster.y = attribute.value.cluster.z = 1;
+        attributes[0].id = Driver::launch_cluster;
+        attributes[0].value.cluster.x = unsigned(plan.blocks);
+        attributes[0].value.cluster.y = attributes[0].value.cluster.z = 1;
     } else {
-        attribute.id = Driver::launch_cooperative;  // starts only when all blocks can run at once
-        attribute.value.cooperative = 1;
+        attributes[0].id = Driver::launch_cooperative;  // starts only when all blocks can run at once
+        attributes[0].value.cooperative = 1;
     }
-    config.attributes = &attribute;
-    config.attribute_count = 1;
+    attributes[1].id = Driver::launch_early;
+    attributes[1].value.early = 1;
+    config.attributes = attributes;
+    config.attribute_count = early ? 2 : 1;
     return config;
 }
 
@@ -699,8 +705,8 @@ inline std::string load_kernel(Device &device, State &state, const Plan &plan, K
         resident = plan.groups;
         return "";
     }
-    LaunchAttribute attribute;
-    const LaunchConfig config = launch_config(plan, plan.groups, nullptr, attribute);
+    LaunchAttribute attributes[2];
+    const LaunchConfig config = launch_config(plan, plan.groups, false, nullptr, attributes);
     if (plan.cluster)
         return driver.check(driver.cuOccupancyMaxActiveClusters(&resident, kernel.function, &config),
                             "cuOccupancyMaxActiveClusters");
@@ -806,8 +812,19 @@ inline std::string launch_backward_steps(Device &device, const Kernel &kernel, P
     return problem;
 }
 
-/* Start a kernel for all groups of the batch. */
-inline std::string launch(Device &device, const Kernel &kernel, Products products, Arguments arguments) {
+/* Set the counters to zero that a kernel's next launch uses. */
+inline std::string clear_counters(Device &device, const Plan &plan, const Arguments &arguments) {
+    if (plan.counter_count() == 0)
+        return "";
+    return Driver::get().check(
+        Driver::get().cuMemsetD32Async(address(arguments.counters), 0, plan.counter_count(), device.stream),
+        "cuMemsetD32Async");
+}
+
+/* Start a kernel for all groups of the batch. Its counters are zero. early: what comes before it on the stream is the
+ * product x·W. The kernel may start while that ends, loads U meanwhile, and itself waits for the product. */
+inline std::string launch(Device &device, State &state, const Kernel &kernel, Products products, Arguments arguments,
+                          bool early) {
     const Driver &driver = Driver::get();
     const Plan &plan = kernel.plan;
     arguments.rows = plan.rows;
@@ -817,20 +834,24 @@ inline std::string launch(Device &device, const Kernel &kernel, Products product
     for (int number = 0; number < plan.launches; ++number) {
         arguments.begin = number * plan.groups * plan.rows;
         arguments.end = std::min(arguments.batch, arguments.begin + plan.groups * plan.rows);
-        if (!plan.cluster) {
-            const std::string problem = driver.check(
-                driver.cuMemsetD32Async(address(arguments.counters), 0, plan.counter_count(), device.stream),
-                "cuMemsetD32Async");
-            if (!problem.empty())
-                return problem;
+        std::string problem = number > 0 ? clear_counters(device, plan, arguments) : "";
+        if (!problem.empty())
+            return problem;
+        auto start = [&](bool is_early) {
+            LaunchAttribute attributes[2];
+            const LaunchConfig config = launch_config(plan, int(ceiling(arguments.end - arguments.begin, plan.rows)),
+                                                      is_early, device.stream, attributes);
+            void *parameters[] = {&arguments};
+            return driver.cuLaunchKernelEx(&config, kernel.function, parameters, nullptr);
+        };
+        const bool is_early = early && number == 0 && state.gpu.major >= 9 && state.starts_early;
+        int status = start(is_early);
+        if (status != 0 && is_early) {  // an older driver may refuse it
+            state.starts_early = false;
+            status = start(false);
         }
-        LaunchAttribute attribute;
-        const LaunchConfig config =
-            launch_config(plan, int(ceiling(arguments.end - arguments.begin, plan.rows)), device.stream, attribute);
-        void *parameters[] = {&arguments};
-        const std::string problem =
-            driver.check(driver.cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
-                         plan.backward ? "cuLaunchKernelEx of lstm_backward" : "cuLaunchKernelEx of lstm_forward");
+        problem = driver.check(status, plan.backward ? "cuLaunchKernelEx of lstm_backward"
+                                                     : "cuLaunchKernelEx of lstm_forward");
         if (!problem.empty())
             return problem;
         if (arguments.bias_sums)
@@ -903,6 +924,9 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
         arguments.first_state = step ? arguments.states - cells : call.h0;
         arguments.first_cell = step ? arguments.end_cell : call.c0;
         arguments.seq = int(count);
+        problem = clear_counters(device, kernel.plan, arguments);  // before the product, while which the kernel may start
+        if (!problem.empty())
+            return problem;
         if (sizes.inputs == 0)
             problem =
                 driver.check(driver.cuMemsetD32Async(address(arguments.gates), 0, count * step_gates, device.stream),
@@ -914,7 +938,7 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
                  problem.empty())
             problem = "lstm: the product of the inputs and W failed";
         if (problem.empty())
-            problem = launch(device, kernel, call.products, arguments);
+            problem = launch(device, state, kernel, call.products, arguments, sizes.inputs > 0);
         if (!problem.empty())
             return problem;
     }
@@ -962,7 +986,9 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
     arguments.failure = state.failures_on_gpu + 1;
     arguments.seq = int(sizes.seq);
     arguments.batch = int(sizes.batch);
-    problem = launch(device, kernel, call.products, arguments);
+    problem = clear_counters(device, kernel.plan, arguments);
+    if (problem.empty())
+        problem = launch(device, state, kernel, call.products, arguments, false);
     if (!problem.empty())
         return problem;
     if (call.db && groups > 1) {

@@ -68,8 +68,8 @@ template <bool multiplies> __device__ __forceinline__ void take_registers() {
 }
 
 /* The weights come through shared memory, a tile at a time. The next tile comes in while one is distributed. So many
- * numbers are copied together; more wouldn't be aligned in U. */
-constexpr int piece = HIDDEN % 2 == 0 ? 2 : 1;
+ * numbers are copied together; more wouldn't be aligned in U, or backward in a tile. */
+constexpr int piece = FORWARD && HIDDEN % 4 == 0 ? 4 : HIDDEN % 2 == 0 ? 2 : 1;
 
 /* threadIdx.x and blockIdx.x, read anew: what follows from them then takes no register for longer than needed. */
 __device__ __forceinline__ int thread_number() {
@@ -211,13 +211,17 @@ __device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const flo
             for (int r = 0; r < rows; ++r) {
                 const float4 x = numbers[r * row_stride + chunk * lanes];
 #pragma unroll
-                for (int s = 0; s < slots; ++s) {
-                    const float4 w = weights[chunk][s];
-                    sums[r][s] = fmaf(x.x, w.x, sums[r][s]);
-                    sums[r][s] = fmaf(x.y, w.y, sums[r][s]);
-                    sums[r][s] = fmaf(x.z, w.z, sums[r][s]);
-                    sums[r][s] = fmaf(x.w, w.w, sums[r][s]);
-                }
+                for (int s = 0; s < slots; ++s)
+                    sums[r][s] = fmaf(x.x, weights[chunk][s].x, sums[r][s]);
+#pragma unroll
+                for (int s = slots - 1; s >= 0; --s)
+                    sums[r][s] = fmaf(x.y, weights[chunk][s].y, sums[r][s]);
+#pragma unroll
+                for (int s = 0; s < slots; ++s)
+                    sums[r][s] = fmaf(x.z, weights[chunk][s].z, sums[r][s]);
+#pragma unroll
+                for (int s = slots - 1; s >= 0; --s)
+                    sums[r][s] = fmaf(x.w, weights[chunk][s].w, sums[r][s]);
             }
     };
     auto from_shared = [&] {
@@ -234,12 +238,19 @@ __device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const flo
                 const int next = (half * slots + s) / 2 + 1;
                 const float4 next_w = shared_weights[(next < count ? next : 0) * threads];
 #pragma unroll
-                for (int r = 0; r < rows; ++r) {
-                    sums[r][s] = fmaf(x[r].x, w.x, sums[r][s]);
-                    sums[r][s + 1] = fmaf(x[r].x, w.z, sums[r][s + 1]);
-                    sums[r][s] = fmaf(x[r].y, w.y, sums[r][s]);
-                    sums[r][s + 1] = fmaf(x[r].y, w.w, sums[r][s + 1]);
-                }
+                for (int r = 0; r < rows; ++r)
+#pragma unroll
+                    for (int place = 0; place < 2; ++place) {
+                        const int other = (place + r) % 2;
+                        sums[r][s + other] = fmaf(x[r].x, other ? w.y : w.x, sums[r][s + other]);
+                    }
+#pragma unroll
+                for (int r = 0; r < rows; ++r)
+#pragma unroll
+                    for (int place = 0; place < 2; ++place) {
+                        const int other = (place + r) % 2;
+                        sums[r][s + other] = fmaf(x[r].y, other ? w.w : w.z, sums[r][s + other]);
+                    }
                 w = next_w;
             }
         }
@@ -257,9 +268,35 @@ __device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const flo
             from_shared();
 }
 
-/* The place of a pair of weights in shared memory, in float2: the pairs of two slots lie side by side. */
-template <int slots> __device__ __forceinline__ int place_of_pair(int half, int slot) {
-    return (half * slots + slot) / 2 * (2 * threads) + slot % 2;
+/* Keep two weights of a slot in shared memory: [half of a chunk][slot / 2][thread][which of the two][slot % 2]. */
+template <int slots>
+__device__ __forceinline__ void keep_pair(float2 *shared_weights, int half, int slot, float first, float second) {
+    float *const to = (float *)(shared_weights + (half * slots + slot) / 2 * (2 * threads)) + slot % 2;
+    to[0] = first, to[2] = second;
+}
+
+/* This never runs, since `seq` isn't negative. But the compiler lays out registers for it: the weights of two slots lie
+ * as a pair, and their sums as a pair the other way round. So more weights and their sums are in different banks. */
+template <int rows, int slots, int in_registers>
+__device__ __forceinline__ void lay_out_in_pairs(int seq, const float4 (&weights)[in_registers][slots],
+                                                 const float (&sums)[rows][slots]) {
+    if (seq >= 0)
+        return;
+    auto write_pair = [&](float first, float second) {
+        asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(seq), "f"(first), "f"(second) : "memory");
+    };
+#pragma unroll
+    for (int s = 0; s < slots; s += 2) {
+#pragma unroll
+        for (int chunk = 0; chunk < in_registers; ++chunk) {
+            const float4 first = weights[chunk][s], second = weights[chunk][s + 1];
+            write_pair(first.x, second.x), write_pair(first.y, second.y);
+            write_pair(first.z, second.z), write_pair(first.w, second.w);
+        }
+#pragma unroll
+        for (int r = 0; r < rows; ++r)
+            write_pair(sums[r][s + 1], sums[r][s]);
+    }
 }
 
 #if !CLUSTER
@@ -355,7 +392,7 @@ struct Part {
 };
 
 constexpr int tile_rows = 4 * k_lanes * k_parts, tile_columns = 4 * UNITS;
-constexpr int tile_floats = tile_rows * tile_columns + tile_rows / 2;  // two more for four rows, for different banks
+constexpr int tile_floats = tile_rows * tile_columns + tile_rows;  // four more for four rows, for different banks
 static_assert(tile_rows * tile_columns == 32 * threads, "sizes");
 
 /* Copy this block's slice of U into registers and shared memory, a chunk of rows at a time. */
@@ -370,7 +407,7 @@ __device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][
             const int k = (row / (4 * k_lanes) * chunks + chunk) * (4 * k_lanes) + row % (4 * k_lanes);
             const int unit = first_unit + column % UNITS;
             const bool is_there = k < HIDDEN && unit < HIDDEN;
-            copy_piece(tiles + buffer * tile_floats + place + row / 4 * 2,
+            copy_piece(tiles + buffer * tile_floats + place + row / 4 * 4,
                        U + (is_there ? (long long)k * (4 * HIDDEN) + column / UNITS * HIDDEN + unit : 0), is_there);
         }
     };
@@ -380,7 +417,7 @@ __device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][
             const float *const tile = tiles + buffer * tile_floats + own.gate(s) * UNITS + own.unit(s);
             auto weight = [&](int k) {
                 const int row = own.k_part * (4 * k_lanes) + k;
-                return tile[row * tile_columns + row / 4 * 2];
+                return tile[row * tile_columns + row / 4 * 4];
             };
             if (chunk < REGISTER_CHUNKS)
                 weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] =
@@ -390,8 +427,7 @@ __device__ __forceinline__ void load_weights(float4 (&weights)[REGISTER_CHUNKS][
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const int k = half * 2 * k_lanes + 2 * own.k_lane;
-                    shared_weights[place_of_pair<slots>(2 * (chunk - REGISTER_CHUNKS) + half, s)] =
-                        make_float2(weight(k), weight(k + 1));
+                    keep_pair<slots>(shared_weights, 2 * (chunk - REGISTER_CHUNKS) + half, s, weight(k), weight(k + 1));
                 }
         }
     };
@@ -415,11 +451,12 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
     float *const cells = (float *)(shared + Barriers::bytes(at.most_passes));  // [row][unit]
     float *const totals = cells + at.most_passes * PASS_ROWS * UNITS;          // [n % 2][k part][row][unit][gate]
     float2 *const all_weights =
-        (float2 *)(totals + 2 * k_parts * PASS_ROWS * total_floats);  // [half of a chunk][slot / 2][thread][slot % 2]
+        (float2 *)(totals + 2 * k_parts * PASS_ROWS * total_floats);  // as keep_pair says
     float *const numbers =
         (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][row][k]
     const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
-    const int pass_count = a.seq * passes;
+    // The first step that has a product: without initial states, step 0 has none.
+    const int first_step = a.first_state ? 0 : 1, product_count = (a.seq - first_step) * passes;
     Waiting waiting(a.failure);
 
     if (at.warp < warps) {
@@ -433,11 +470,13 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             barriers.init(warps, GATE_WARPS, warps);
         set_up_barrier<true>();
 
-        for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+        for (int n = 0, pass = 0, step = first_step; n < product_count; ++n) {
             const Part own(thread_number());
 #if CLUSTER
             const int buffer = ((step + 1) & 1) * most_passes + pass;
-            waiting.until([&] { return barrier_passed(shared_address(barriers.arrived + buffer), (step >> 1) & 1); });
+            waiting.until([&] {
+                return barrier_passed(shared_address(barriers.arrived + buffer), ((step - first_step) >> 1) & 1);
+            });
             if (threadIdx.x == 0)
                 barrier_expect(shared_address(barriers.arrived + buffer), PASS_ROWS * padded * 4);
 #else
@@ -449,6 +488,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             accumulate<PASS_ROWS, slots, k_lanes, REGISTER_CHUNKS, chunks, k_lanes>(
                 sums, (const float4 *)first + own.k_lane, (const float2 *)first + own.k_lane, row_floats / 4, weights,
                 (const float4 *)all_weights + threadIdx.x);
+            if (REGISTER_CHUNKS == chunks)  // with weights in shared memory too, this made it slower
+                lay_out_in_pairs(a.seq, weights, sums);
 #if !CLUSTER
             barrier_arrive_warp(barriers.taken + buffer);
 #endif
@@ -470,8 +511,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         }
     } else {
         take_registers<false>();
-        set_up_barrier<false>();
         const Helper helper = helper_of_warp();
+        set_up_barrier<false>();
 #if !CLUSTER
         Word *const counters = a.counters + at.group * most_passes * counter_stride;
         float *const exchange = a.exchange + (size_t)at.group * most_passes * PASS_ROWS * padded;
@@ -479,7 +520,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
 
         // This warp copies the states that each pass needs into its stage.
         if (helper == fetch_helper)
-            for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+            for (int n = 0, pass = 0, step = first_step; n < product_count; ++n) {
                 const int stage = n % STAGES;
                 if (n >= STAGES)
                     waiting.until(
@@ -487,7 +528,10 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                         true);
                 if (lane == 0)
                     waiting.until(
-                        [&] { return read_counter(counters + pass * counter_stride) >= Word(step + 1) * BLOCKS; },
+                        [&] {
+                            return read_counter(counters + pass * counter_stride) >=
+                                   Word(step + 1 - first_step) * BLOCKS;
+                        },
                         true);
                 if (__any_sync(0xffffffffu, waiting.failed))
                     break;  // the other warps give up too, and write NaN
@@ -501,9 +545,9 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 if (++pass == passes)
                     pass = 0, ++step;
             }
-        // This one tells the other blocks, once all states of a pass are written. The initial states come first.
+        // This one tells the other blocks, once all states of a pass are written. Initial states come first.
         if (helper == count_helper)
-            for (int n = 0, pass = 0; n < pass_count; ++n) {
+            for (int n = 0, pass = 0; n < product_count; ++n) {
                 if (lane < GATE_WARPS)
                     waiting.until([&] { return read_sent(barriers.sent + lane) > n; }, true);
                 __syncwarp();
@@ -515,6 +559,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
 #endif
         // These compute the gates and the new states, and send them to the other blocks.
         if (helper == gates_helper) {
+            await_product();
             const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
             const bool has_unit = unit < HIDDEN;
             float bias[4];
@@ -553,19 +598,21 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             };
             auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
 
-            // Step -1: send the initial states, note the initial cells.
+            // Step -1: send the initial states if there are any, note the initial cells.
             for (int pass = 0; pass < passes; ++pass) {
 #pragma unroll
                 for (int round = 0; round < rounds; ++round) {
                     const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
                     const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows;
                     const size_t place = (size_t)(at.first_row + row) * HIDDEN + unit;
-                    send(is_there && a.first_state ? a.first_state[place] : 0, -1, pass, pass_row);
+                    if (first_step == 0)
+                        send(is_there ? a.first_state[place] : 0, -1, pass, pass_row);
                     if (pass_row < PASS_ROWS)
                         cells[row * UNITS + own_unit] = is_there && a.first_cell ? a.first_cell[place] : 0;
                 }
 #if !CLUSTER
-                note_sent(barriers.sent + at.warp - warps, pass + 1);
+                if (first_step == 0)
+                    note_sent(barriers.sent + at.warp - warps, pass + 1);
 #endif
             }
 
@@ -584,7 +631,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 }
             };
             read_next(0, 0);
-            for (int n = 0, pass = 0, step = 0; n < pass_count; ++n) {
+            // n counts the passes that have a product.
+            for (int n = -first_step * passes, pass = 0, step = 0; n < product_count; ++n) {
                 float x[rounds][4];
 #pragma unroll
                 for (int round = 0; round < rounds; ++round)
@@ -593,8 +641,10 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                         x[round][gate] = next[round][gate] + bias[gate];
                 const bool last_pass = pass + 1 == passes;
                 read_next(last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
-                waiting.until([&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); },
-                              !CLUSTER);
+                if (n >= 0)
+                    waiting.until(
+                        [&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); },
+                        !CLUSTER);
 #pragma unroll
                 for (int round = 0; round < rounds; ++round) {
                     const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
@@ -602,7 +652,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                     const int total_row = is_in_pass ? pass_row : 0;
                     float4 total = make_float4(x[round][0], x[round][1], x[round][2], x[round][3]);
 #pragma unroll
-                    for (int k_part = 0; k_part < k_parts; ++k_part) {
+                    for (int k_part = 0; n >= 0 && k_part < k_parts; ++k_part) {
                         const float4 part =
                             *(const float4 *)(totals +
                                               (((n & 1) * k_parts + k_part) * PASS_ROWS + total_row) * total_floats +
@@ -629,7 +679,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                             a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = cell;
                     }
                 }
-                barrier_arrive_warp(barriers.empty + (n & 1));
+                if (n >= 0)
+                    barrier_arrive_warp(barriers.empty + (n & 1));
 #if !CLUSTER
                 note_sent(barriers.sent + at.warp - warps, passes + n + 1);
 #endif
@@ -669,7 +720,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
     float *const d_cells = (float *)(shared + Barriers::bytes(at.most_passes));        // [row][unit]
     float4 *const d_gates = (float4 *)(d_cells + at.most_passes * PASS_ROWS * UNITS);  // [n % 2][row][unit]
     float2 *const all_weights =
-        (float2 *)(d_gates + 2 * PASS_ROWS * UNITS);  // [half of a chunk][slot / 2][thread][slot % 2]
+        (float2 *)(d_gates + 2 * PASS_ROWS * UNITS);  // as keep_pair says
     float *const numbers =
         (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][source][row][unit]
     const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
@@ -715,8 +766,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
                         weights[chunk < REGISTER_CHUNKS ? chunk : 0][s] = weight;
                     else {
                         const int half = 2 * (chunk - REGISTER_CHUNKS);
-                        shared_weights[place_of_pair<slots>(half, s)] = make_float2(weight.x, weight.y);
-                        shared_weights[place_of_pair<slots>(half + 1, s)] = make_float2(weight.z, weight.w);
+                        keep_pair<slots>(shared_weights, half, s, weight.x, weight.y);
+                        keep_pair<slots>(shared_weights, half + 1, s, weight.z, weight.w);
                     }
                 }
         };
@@ -731,6 +782,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
             const float4 *const first = d_gates + (n & 1) * PASS_ROWS * UNITS + thread % K_LANES;
             accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks, 1>(
                 sums, first, (const float2 *)first, UNITS, weights, (const float4 *)all_weights + thread);
+            if (REGISTER_CHUNKS < chunks)  // without weights in shared memory, this made it slower
+                lay_out_in_pairs(a.seq, weights, sums);
             barrier_arrive_warp(barriers.empty + (n & 1));
             if (waiting.failed)
                 sums[0][0] = __int_as_float(0x7fffffff);

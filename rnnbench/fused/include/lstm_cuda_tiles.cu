@@ -593,25 +593,27 @@ __device__ __forceinline__ void prefetch(const float *from) { asm volatile("pref
 
 extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const Arguments a) {
     extern __shared__ __align__(128) unsigned char shared_memory[];
+    const int first = a.first_state ? 0 : 1;  // the first step that has a product: without h0, step 0 has none
     set_up(a, shared_memory);
     if (threadIdx.x >= worker_threads) {
-        fetch(a, shared_memory, a.seq);
+        fetch(a, shared_memory, a.seq - first);
         return;
     }
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    await_product();
     const Part at(a);
     const Shared shared(shared_memory, at.team);
     Waiting waiting(a.failure);
 
     const int unit = at.unit();
-    auto publish_states = [&](int step, int pass, const float (&states)[item_rows]) {
+    auto publish_states = [&](int product, int pass, const float (&states)[item_rows]) {
         if (at.has_item())
-            write(at.published + (step & 1) * at.odd + (size_t)pass * published_floats + unit * tile_rows +
+            write(at.published + (product & 1) * at.odd + (size_t)pass * published_floats + unit * tile_rows +
                       place_of_row(unit, at.row()),
                   states);
         publish(at, pass);
     };
-    // The initial states are published as those of step 0.
+    // The initial states, if there are any, are published for step 0.
     for (int pass = at.team; pass < at.passes; pass += teams) {
         float states[item_rows], cells[item_rows];
         const size_t place = place_in_batch(at, pass);
@@ -625,7 +627,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             write(carried(at, pass), cells);
             clear_partials<4>(at, pass);
         }
-        publish_states(0, pass, states);
+        if (first == 0)
+            publish_states(0, pass, states);
     }
 
     float bias[4];
@@ -644,7 +647,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 for (int gate = 0; gate < 4; ++gate)
                     if (r < rows)
                         prefetch(gates + (r * 4 + gate) * HIDDEN);
-            multiply_and_send(at, shared, pass, product, stage, waiting);
+            if (step >= first)
+                multiply_and_send(at, shared, pass, product, stage, waiting);
             float total[4][item_rows], cells[item_rows], states[item_rows];
 #pragma unroll
             for (int r = 0; r < item_rows; ++r)
@@ -653,7 +657,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                     total[gate][r] = r < rows ? gates[(r * 4 + gate) * HIDDEN] + bias[gate] : 0;
             if (at.has_item()) {
                 read(cells, carried(at, pass));
-                take_partials<4>(total, at, pass, waiting);
+                if (step >= first)
+                    take_partials<4>(total, at, pass, waiting);
 #pragma unroll
                 for (int r = 0; r < item_rows; ++r) {
 #pragma unroll
@@ -665,7 +670,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 write(carried(at, pass), cells);
             }
             if (step + 1 < a.seq)
-                publish_states(step + 1, pass, states);
+                publish_states(step + 1 - first, pass, states);
             else
                 team_barrier(at.team);  // all have read the halves
 #pragma unroll

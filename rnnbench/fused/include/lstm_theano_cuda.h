@@ -468,7 +468,7 @@ class Arrays {
         return *result != nullptr;
     }
 
-    /* The address of an array, or of a contiguous copy; null without an array. */
+    /* The address of an array, or of a contiguous, aligned copy; null without an array. */
     const float *read(PyGpuArrayObject *array) { return use(array, false, GPUARRAY_CUDA_WAIT_READ); }
 
     /* The address of an array to read and to overwrite, or of a copy if it isn't ours. */
@@ -492,7 +492,9 @@ class Arrays {
     float *use(PyGpuArrayObject *array, bool copied, int how) {
         if (!array || failed_)
             return nullptr;
-        if (copied || !is_contiguous(array))
+        // The kernels read 16 bytes at a time. A part of another array may begin between such places.
+        const bool is_aligned = how == GPUARRAY_CUDA_WAIT_WRITE || uintptr_t(PyGpuArray_DEV_DATA(array)) % 16 == 0;
+        if (copied || !is_contiguous(array) || !is_aligned)
             array = pygpu_copy(array, GA_C_ORDER);
         else
             Py_INCREF(array);
