@@ -24,6 +24,9 @@ THEANO = [
     "scipy-openblas32==0.3.34.481.3",
 ]
 
+# A second Theano, by the developers of PyMC, for Python 3.10 and 3.11. It is imported as theano too.
+THEANO_PYMC = ["Theano-PyMC==1.1.2; python_version < '3.12'", *THEANO[1:]]
+
 # It reads asv's results files.
 JITER = ["jiter==0.18.0; python_version < '3.11'", "jiter==0.19.0; python_version >= '3.11'"]
 
@@ -57,6 +60,7 @@ setup(
     install_requires=["numpy", "rich", "tabulate"],
     extras_require={
         "theano": THEANO,
+        "theano-pymc": THEANO_PYMC,
         **PEERS,
         # FlashRNN isn't among the peers, since it needs a GPU and CUDA's compiler.
         "flashrnn": ["flashrnn"],

@@ -32,6 +32,7 @@ from rnnbench.history import ResultsWarning, asv_commands, files, work_tree
 from rnnbench.history.benchmark_names import method
 from rnnbench.measure import state, variables
 from rnnbench.report import libraries, page
+from rnnbench.variants import THEANO_PYMC
 
 _SHOWN_VALUES = 3  # the quick grid's
 _WRITTEN_ATOMICALLY = {"machine.json", "benchmarks.json", ".asv-machine.json"}
@@ -225,8 +226,15 @@ class Peers(Virtualenv):  # type: ignore[misc]
     def __init__(self, conf: Any, *arguments: Any) -> None:
         super().__init__(conf, *arguments)
         # The last command is for Theano alone.
-        self._install_command = [command.replace("[theano]", "[peers]") for command in conf.install_command[:-1]]
+        extra = f"[{self.tool_name}]"
+        self._install_command = [command.replace("[theano]", extra) for command in conf.install_command[:-1]]
         self._install_timeout = 3600  # seconds; pip downloads several GB
+
+
+class TheanoPyMC(Peers):
+    """An environment with Theano-PyMC instead of Theano: `asv run --environment theano-pymc`."""
+
+    tool_name = THEANO_PYMC
 
 
 def _fill_summaries(html: Path, benchmarks: Iterable[str]) -> None:

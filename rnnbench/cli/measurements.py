@@ -123,7 +123,8 @@ def register(commands: Commands) -> None:
         type=_environment,
         metavar="NAME",
         help="an environment to time in; repeat this option for each. virtualenv:3.11 has Theano, peers:3.11 has the "
-        "other frameworks, existing:/path/to/python3 has what is installed for that Python",
+        "other frameworks, theano-pymc:3.11 has Theano-PyMC, existing:/path/to/python3 has what is installed for that "
+        "Python",
     )
     turns.set_defaults(run=_interleave)
 
@@ -150,7 +151,7 @@ def register(commands: Commands) -> None:
 
 
 def _environment(name: str) -> str:
-    kinds = ("existing", *sorted({row.environment for row in variants.VARIANTS.values()}))
+    kinds = ("existing", *sorted({kind for row in variants.VARIANTS.values() for kind in row.environments}))
     if not name.startswith(tuple(f"{kind}:" for kind in kinds)):
         raise argparse.ArgumentTypeError(f"{name}: it must begin with one of {', '.join(f'{kind}:' for kind in kinds)}")
     return name

@@ -84,7 +84,7 @@ def _implementations() -> str:
         [
             f"`{row.name}`",
             row.description,
-            "Theano" if row.environment == THEANO else "peer",
+            "Theano" if THEANO in row.environments else "peer",
             *(yes[device in row.devices] for device in ("cpu", "cuda")),
             ", ".join(f"`_{twin.name.rpartition('_')[2]}`" for twin in twins[row.name]),
             f"`{row.extra}`" if row.extra else "",

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType
 
 from rnnbench.network.contract import Unavailable
-from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces, users_settings
+from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces, theano_pymc, users_settings
 from rnnbench.theano_runtime.pieces import Piece, first_line
 
 _INCLUDE = Path(__file__).parent / "include"
@@ -66,7 +66,7 @@ def find(device: str = "cpu") -> tuple[Piece, ...]:
     """Return a Piece for each thing that Theano needs on a device, found or missing. Imports no framework."""
     needed = (
         _find_python(),
-        _find_package("Theano", "theano"),
+        _find_package("Theano-PyMC" if theano_pymc.is_installed() else "Theano", "theano"),
         _find_package("scipy-openblas32", "scipy_openblas32"),
         _find_package("setuptools", "pkg_resources"),
         _find_compiler(),
@@ -126,7 +126,10 @@ def _prepare(device: str) -> ModuleType:
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
     folder = _include_folder(flags)
     cut_off.remove(users_settings.compile_cache())
-    defaults = _DEFAULTS | (cuda.prepare(cache()) if device == "cuda" else {})
+    is_pymc = theano_pymc.is_installed()
+    defaults = _DEFAULTS | (theano_pymc.SETTINGS if is_pymc else {})
+    if device == "cuda":
+        defaults |= cuda.prepare(cache())
     _device = device
     with _settings(defaults, [*_include_flags(folder), *_link_flags(), *flags]), warnings.catch_warnings():
         # Theano warns that it doesn't know this cuDNN. Our cudnn.h adapts it.
@@ -139,6 +142,8 @@ def _prepare(device: str) -> ModuleType:
         except Exception as problem:  # for example with a NumPy that lacks what it uses
             install = pieces.install_command("theano")
             raise Unavailable(f"Theano can't be imported ({first_line(problem)}): {install}") from problem
+        if is_pymc:
+            theano_pymc.give_old_names()
         later_versions.change_theano(theano)
         importlib.import_module("rnnbench.theano_runtime.compile_cache").repair()
         if device == "cuda":

@@ -49,7 +49,7 @@ class Variant:
     modules: tuple[str, ...] = ()  # modules that it imports; `unavailable` may check more
     libraries: tuple[str, ...] = ()  # PyPI packages; asv stores their versions with the figures
     tolerance: float = STRICT  # the largest reference.error allowed for the outputs and each gradient
-    environment: str = "peers"  # the kind of asv environment that installs its packages
+    environments: tuple[str, ...] = ("peers",)  # the kinds of asv environments that install its packages
     caches: bool = False  # whether it keeps compiled code on disk, which makes the next build shorter
     trains: bool = True  # whether it can compute gradients
     keeps_nan: bool = True  # whether NaN comes out where the reference has it; ONNX Runtime makes numbers of NaN
@@ -113,7 +113,9 @@ class Variant:
 
 
 _BOTH, _CPU, _CUDA = DEVICES, DEVICES[:1], DEVICES[1:]
-THEANO = "virtualenv"  # asv.conf.json's environment for Theano, which needs an older NumPy than the peers
+# asv.conf.json's environment for Theano, which needs an older NumPy than the peers. Theano-PyMC, a second Theano, is
+# imported by the same name, so it has an environment of its own.
+THEANO, THEANO_PYMC = "virtualenv", "theano-pymc"
 
 _ROWS = (
     Variant(
@@ -122,8 +124,8 @@ _ROWS = (
         "A loop over the time steps, built with theano.scan",
         _BOTH,
         extra="theano",
-        libraries=("Theano",),
-        environment=THEANO,
+        libraries=("Theano", "Theano-PyMC"),
+        environments=(THEANO, THEANO_PYMC),
         caches=True,
     ),
     Variant(
@@ -133,7 +135,7 @@ _ROWS = (
         _CUDA,
         extra="theano",
         libraries=("Theano",),
-        environment=THEANO,
+        environments=(THEANO,),
         caches=True,
         has_tf32_twin=True,
     ),
@@ -144,7 +146,7 @@ _ROWS = (
         _BOTH,
         extra="theano",
         libraries=("Theano",),
-        environment=THEANO,
+        environments=(THEANO,),
         caches=True,
         has_tf32_twin=True,
     ),
@@ -155,7 +157,7 @@ _ROWS = (
         _CUDA,
         extra="theano",
         libraries=("Theano",),
-        environment=THEANO,
+        environments=(THEANO,),
         caches=True,
         options={"products": "3xtf32"},
         base="fused",
@@ -263,12 +265,12 @@ VARIANTS = {row.name: row for row in (*_ROWS, *(twin for row in _ROWS for twin i
 
 def is_ours(name: str) -> bool:
     """Return whether a variant runs in Theano, and so isn't a peer. Unknown names give False."""
-    return name in VARIANTS and VARIANTS[name].environment == THEANO
+    return name in VARIANTS and THEANO in VARIANTS[name].environments
 
 
 def installable(environment: str, device: str) -> list[str]:
     """Return the variants that support a device and that pip can install into a kind of asv environment."""
-    return [name for name, row in VARIANTS.items() if row.environment == environment and device in row.devices]
+    return [name for name, row in VARIANTS.items() if environment in row.environments and device in row.devices]
 
 
 def is_path(name: str) -> bool:

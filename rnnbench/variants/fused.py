@@ -16,13 +16,15 @@ from rnnbench import theano_runtime
 from rnnbench.fused import lstm
 from rnnbench.network.contract import unsupported
 from rnnbench.network.workload import FLOAT, Weights, Workload
-from rnnbench.theano_runtime import cuda
+from rnnbench.theano_runtime import cuda, theano_pymc
 
 _PARAMETERS = ("W", "U", "b")
 
 
 def unavailable(device: str) -> str | None:
     """Return None if Theano can run on this device here, or one line that says why not."""
+    if theano_pymc.is_installed():
+        return "it needs Theano 1.0.5, and Theano-PyMC is installed, whose operations take other arguments: use scan"
     return theano_runtime.unavailable(device)
 
 

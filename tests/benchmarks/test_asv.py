@@ -150,16 +150,18 @@ def test_compare_flags_a_slower_scan_and_nothing_else(clone, timed, monkeypatch)
     assert changed(before, slower)
 
 
-def test_the_peers_environment_has_all_frameworks_but_theano():
+def test_the_other_environments_have_all_frameworks_but_theano():
     configuration = Config.load(str(ROOT / "asv.conf.json"))
     (theano,) = get_environments(configuration, None)
-    (peers,) = get_environments(configuration, ["peers"])
+    peers, pymc = (next(get_environments(configuration, [kind])) for kind in ("peers", "theano-pymc"))
     # Without a list in asv.conf.json asv takes the version of the Python that runs it.
     version = "{}.{}".format(*sys.version_info)
-    assert (theano.name, peers.name) == (f"virtualenv-py{version}", f"peers-py{version}")
+    names = [environment.name for environment in (theano, peers, pymc)]
+    assert names == [f"virtualenv-py{version}", f"peers-py{version}", f"theano-pymc-py{version}"]
     *before, installed, theano_itself = theano._install_command
     assert installed.endswith("{build_dir}[theano]")
     assert peers._install_command == [*before, installed.replace("[theano]", "[peers]")]
+    assert pymc._install_command == [*before, installed.replace("[theano]", "[theano-pymc]")]
     *_, script = theano_itself.split()
     assert (ROOT / script).is_file()
     assert Path(theano._path, "../../..").resolve() == ROOT  # where the second command runs

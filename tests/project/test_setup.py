@@ -8,10 +8,10 @@ from helpers import ROOT
 from packaging.requirements import Requirement
 
 from rnnbench.theano_runtime import install
-from rnnbench.variants import THEANO, VARIANTS
+from rnnbench.variants import THEANO, THEANO_PYMC, VARIANTS
 
 # These extras don't belong to an implementation.
-OTHER_EXTRAS = {"bench", "cluster", "peers", "report", "test"}
+OTHER_EXTRAS = {"bench", "cluster", "peers", "report", "test", THEANO_PYMC}
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_every_implementation_has_an_extra_and_every_extra_an_implementation(ext
 
 def test_the_extra_peers_has_the_requirements_of_all_peers_but_flashrnn(extras):
     # FlashRNN is useless without a GPU and CUDA's compiler.
-    peers = {row.extra for row in VARIANTS.values() if row.environment != THEANO} - {"flashrnn"}
+    peers = {row.extra for row in VARIANTS.values() if THEANO not in row.environments} - {"flashrnn"}
     assert extras["peers"] == [requirement for name in extras if name in peers for requirement in extras[name]]
 
 
@@ -37,6 +37,12 @@ def test_an_extra_installs_libraries_that_have_their_versions_stored(extras):
     for row in VARIANTS.values():
         installed = {requirement.partition("==")[0] for requirement in extras[row.extra]}
         assert installed & set(row.libraries), row.name
+
+
+def test_theano_pymc_takes_the_place_of_theano(extras):
+    (theano, *others), (pymc, *same) = (extras[name] for name in ("theano", THEANO_PYMC))
+    assert (theano.partition("==")[0], pymc.partition("==")[0]) == ("Theano", "Theano-PyMC")
+    assert same == others
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
