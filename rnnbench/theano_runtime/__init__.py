@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType
 
 from rnnbench.network.contract import Unavailable
-from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces, theano_pymc, users_settings
+from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces, quick_import, theano_pymc, users_settings
 from rnnbench.theano_runtime.pieces import Piece, first_line
 
 _INCLUDE = Path(__file__).parent / "include"
@@ -136,7 +136,8 @@ def _prepare(device: str) -> ModuleType:
         warnings.filterwarnings("ignore", "Your cuDNN version is more recent than")
         later_versions.restore_names()
         try:
-            theano = importlib.import_module("theano")
+            with quick_import.stand_ins():
+                theano = importlib.import_module("theano")
         except ValueError as problem:
             raise Unavailable(f"Theano rejects its settings: {first_line(problem)}") from problem
         except Exception as problem:  # for example with a NumPy that lacks what it uses

@@ -34,7 +34,6 @@ _ON_NUMPY_2 = (
 def restore_names() -> None:
     """Add to Python's and NumPy's modules the names that Theano uses, where they are missing."""
     if sys.version_info >= (3, 12):
-        importlib.import_module("setuptools")  # it brings distutils, which Python 3.12 dropped
         _add("imp", find_module=importlib.util.find_spec)  # Theano looks for debuggers with it
         # Python 3.12 has no numpy.distutils. Theano asks it for the folder of NumPy's headers.
         _add("numpy.distutils", __path__=[])
