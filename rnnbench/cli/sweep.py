@@ -164,6 +164,10 @@ def _settings(options: argparse.Namespace) -> Settings:
             raise NotFound(f"{options.settings} isn't TOML: {reason}") from reason
     if unknown := sorted(content.keys() - known):
         raise NotFound(f"{options.settings} has {unknown[0]}: it may have {', '.join(sorted(known))}")
+    try:
+        submit.check_settings(content)
+    except ValueError as reason:
+        raise NotFound(f"{options.settings} can't be used: {reason}") from reason
     given = {name: value for name, value in vars(options).items() if name in known and value is not None}
     return Settings(**{**content, **given})
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rnnbench.cluster import canary, rows
 from rnnbench.cluster.sweep import Sweep
-from rnnbench.history import asv_commands, asv_files, files, nodes
+from rnnbench.history import NotFound, asv_commands, asv_files, files, nodes
 
 # The tasks whose figures have been merged, and when each was done.
 _LEDGER = "gathered.json"
@@ -30,7 +30,10 @@ def gather(sweep: Sweep, results: Path) -> Gathered:
     absent: so a newer figure stays, and one that was lost comes back. All figures of the sweep's nodes belong to one
     machine, with the facts of the first node.
 
-    Raises OSError if a file can't be written. Then all earlier results are whole, and another call goes on.
+    A results file that can't be used stays as it is, and what belongs into it isn't merged.
+
+    Raises NotFound if a file of the sweep or of the results can't be used, and OSError if one can't be written. Then
+    all earlier results are whole, and another call goes on.
     """
     with asv_commands.exclusive_folder("run"):
         return _gather(sweep, results)
@@ -39,49 +42,77 @@ def gather(sweep: Sweep, results: Path) -> Gathered:
 def _gather(sweep: Sweep, results: Path) -> Gathered:
     ledger: dict[str, float] = sweep.read(_LEDGER) or {}
     benchmarks = sweep.read("benchmarks.json") or {}
-    documents: dict[str, dict[str, Any]] = {}
-    changed: dict[str, int] = defaultdict(int)
-    merged, left_out = {}, []
+    facts = sweep.read(f"{sweep.machine}/machine.json")
+    described = results / sweep.machine / "machine.json"
+    of_class = {key: fact for key, fact in (_load(described) or facts or {}).items() if key != "version"}
+    known = _load(results / "benchmarks.json") or {}
+    times = canary.times(sweep)
+    documents: dict[Path, dict[str, Any]] = {}
+    changed: dict[Path, int] = defaultdict(int)
+    merged = {}
+    left_out: dict[str, None] = {}
     names = sweep.names("done")
     for name in names:
-        path = sweep.folder / "done" / f"{name}.json"
         try:
-            runs = sweep.read(f"done/{name}.json")["runs"]
-            for run in runs:
-                asv_files.check("results", run)
-        except (OSError, ValueError, KeyError, TypeError) as reason:
-            left_out.append(f"{path} can't be used: {reason}")
+            runs = [
+                (described.with_name(f"{run['commit_hash'][:8]}-{run['env_name']}.json"), run)
+                for run in _runs(sweep, name)
+            ]
+            for file, run in runs:
+                if file not in documents:
+                    documents[file] = _load(file) or {**run, "results": {}, "durations": {}, "state": {}}
+        except NotFound as reason:
+            left_out[str(reason)] = None
             continue
-        merged[name] = path.stat().st_mtime
-        for run in runs:
-            file = f"{run['commit_hash'][:8]}-{run['env_name']}.json"
-            if file not in documents:
-                documents[file] = _document(results / sweep.machine / file, run)
+        merged[name] = (sweep.folder / "done" / f"{name}.json").stat().st_mtime
+        for file, run in runs:
             changed[file] += _merge(documents[file], run, benchmarks, replace=ledger.get(name) != merged[name])
-    facts = sweep.read(f"{sweep.machine}/machine.json")
-    if facts is not None:
-        _write_if_absent(results / sweep.machine / "machine.json", facts)
-        facts = json.loads((results / sweep.machine / "machine.json").read_bytes())
-    if benchmarks:
-        _add_benchmarks(results / "benchmarks.json", benchmarks)
+    if facts and not described.exists():
+        files.write(described, json.dumps(facts, indent=4, sort_keys=True).encode())
+    if (together := {**known, **benchmarks}) != known:
+        files.write(results / "benchmarks.json", json.dumps(together, indent=4, sort_keys=True).encode())
     for file, document in documents.items():
         if changed[file]:
-            of_class = {key: fact for key, fact in facts.items() if key != "version"}
-            document["params"] = {**of_class, **document["requirements"], "python": document["python"]}
+            facts_of_run = {**document["requirements"], "python": document["python"]}
+            document["params"] = {"machine": sweep.machine, **of_class, **facts_of_run}
             version = document.pop("version")
-            files.write(results / sweep.machine / file, json.dumps({**document, "version": version}).encode())
-    if times := canary.times(sweep):
+            files.write(file, json.dumps({**document, "version": version}).encode())
+    if times:
         nodes.save(times, results / sweep.machine)
     sweep.write(_LEDGER, merged)
-    return Gathered(sum(changed.values()), len(names), left_out)
+    return Gathered(sum(changed.values()), len(names), list(left_out))
 
 
-def _document(path: Path, run: dict[str, Any]) -> dict[str, Any]:
-    """Return the results file's content, or a new one for the environment of a task's run."""
-    if path.exists():
-        found: dict[str, Any] = asv_files.load(path)
-        return found
-    return {**run, "results": {}, "durations": {}, "state": {}}
+def _runs(sweep: Sweep, name: str) -> list[dict[str, Any]]:
+    """Return what a task measured in each environment. Raises NotFound if its file can't be used."""
+    runs: list[dict[str, Any]] = sweep.read(f"done/{name}.json")["runs"]
+    try:
+        for run in runs:
+            asv_files.check("results", run)
+            _check_rows(run)
+            if any(len(values) != 1 for row in run["results"].values() for values in row[1]):
+                raise ValueError("its results aren't those of one shape")
+    except ValueError as reason:
+        raise NotFound(f"{sweep.folder}/done/{name}.json can't be used: {reason}") from reason
+    return runs
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    """Return the content of a file of the results, or None if there is none. Raises NotFound if it can't be used."""
+    if not path.exists():
+        return None
+    try:
+        content: dict[str, Any] = asv_files.load(path)
+        _check_rows(content)
+    except ValueError as reason:
+        raise NotFound(f"{path} can't be used: {reason}. Move it away, and gather again") from reason
+    return content
+
+
+def _check_rows(content: dict[str, Any]) -> None:
+    for name, row in content.get("results", {}).items():
+        if not rows.is_whole(row):
+            raise ValueError(f"its {name} isn't as asv writes it")
 
 
 def _merge(document: dict[str, Any], run: dict[str, Any], benchmarks: dict[str, Any], replace: bool) -> int:
@@ -89,7 +120,7 @@ def _merge(document: dict[str, Any], run: dict[str, Any], benchmarks: dict[str, 
     count = 0
     states = document.setdefault("state", {})
     for name, one in run["results"].items():
-        params = benchmarks[name]["params"] if name in benchmarks else one[1]
+        params = benchmarks[name]["params"] if name in benchmarks else []
         row, is_put = rows.put(document["results"].get(name), one, params, replace)
         document["results"][name] = row
         if is_put:
@@ -101,16 +132,3 @@ def _merge(document: dict[str, Any], run: dict[str, Any], benchmarks: dict[str, 
             else:
                 states.get(name, {}).pop(shape, None)
     return count
-
-
-def _write_if_absent(path: Path, content: Any) -> None:
-    if not path.exists():
-        files.write(path, json.dumps(content, indent=4, sort_keys=True).encode())
-
-
-def _add_benchmarks(path: Path, benchmarks: dict[str, Any]) -> None:
-    """Describe the sweep's benchmarks in asv's benchmarks.json, beside those that it has."""
-    known = asv_files.load(path) if path.exists() else {}
-    together = {**known, **benchmarks}
-    if together != known:
-        files.write(path, json.dumps(together, indent=4, sort_keys=True).encode())

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
+
+from rnnbench.history.figures import MOST_COMBINATIONS
 
 Row = list[Any]
 
@@ -41,10 +44,14 @@ def put(row: Row | None, one: Row, params: Sequence[Sequence[str]], replace: boo
     """Put a compact row into one with all combinations; return that row, and whether it has changed.
 
     `params` are the parameters that the row gets beside its own. An earlier figure stays unless `replace` is set, and
-    always if the new one failed or is n/a. A row of another version of the benchmark isn't kept.
+    always if the new one failed or is n/a. A row of another version of the benchmark, or of another number of
+    parameters, isn't kept.
     """
-    changed = row is None or row[2] != one[2]
-    if row is None or row[2] != one[2]:
+    if len(params) != len(one[1]):
+        params = [[]] * len(one[1])
+    params = [list(dict.fromkeys([*values, *own])) for values, own in zip(params, one[1], strict=True)]
+    changed = row is None or row[2] != one[2] or len(row[1]) != len(params)
+    if row is None or changed:
         row = [None, [list(names) for names in params], *one[2:_FIRST_COLUMN]]
         row[0] = [_NOT_SELECTED] * len(_positions(*map(tuple, params)))
     elif row[1] != params:
@@ -81,6 +88,15 @@ def _set(row: Row, column: int, position: int, value: Any, length: int) -> None:
         row[column] = [None] * length
     if row[column] is not None:
         row[column][position] = value
+
+
+def is_whole(row: Row) -> bool:
+    """Return whether each column of a row has one value for each combination of its parameters, or is null."""
+    if len(row) < _FIRST_COLUMN or any(len(set(values)) != len(values) for values in row[1]):
+        return False
+    count = math.prod(map(len, row[1]))
+    columns = [row[0], *row[_FIRST_COLUMN:]]
+    return count <= MOST_COMBINATIONS and all(column is None or len(column) == count for column in columns)
 
 
 def measured(value: Any) -> bool:

@@ -40,6 +40,28 @@ class Settings:
     sbatch: Mapping[str, Any] = field(default_factory=dict)  # further options of sbatch
 
 
+_WORD = {"type": "string", "minLength": 1}
+_COUNT = {"type": "integer", "minimum": 1}
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "executor": {"enum": list(EXECUTORS)},
+        **{"partition": _WORD, "account": _WORD, "minutes": _COUNT, "running": _COUNT},
+        "sbatch": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
+    },
+}
+
+
+def check_settings(content: Mapping[str, Any]) -> None:
+    """Raise ValueError if one of the settings in a file has a value that can't be used; the message says which."""
+    import fastjsonschema
+
+    try:
+        fastjsonschema.validate(_SCHEMA, content)
+    except fastjsonschema.JsonSchemaValueException as error:
+        raise ValueError(error.message.removeprefix("data.")) from error
+
+
 def slurm(sweep: Sweep, missing: Sequence[Task], settings: Settings) -> None:
     """Submit tasks to Slurm, each as a job of an array, and store their jobs in the sweep.
 

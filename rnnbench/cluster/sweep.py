@@ -32,7 +32,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnbench.history import NotFound, asv_commands, figures, files
+from rnnbench.cluster import contents
+from rnnbench.history import NotFound, asv_commands, files
 
 HOME = asv_commands.HOME / "sweeps"
 CODE = "code"
@@ -62,8 +63,8 @@ class Sweep:
 
     @classmethod
     def load(cls, folder: Path) -> Sweep:
-        """Return the sweep in a folder. Raises OSError or ValueError if there is none."""
-        content = json.loads((folder / "sweep.json").read_bytes())
+        """Return the sweep in a folder. Raises NotFound if there is none, or if its file can't be used."""
+        content = contents.load(folder / "sweep.json")
         return cls(**{**content, "folder": folder, "canary": Canary(*map(_tuples, content["canary"]))})
 
     def create(self, repository: Path, results: Path) -> Sweep:
@@ -73,7 +74,7 @@ class Sweep:
 
         Raises NotFound if git can't clone the repository.
         """
-        with contextlib.suppress(OSError):
+        if (self.folder / "sweep.json").exists():
             return self.load(self.folder)
         code = self.folder / CODE
         if not code.exists():
@@ -107,9 +108,12 @@ class Sweep:
         (self.folder / own).unlink()
 
     def read(self, name: str) -> Any:
-        """Return the content of a JSON file of the sweep, or None if there is no such file; needs jiter."""
+        """Return the content of a JSON file of the sweep, or None if there is no such file; needs jiter.
+
+        Raises NotFound if the file can't be used.
+        """
         path = self.folder / name
-        return figures.parse(path) if path.exists() else None
+        return contents.load(path) if path.exists() else None
 
     def names(self, kind: str) -> list[str]:
         """Return the names of the tasks, or nodes, that have a file in one of the sweep's folders."""

@@ -162,17 +162,22 @@ def check(kind: str, content: Any) -> None:
 
     `kind` is a file's name, or "results".
     """
-    import fastjsonschema
-
-    try:
-        _checker(kind)(content)
-    except fastjsonschema.JsonSchemaValueException as error:
-        place = str(error.name).removeprefix("data").lstrip(".")
-        raise ValueError(f"{f'its {place}' if place else 'it'} isn't as asv writes it") from error
+    match(_checker(kind), content, "asv")
     # A schema can't compare the lengths of two lists.
     for name, description in content.items() if kind == "benchmarks.json" else ():
         if name != "version" and len(description["params"]) != len(description["param_names"]):
             raise ValueError(f"its {name} has a different number of param_names and params")
+
+
+def match(checker: Callable[[Any], object], content: Any, author: str) -> None:
+    """Raise ValueError unless a schema that fastjsonschema compiled accepts this content, as `author` writes it."""
+    import fastjsonschema
+
+    try:
+        checker(content)
+    except fastjsonschema.JsonSchemaValueException as error:
+        place = str(error.name).removeprefix("data").lstrip(".")
+        raise ValueError(f"{f'its {place}' if place else 'it'} isn't as {author} writes it") from error
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 import statistics
 import warnings
@@ -29,6 +30,7 @@ _QUANTITIES_OTHER_THAN_TIME = ("memory", "error_outputs", "error_gradients")
 
 # The ratio of two numbers beyond these could overflow, and couldn't be written as JSON.
 _SMALLEST, _LARGEST = 1e-150, 1e150
+MOST_COMBINATIONS = 100_000  # of a benchmark's parameters; far more than any has
 
 # The first and the last bytes of a results file. They identify the run, so the whole file needn't be parsed.
 _HEAD = re.compile(rb'\{"commit_hash": "([^"\\]*)", "env_name": "([^"\\]*)", "date": (\d+),')
@@ -348,7 +350,11 @@ def _threads(states: Any) -> str:
 
 @functools.cache
 def _subjects(group: str, *values: tuple[str, ...]) -> list[Subject]:
-    """Return what a benchmark's parameters mean, from the values of each of them."""
+    """Return what a benchmark's parameters mean, from the values of each. Raises ValueError if that is nothing."""
+    if any(type(each) is not str for each in itertools.chain(*values)):
+        raise ValueError("a parameter isn't text")
+    if math.prod(map(len, values)) > MOST_COMBINATIONS:
+        raise ValueError("it has too many combinations of parameters")
     if group == ALL_MODELS:
         names = [name.strip("'") for (name,) in itertools.product(*values)]
         if unknown := sorted({*names} - MODELS.keys()):

@@ -10,7 +10,7 @@ from helpers import synthetic
 
 from rnnbench.cluster import gather, plan, rows
 from rnnbench.cluster.sweep import Canary, Sweep
-from rnnbench.history import live_selftest, nodes, read, runs
+from rnnbench.history import NotFound, live_selftest, nodes, read, runs
 
 COMMIT = "a" * 40
 PARAMS = [["2", "3"], ["4"], ["5", "6"], ["1"]]
@@ -120,6 +120,65 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_are_merged(sweep, tm
     done = gather.gather(sweep, tmp_path / "results")
     assert done.figures == 1
     assert [("broken" in line, "strange" in line) for line in done.left_out] == [(True, False), (False, True)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row.pop(0),
+        lambda row: row[:] and row.__delitem__(slice(3, None)),
+        lambda row: row[0].append(1.0),
+        lambda row: row[1].__setitem__(0, ["2", "3"]),
+        lambda row: row[11].clear(),
+    ],
+)
+def test_a_task_whose_rows_do_not_fit_is_named(change, sweep, tmp_path):
+    finish(sweep, "2, 4, 5, 1", 1e-3)
+    finish(sweep, "3, 4, 5, 1", 1e-3)
+    content = sweep.read("done/3x4x5x1.json")
+    change(content["runs"][0]["results"][NAME])
+    sweep.write("done/3x4x5x1.json", content)
+    done = gather.gather(sweep, tmp_path / "results")
+    assert done.figures == 1
+    (line,) = done.left_out
+    assert "3x4x5x1.json can't be used: its " in line
+
+
+def test_a_shape_that_the_sweeps_benchmarks_lack_is_added_to_the_row(sweep, tmp_path):
+    finish(sweep, "2, 4, 5, 1", 1e-3)
+    finish(sweep, "7, 4, 5, 1", 2e-3)
+    assert gather.gather(sweep, tmp_path / "results").figures == 2
+    found, _ = values(tmp_path / "results")
+    assert (found["2, 4, 5, 1"], found["7, 4, 5, 1"]) == (("ok", 1e-3), ("ok", 2e-3))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 2, "results": 7}'])
+def test_a_broken_results_file_stays_and_is_named(content, sweep, tmp_path):
+    path = tmp_path / "results" / "class" / f"{COMMIT[:8]}-existing-p.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    finish(sweep, "2, 4, 5, 1", 1e-3)
+    done = gather.gather(sweep, tmp_path / "results")
+    assert done.figures == 0
+    assert [line.startswith(f"{path} can't be used: it") for line in done.left_out] == [True]
+    assert path.read_bytes() == content
+    path.unlink()
+    assert gather.gather(sweep, tmp_path / "results").figures == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["sweep.json", "benchmarks.json", "class/machine.json", "gathered.json", "canary/a.json"]
+)
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"seconds": "x"}', b'{"version": "7"}'])
+def test_a_broken_file_of_the_sweep_is_named(name, content, sweep, tmp_path):
+    finish(sweep, "2, 4, 5, 1", 1e-3)
+    described = {"machine": "class", "commit": COMMIT, "device": "cpu", "canary": ["quick", "lstm", ["scan"], ["p"]]}
+    sweep.write("sweep.json", described)
+    path = sweep.folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(NotFound, match=f"{path} can't be used: it.*delete it, and call the same rnnbench sweep again"):
+        gather.gather(Sweep.load(sweep.folder), tmp_path / "results")
 
 
 def test_a_failed_write_leaves_the_results_as_they_were(sweep, tmp_path, monkeypatch):

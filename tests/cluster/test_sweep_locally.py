@@ -64,3 +64,21 @@ def test_what_is_missing_is_asked_for(run, tmp_path, monkeypatch):
     assert run(["sweep", "quick"])[2].startswith("rnnbench: name the class of machines with --machine NAME")
     assert run(["gather"])[2].startswith("rnnbench: .asv/sweeps has no sweep: start one")
     assert "it must be existing:/path/to/python" in run(["sweep", "quick", "--environment", "virtualenv:3.11"])[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("minutes = 0", "minutes must be bigger than or equal to 1"),
+        ('minutes = "5"', "minutes must be integer"),
+        ("executor = 3", "executor must be one of"),
+        ("partition = []", "partition must be string"),
+        ("sbatch = 1", "sbatch must be object"),
+        ("sbatch = {a = 2026-11-26}", "sbatch.a must be"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_named(line, words, run, tmp_path):
+    file = tmp_path / "cluster.toml"
+    file.write_text(line)
+    said = run(["sweep", "quick", "--machine", "new", "--settings", str(file), "--dry-run"])[2]
+    assert said.startswith(f"rnnbench: {file} can't be used: {words}")

@@ -234,6 +234,8 @@ def test_a_broken_file_is_no_run(results, broken):
         ("lstm.TorchLSTM.time_train", row_with("stats_repeat", [2**63] * 36), "9223372036854775808 isn't"),
         ("lstm.TorchLSTM.time_train", row_with("result", [2**63] * 36), "9223372036854775808, with"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["32"], ["1"], ["2"]]), "missing"),
+        ("lstm.TorchLSTM.time_train", row_with("params", [[float("inf")], ["1"], ["2"], ["3"]]), "isn't text"),
+        ("lstm.TorchLSTM.time_train", row_with("params", [["1"] * 1000] * 4), "too many combinations"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["a"], ["1"], ["2"], ["3"]]), "invalid literal"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["0"], ["1"], ["2"], ["3"]]), "less than 1"),
         ("lstm.TorchLSTM.time_train", "nonsense", "TorchLSTM"),
