@@ -10,7 +10,7 @@ from rnnbench.measure.clock import ImpossibleTime
 
 # What a message of CUDA, of cuDNN or of a framework on top of them means, and what to do. The first match counts. The
 # words are those of the CUDA driver, which PyTorch, XLA and libgpuarray repeat, and their own for a full memory.
-_GPU_FAILURES = {
+_PASSING = {
     re.compile(words, re.IGNORECASE): advice
     for words, advice in {
         "out of memory|OUT_OF_MEMORY|ALLOC_FAILED|could not allocate|RESOURCE_EXHAUSTED|failed to allocate": (
@@ -27,6 +27,11 @@ _GPU_FAILURES = {
         "LAUNCH_(FAILED|TIMEOUT)|launch timed out|device-side assert|misaligned address|invalid program counter": (
             "a kernel crashed on the GPU: time it again; if it fails again, report it to the framework's authors"
         ),
+    }.items()
+}
+_LASTING = {
+    re.compile(words, re.IGNORECASE): advice
+    for words, advice in {
         "unsupported (toolchain|PTX|display driver)|UNSUPPORTED_PTX|no kernel image|NO_BINARY_FOR_GPU|"
         "driver version is insufficient|INSUFFICIENT_DRIVER|SYSTEM_DRIVER_MISMATCH|system not yet initialized|"
         "forward compatibility was attempted|COMPAT_NOT_SUPPORTED": (
@@ -63,12 +68,17 @@ def explain(text: str, line: str = "") -> str | None:
     The line ends with `line`, the part of the message that says what happened; by default with the message's first.
     """
     line = line or text.strip().partition("\n")[0]
-    for words, advice in _GPU_FAILURES.items():
+    for words, advice in (_PASSING | _LASTING).items():
         if words.search(text):
             return f"{advice} ({line})"
     if _CUDNN.search(line):
         return f"cuDNN failed: `rnnbench doctor --device cuda` shows which cuDNN is used ({line})"
     return None
+
+
+def is_passing(problem: BaseException) -> bool:
+    """Return whether a GPU failed in a way that says nothing about what can run on it, such as a full memory."""
+    return any(words.search(str(problem)) for words in _PASSING)
 
 
 def print_failure(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:

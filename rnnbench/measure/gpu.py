@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ MANAGEMENT_NAMES = (
     "/usr/local/nvidia/lib64/libnvidia-ml.so.1",
     "/usr/lib/wsl/lib/libnvidia-ml.so.1",
 )
+
+NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 # The numbers of CUdevice_attribute.
 _CLOCK_KILOHERTZ = 13
@@ -94,7 +97,13 @@ def error(driver: ctypes.CDLL, status: int) -> str:
     text = ctypes.c_char_p()
     if driver.cuGetErrorString(status, ctypes.byref(text)) != 0 or text.value is None:
         return f"CUDA error {status}"
-    return f"{text.value.decode()} (CUDA error {status})"
+    return f"{text.value.decode()} (CUDA error {status}){hidden() if status == NO_DEVICE else ''}"
+
+
+def hidden() -> str:
+    """Return the end of a sentence that says that there is no GPU, if CUDA_VISIBLE_DEVICES may hide the GPUs."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "" if chosen is None else f": CUDA_VISIBLE_DEVICES={chosen} hides all others"
 
 
 def name() -> str:

@@ -28,6 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from rnnbench.measure import failures
 from rnnbench.network.contract import Unavailable
 from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces, quick_import, theano_pymc, users_settings
 from rnnbench.theano_runtime.pieces import Piece, first_line
@@ -162,6 +163,8 @@ def _use_gpu(theano: ModuleType) -> None:
         try:
             gpuarray.use("cuda0" if name == "cpu" else name)
         except Exception as problem:
+            if failures.is_passing(problem):
+                raise
             raise Unavailable(f"Theano can't use the GPU: {first_line(problem)}") from problem
     importlib.import_module("rnnbench.theano_runtime.shape_rewrite")
 

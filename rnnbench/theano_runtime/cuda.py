@@ -39,7 +39,6 @@ INSTALL_PYGPU = (
     "on Debian 12, apt-get install libgpuarray-dev python3-pygpu; elsewhere, see the container in docs/gpu.md"
 )
 COMPILER_FOLDERS = (Path("/usr/include"), Path("/usr/local/include"), Path("/usr/lib"), Path("/usr/local/lib"))
-NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 # The names of the pieces on PyPI, for each major version of CUDA. {} is the first minor version that the driver lacks.
 WHEELS = {
@@ -186,8 +185,8 @@ def find_driver() -> Piece:
     piece = Piece("driver", path, version, cuda=number.value // 1000 or None)
     count = ctypes.c_int()
     status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    if status == NO_DEVICE or (status == 0 and count.value == 0):
-        return replace(piece, reason="the NVIDIA driver is installed, but it finds no GPU")
+    if status == gpu.NO_DEVICE or (status == 0 and count.value == 0):
+        return replace(piece, reason=f"the NVIDIA driver is installed, but it finds no GPU{gpu.hidden()}")
     if status != 0:
         why = f"the NVIDIA driver doesn't start: {gpu.error(driver, status)}"
         return replace(piece, reason=why)

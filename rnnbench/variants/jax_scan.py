@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.measure import failures
 from rnnbench.network.contract import Unavailable, unsupported
 from rnnbench.network.workload import FLOAT, GATES, KINDS, PRECISIONS, Weights, Workload
 
@@ -40,6 +41,8 @@ class Network:
         try:
             self._device = jax.devices(device)[0]
         except RuntimeError as problem:
+            if failures.is_passing(problem):
+                raise
             line = str(problem).partition("\n")[0]
             raise Unavailable(f"JAX {jax.__version__} can't use the {device}: {line}") from problem
         self._precision = "high" if tf32 else "highest"

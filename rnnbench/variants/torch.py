@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.measure import gpu
 from rnnbench.network.contract import Unavailable, unsupported
 from rnnbench.network.workload import KINDS, PRECISIONS, Weights, Workload
 
@@ -35,10 +36,12 @@ class Network:
 
     def __init__(self, work: Workload, device: str, tf32: bool = False) -> None:
         self._torch = torch = importlib.import_module("torch")
-        if device == "cuda" and not torch.cuda.is_available():
+        if device == "cuda" and torch.version.cuda is None:
             raise Unavailable(
                 f"PyTorch {torch.__version__} can't use the GPU: install a PyTorch that is built for CUDA"
             )
+        if device == "cuda" and not torch.cuda.is_available():
+            raise Unavailable(f"PyTorch {torch.__version__} finds no GPU that it can use{gpu.hidden()}")
         self._device = device
         self._tf32 = tf32
         self._work = work

@@ -66,6 +66,12 @@ def test_a_message_of_a_gpu_becomes_a_sentence(meaning, message):
     assert failures.explain(message) == sentence
 
 
+@pytest.mark.parametrize(("meaning", "message"), [(key, texts[0]) for key, texts in MESSAGES.items()])
+def test_a_gpu_that_fails_now_is_not_one_that_can_run_nothing(meaning, message):
+    passing = {"out of memory", "the GPU has failed", "another program holds the GPU", "a kernel crashed on the GPU"}
+    assert failures.is_passing(RuntimeError(message)) == (meaning in passing)
+
+
 @pytest.mark.parametrize("problem", [ValueError("a size is wrong"), KeyError("W"), RuntimeError(""), AssertionError()])
 def test_other_failures_are_not_explained(problem):
     assert failures.sentence(problem) is None

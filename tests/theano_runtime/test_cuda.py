@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rnnbench import Unavailable
+from rnnbench import Unavailable, theano_runtime
 from rnnbench.measure import gpu, hardware
 from rnnbench.network import precision
 from rnnbench.theano_runtime import cuda
@@ -267,9 +267,33 @@ def test_pieces_of_different_cuda_versions_are_reported(tmp_path, monkeypatch, d
         (3, 1, "the NVIDIA driver doesn't start: out of luck (CUDA error 3)"),
     ],
 )
-def test_a_driver_without_a_gpu_is_reported(driver, status, count, reason):
+def test_a_driver_without_a_gpu_is_reported(driver, status, count, reason, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     driver(13000, status, count)
     assert problem(cuda.find()) == reason
+
+
+def test_a_variable_that_hides_all_gpus_is_named(driver, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    driver(13000, 100, 0)
+    assert problem(cuda.find()).endswith("but it finds no GPU: CUDA_VISIBLE_DEVICES=7 hides all others")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY: out of memory", RuntimeError),
+        ("cuInit: something else", Unavailable),
+    ],
+)
+def test_a_gpu_whose_memory_is_full_fails_and_is_not_called_unavailable(message, expected, monkeypatch):
+    def use(name):
+        raise RuntimeError(message)
+
+    gpuarray = SimpleNamespace(pygpu_activated=False, use=use)
+    monkeypatch.setitem(sys.modules, "theano.gpuarray", gpuarray)
+    with pytest.raises(expected, match=message):
+        theano_runtime._use_gpu(SimpleNamespace(config=SimpleNamespace(device="cpu")))
 
 
 def test_a_missing_driver_is_reported(monkeypatch):
