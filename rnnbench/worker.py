@@ -11,6 +11,7 @@ JSON. "functions" and "function" are "forward" and "train":
         calls the function until its times have settled → {}
     {"time": function, "calls": number}
         → {"seconds": [one number for each call]}
+        "slowdown" may hold the share of its time by which each call is slowed.
     {"available": device, "names": [implementations]}
         → {"reasons": {implementation: null, or why it can't run}}
     {"save": path}
@@ -46,7 +47,6 @@ class _Requests:
 
     def __init__(self) -> None:
         self._network: Any = None
-        # `rnnbench selftest` slows a process by this share of each call's time.
         self._slowdown = float(os.environ.get("RNNBENCH_SLOWDOWN") or 0)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,8 @@ class _Requests:
         if "device_time" in request:
             return self._device_time(request["device_time"])
         call = getattr(self._network, request["time"])
-        return {"seconds": [self._timed(call) for _ in range(request["calls"])]}
+        slowdown = request.get("slowdown", self._slowdown)
+        return {"seconds": [self._timed(call, slowdown) for _ in range(request["calls"])]}
 
     def _build(
         self,
@@ -118,14 +119,14 @@ class _Requests:
             if seconds > _LEAST_SECONDS and (calls >= _LEAST_CALLS or seconds > _MOST_SECONDS):
                 return {}
 
-    def _timed(self, call: Any) -> float:
+    def _timed(self, call: Any, slowdown: float) -> float:
         self._network.synchronize()
         start = time.perf_counter()
         call()
         self._network.synchronize()
         seconds = time.perf_counter() - start
-        if self._slowdown:
-            end = start + (1 + self._slowdown) * seconds
+        if slowdown:
+            end = start + (1 + slowdown) * seconds
             while time.perf_counter() < end:
                 pass
             seconds = time.perf_counter() - start

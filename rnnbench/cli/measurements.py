@@ -135,7 +135,10 @@ def register(commands: Commands) -> None:
         "rnnbench compare call each of them changed, and the smallest slowdown that they detect reliably. Store the "
         "figures in results/NAME/, in selftest.csv and selftest-compare.csv, for rnnbench report. The environment "
         "variable RNNBENCH_DEVICE=cuda tests the GPU.",
-        **examples("rnnbench selftest --machine my-machine scan fused"),
+        **examples(
+            "rnnbench selftest --machine my-machine scan fused",
+            "rnnbench selftest --machine my-machine fused --only compare",
+        ),
     )
     add_variants(selftest, help="time only these implementations (default: all that can run here)")
     selftest.add_argument(
@@ -146,6 +149,9 @@ def register(commands: Commands) -> None:
         help="a name for this machine; the figures go to results/NAME",
     )
     add_grid(selftest, "--grid", default="quick", help="time the shapes of this grid (default: %(default)s)")
+    selftest.add_argument(
+        "--only", choices=("asv", "compare"), help="test only asv, or only rnnbench compare (default: both)"
+    )
     add_results(selftest)
     selftest.set_defaults(run=_selftest)
 
@@ -195,10 +201,14 @@ def _interleave(options: argparse.Namespace) -> int:
 
 def _selftest(options: argparse.Namespace) -> int:
     """Time the same code and slowed copies of it; print and store which of them are called changed."""
-    from rnnbench.history import live_selftest, selftest
-    from rnnbench.live.process import Failed
+    tests = {"asv": _test_asv, "compare": _test_compare}
+    chosen = [options.only] if options.only else list(tests)
+    return 1 if any(tests[name](options, environments_device()) for name in chosen) else 0
 
-    device = environments_device()
+
+def _test_asv(options: argparse.Namespace, device: str) -> int:
+    from rnnbench.history import selftest
+
     machine.save(options.machine, device)
     try:
         verdicts = selftest.measure(
@@ -208,8 +218,14 @@ def _selftest(options: argparse.Namespace) -> int:
         return complain(reason)
     print(selftest.table(verdicts))
     print(selftest.sentence(verdicts))
-    folder = options.results / options.machine
-    selftest.save(verdicts, folder)
+    selftest.save(verdicts, options.results / options.machine)
+    return 0
+
+
+def _test_compare(options: argparse.Namespace, device: str) -> int:
+    from rnnbench.history import live_selftest
+    from rnnbench.live.process import Failed
+
     names = options.variants or [name for name, reason in variants.available(device).items() if reason is None]
     try:
         rows = live_selftest.measure(names, GRIDS[options.grid], device, tell=lambda line: print(line, flush=True))
@@ -217,5 +233,5 @@ def _selftest(options: argparse.Namespace) -> int:
         return complain(reason)
     print(live_selftest.table(rows))
     print(live_selftest.sentence(rows))
-    live_selftest.save(rows, folder)
+    live_selftest.save(rows, options.results / options.machine)
     return 0

@@ -1,7 +1,7 @@
 """Measure how small a slowdown `rnnbench compare` finds on this machine, how often it is wrong, and how long it takes.
 
-Pairs of processes are timed: with the same code, and with code that is slowed by a known share. Then many comparisons
-are made of pairs that are drawn from these.
+Pairs of processes are timed. Each pair is timed as it is, and with its second process slowed by known shares. Then many
+comparisons are made of pairs that are drawn from these.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from rnnbench.history.figures import printable
 from rnnbench.live import comparison
 from rnnbench.live.interval import FASTER, SLOWER, UNSURE, Judge
 from rnnbench.live.process import Code
-from rnnbench.measure import variables
 from rnnbench.network.shapes import Shape
 
 # Not .json, because asv would read it as results.
 FILE = "selftest-compare.csv"
 
 _FOLDER = Path(__file__).parents[2]  # of the code that runs now
-_SLOWDOWNS = (0.0, 0.02, 0.05, 0.1)
-_PAIRS = 20  # of processes, for each slowdown
+_SLOWDOWNS = (0.0, 0.02, 0.03, 0.05, 0.1)
+_PAIRS = 20  # of processes
 _COMPARISONS = 1000  # drawn for each slowdown
 # The defaults of `rnnbench compare`.
 LEAST, SECONDS = 0.03, 60.0
@@ -66,8 +65,9 @@ def measure(
     rows = []
     for shape in shapes:
         for name in implementations:
-            tell(f"{name} at {' × '.join(map(str, shape))}: {_PAIRS * len(_SLOWDOWNS)} pairs of live processes")
-            rows += _measure(name, shape, device)
+            tell(f"{name} at {' × '.join(map(str, shape))}: {_PAIRS} pairs of live processes")
+            timed, cost = _time(name, shape, device)
+            rows += _judge(name, shape, timed, cost)
     return rows
 
 
@@ -105,8 +105,12 @@ def sentence(rows: Sequence[Row]) -> str:
         found, total = sum(row.slower for row in slowed), sum(row.compared for row in slowed)
         if found >= _FOUND * total:
             took = statistics.median(row.took for row in slowed)
+            option = f" with --least {100 * least(slowdown):g}" if least(slowdown) < LEAST else ""
             where = f"in {found} of {total} comparisons, in {took:.0f} s"
-            return f"On this machine rnnbench compare finds a slowdown of {slowdown:.0%} {where}; {wrong} ({source})."
+            return (
+                f"On this machine rnnbench compare{option} finds a slowdown of {slowdown:.0%} {where}; {wrong} "
+                f"({source})."
+            )
     most = max(row.slowdown for row in rows)
     return f"On this machine rnnbench compare doesn't reliably find even a slowdown of {most:.0%}; {wrong} ({source})."
 
@@ -126,30 +130,42 @@ def table(rows: Iterable[Row]) -> str:
     return tabulate(lines, headings, "simple", disable_numparse=True, colalign=["left"] * 3 + ["right"] * 7)
 
 
-def _measure(name: str, shape: Shape, device: str) -> list[Row]:
-    """Time the pairs of one implementation at one shape; the slowdowns take turns, so drift affects all alike."""
+Pairs = dict[tuple[float, str], list[comparison.Timed]]  # of each slowdown and function
+
+
+def _time(name: str, shape: Shape, device: str) -> tuple[Pairs, float]:
+    """Time the pairs of one implementation at one shape. Return them, and the seconds that compare takes for each.
+
+    The slowdowns take turns, so drift affects all alike.
+    """
     functions = comparison.FUNCTIONS if variants.find(name).trains else comparison.FUNCTIONS[:1]
-    timed: dict[tuple[float, str], list[comparison.Timed]] = {
-        (slowdown, function): [] for function in functions for slowdown in _SLOWDOWNS
-    }
-    took = []
-    for number in range(_PAIRS * len(_SLOWDOWNS)):
-        slowdown = _SLOWDOWNS[number % len(_SLOWDOWNS)]
+    timed: Pairs = {(slowdown, function): [] for function in functions for slowdown in _SLOWDOWNS}
+    costs = []
+    for _ in range(_PAIRS):
         start = time.perf_counter()
-        same = Code("the same code", _FOLDER)
-        slowed = same._replace(name="slowed code", environment={variables.SLOWDOWN: str(slowdown)})
-        with comparison.started((same, slowed), (name, name), shape, device, functions) as processes:
+        turns = 0.0
+        codes = Code("one process", _FOLDER), Code("the other process", _FOLDER)
+        with comparison.started(codes, (name, name), shape, device, functions) as processes:
             for function in functions:
-                timed[slowdown, function].append(comparison.time_turns(processes, function))
-        took.append(time.perf_counter() - start)
-    # Each figure pays for its share of a pair. The first pair may have compiled.
-    cost = statistics.median(took) / len(functions)
+                comparison.warm(processes, function)
+                before = time.perf_counter()
+                for slowdown in random.sample(_SLOWDOWNS, len(_SLOWDOWNS)):
+                    timed[slowdown, function].append(comparison.time_turns(processes, function, slowdown))
+                turns += time.perf_counter() - before
+        # A comparison has one of the slowdowns. Each figure pays for its share of a pair.
+        seconds = time.perf_counter() - start - turns + turns / len(_SLOWDOWNS)
+        costs.append(seconds / len(functions))
+    return timed, statistics.median(costs)  # the first pair may have compiled
+
+
+def _judge(name: str, shape: Shape, timed: Pairs, cost: float) -> list[Row]:
+    """Return the rows of comparisons that are drawn from timed pairs, each of which takes `cost` seconds."""
     commit = work_tree.describe_head(_FOLDER)
     day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     rows = []
     for (slowdown, function), pairs in timed.items():
         seconds = statistics.median(pair.seconds[0] for pair in pairs)
-        counts, number_of_pairs = _compare([pair.log_ratio for pair in pairs], slowdown == 0, int(SECONDS / cost))
+        counts, number_of_pairs = _compare([pair.log_ratio for pair in pairs], slowdown, int(SECONDS / cost))
         rows.append(
             Row(
                 *(commit, day, name, ", ".join(map(str, shape)), function, seconds, slowdown),
@@ -160,7 +176,15 @@ def _measure(name: str, shape: Shape, device: str) -> list[Row]:
     return rows
 
 
-def _compare(log_ratios: Sequence[float], is_same: bool, most_pairs: int) -> tuple[Counter[str], float]:
+def least(slowdown: float) -> float:
+    """Return the least change that comparisons ask for, which find this slowdown: the default, if that is small enough.
+
+    Otherwise compare would call the slowdown no change that matters.
+    """
+    return slowdown / 2 if 0 < slowdown < LEAST else LEAST
+
+
+def _compare(log_ratios: Sequence[float], slowdown: float, most_pairs: int) -> tuple[Counter[str], float]:
     """Draw comparisons from timed pairs. Return how many ended with each verdict, and their median number of pairs.
 
     With the same code a pair might as well have had its sides swapped, so a coin decides that.
@@ -169,9 +193,9 @@ def _compare(log_ratios: Sequence[float], is_same: bool, most_pairs: int) -> tup
     verdicts: Counter[str] = Counter()
     numbers = []
     for _ in range(_COMPARISONS):
-        judge = Judge(LEAST)
+        judge = Judge(least(slowdown))
         for number in range(1, max(1, most_pairs) + 1):
-            sign = draw.choice((-1, 1)) if is_same else 1
+            sign = 1 if slowdown else draw.choice((-1, 1))
             looked = judge.add(sign * draw.choice(log_ratios), is_last=number == most_pairs)
             if looked and judge.verdict != UNSURE:
                 break
@@ -197,7 +221,7 @@ def _row(row: dict[str, str]) -> Row:
         float(row["took"]),
     )
     ended = found.slower, found.faster, found.unsure
-    if not (0 < found.seconds < math.inf and 0 <= found.slowdown < 10 and found.took >= 0):
+    if not (0 < found.seconds < math.inf and 0 <= found.slowdown < 10 and 0 <= found.took < 1e9):
         raise ValueError(f"no selftest writes the row {row}")
     if min(ended) < 0 or sum(ended) > found.compared or not found.compared:
         raise ValueError(f"no selftest writes the row {row}")

@@ -95,7 +95,10 @@ def compare_figures(
             with started(codes, implementations, shape, device, unsure) as processes:
                 # The first pair may compile. That time isn't counted.
                 start = start or time.perf_counter()
-                timed = {function: time_turns(processes, function) for function in unsure}
+                timed = {}
+                for function in unsure:
+                    warm(processes, function)
+                    timed[function] = time_turns(processes, function)
             for function, pair in timed.items():
                 check_possible(min(pair.seconds), function, implementations, Workload(*shape), device)
         except (Unavailable, Failed) as reason:
@@ -194,23 +197,31 @@ def started(
         yield first, second
 
 
-def time_turns(processes: tuple[Process, Process], function: str) -> Timed:
-    """Time calls of both processes in turn, and return the median ratio of neighbouring turns.
-
-    The order changes with each round, so a machine whose speed drifts favours none of them. The first call of a turn
-    isn't timed, unless it is the only one: the other process has used the processor's caches.
-    """
-    seconds = []
+def warm(processes: tuple[Process, Process], function: str) -> None:
+    """Call a function in both processes until its times have settled."""
     for process in processes:
         process.warm(function)
-        seconds.append(statistics.median(process.time(function, 3)))
+
+
+def time_turns(processes: tuple[Process, Process], function: str, slowdown: float = 0) -> Timed:
+    """Time calls of both warm processes in turn, and return the median ratio of neighbouring turns.
+
+    The order changes with each round, so a machine whose speed drifts favours none of them. The first call of a turn
+    isn't timed, unless it is the only one: the other process has used the processor's caches. A selftest slows each
+    call of the second process by a share of its time, `slowdown`.
+    """
+    slowdowns = (0, slowdown)
+    seconds = [
+        statistics.median(process.time(function, 3, slowed))
+        for process, slowed in zip(processes, slowdowns, strict=True)
+    ]
     calls = min(_MOST_CALLS, max(1, round(_TURN_SECONDS / max(seconds))))
     turns: tuple[list[float], list[float]] = ([], [])
     order = random.sample(range(2), 2)
     end = time.perf_counter() + _PAIR_SECONDS
     while len(turns[0]) < _LEAST_TURNS or time.perf_counter() < end:
         for side in order:
-            timed = processes[side].time(function, calls)
+            timed = processes[side].time(function, calls, slowdowns[side])
             turns[side].append(statistics.median(timed[1:] or timed))
         order.reverse()
     ratios = [math.log(second / first) for first, second in zip(*turns, strict=True)]

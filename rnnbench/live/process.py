@@ -130,9 +130,13 @@ class Process:
         """Call the network's "forward" or "train" until its times have settled."""
         self._ask(warm=function)
 
-    def time(self, function: str, calls: int) -> list[float]:
-        """Return the seconds of each of some calls, made one after the other."""
-        return self._ask(time=function, calls=calls)["seconds"]
+    def time(self, function: str, calls: int, slowdown: float = 0) -> list[float]:
+        """Return the seconds of each of some calls, made one after the other.
+
+        A selftest slows each call by a share of its time, `slowdown`.
+        """
+        arguments = {"slowdown": slowdown} if slowdown else {}
+        return self._ask(time=function, calls=calls, **arguments)["seconds"]
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         self._start(**request)

@@ -26,20 +26,26 @@ def pairs(center, spread, count=20):
 
 def test_comparisons_drawn_from_pairs_of_the_same_code_are_rarely_wrong():
     # All of these pairs lie on one side. With the same code that is chance: the sides might as well be swapped.
-    counts, number = live_selftest._compare(pairs(0.01, 0.001), is_same=True, most_pairs=30)
+    counts, number = live_selftest._compare(pairs(0.01, 0.001), 0.0, most_pairs=30)
     assert counts[SLOWER] + counts[FASTER] <= 20
     assert sum(counts.values()) == live_selftest._COMPARISONS
     assert 9 <= number <= 30
 
 
 def test_comparisons_drawn_from_slowed_pairs_find_them():
-    counts, number = live_selftest._compare(pairs(0.05, 0.005), is_same=False, most_pairs=30)
+    counts, number = live_selftest._compare(pairs(0.05, 0.005), 0.05, most_pairs=30)
     assert counts == {SLOWER: live_selftest._COMPARISONS}
     assert number == 9
 
 
+def test_a_slowdown_below_the_default_least_change_is_asked_for():
+    # Comparisons that ask for changes of 3% would call it no change of more than 3%.
+    counts, _ = live_selftest._compare(pairs(0.02, 0.002), 0.02, most_pairs=30)
+    assert counts == {SLOWER: live_selftest._COMPARISONS}
+
+
 def test_comparisons_without_time_for_nine_pairs_are_unsure():
-    counts, _ = live_selftest._compare(pairs(0.5, 0.01), is_same=False, most_pairs=8)
+    counts, _ = live_selftest._compare(pairs(0.5, 0.01), 0.5, most_pairs=8)
     assert counts == {UNSURE: live_selftest._COMPARISONS}
 
 
@@ -53,7 +59,7 @@ def test_live_processes_are_timed_at_every_slowdown(monkeypatch):
     ]
     assert all((row.implementation, row.shape, row.timed) == ("fused", "2, 3, 4, 1", 1) for row in rows)
     assert all(row.slower == row.compared for row in rows if row.slowdown)
-    assert told == ["fused at 2 × 3 × 4 × 1: 2 pairs of live processes"]
+    assert told == ["fused at 2 × 3 × 4 × 1: 1 pairs of live processes"]
 
 
 def test_the_sentence_names_the_smallest_slowdown_that_is_found():
@@ -62,6 +68,8 @@ def test_the_sentence_names_the_smallest_slowdown_that_is_found():
         "1000 comparisons of the same code changed (selftest of 2026-11-26 at 0123abcd)."
     )
     assert "doesn't reliably find even a slowdown of 2%" in live_selftest.sentence([SAME, SLOWED[0]])
+    found = SLOWED[0]._replace(slower=990)
+    assert "rnnbench compare with --least 1 finds a slowdown of 2%" in live_selftest.sentence([SAME, found])
 
 
 def test_a_machines_findings_have_a_sentence_of_each_selftest(tmp_path):
