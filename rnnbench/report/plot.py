@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+from rnnbench.history import files
 from rnnbench.network.precision import of_variant
 from rnnbench.network.shapes import PARAM_NAMES, Shape
 from rnnbench.report.tables import CALLS, Report, Row, heading
@@ -54,7 +56,15 @@ def save(report: Report, path: Path) -> None:
         # matplotlib would draw the text between dollar signs as a formula.
         title = f"How time grows with each size: {heading(report)}".replace("$", r"\$")
         page.suptitle(title, fontsize=16)
-        page.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        write(page, path)
+
+
+def write(page: Any, path: Path) -> None:
+    """Write a matplotlib figure to a .png or .svg file, whole or not at all."""
+    image = io.BytesIO()
+    kind = path.suffix.removeprefix(".")
+    page.savefig(image, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    files.write(path, image.getvalue())
 
 
 def look(variant: str) -> dict[str, Any]:

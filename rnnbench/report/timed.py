@@ -316,7 +316,7 @@ def save_plot(report: Report, path: Path, swept: str | None) -> None:
         if swept:
             names = f"{title(works[0])} to {shape_text(works[-1])}"
         page.suptitle(f"{names} on {report.device}")
-        page.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        plot.write(page, path)
 
 
 def _look(report: Report, name: str) -> dict[str, Any]:

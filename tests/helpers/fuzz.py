@@ -1,7 +1,8 @@
 """Give rnnbench random input of every kind, and check that it answers in a sentence and in time.
 
 `PYTHONPATH=tests python -m helpers.fuzz INPUTS [SEED]`, or `make test-fuzz INPUTS=100000`. The inputs are command
-lines, the environment, configurations, descriptions of machines, results and addresses of the results page.
+lines, the environment, configurations, descriptions of machines, results, files of sweeps and addresses of the results
+page. Most inputs are given to the commands in this process, which takes 2 to 20 ms. A sample gets a process of its own.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import random
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -31,7 +34,8 @@ from asv import commands as asv_parsers
 from helpers import ROOT, recorded, synthetic
 from rnnbench import cli, variants
 from rnnbench.cli import main
-from rnnbench.history import asv_files, selftest
+from rnnbench.cluster.sweep import HOME, Canary, Sweep
+from rnnbench.history import asv_files, live_selftest, nodes, selftest
 from rnnbench.history import machine as machines
 from rnnbench.measure import threads, variables
 from rnnbench.network.contract import Unavailable
@@ -49,15 +53,18 @@ def words(text):
 TEXTS = ["", "\n", "\x1b[2J", "\u202e", "\udcff", "a" * 300, "ü", "٣"]
 TEXTS += words(".. ../../x / /dev/null - -- -1 <b> %s {} * ~ __proto__ $HOME ~nobody 1e400 nan 0x10 a=b = : , ' \"")
 NUMBERS = [0, 1, -1, 0.0, 1e-320, 1e308, -1e308, 10**400, 2**63, float("nan"), float("inf"), -float("inf"), True, None]
-# These commands end at once in an empty folder, whatever their arguments are. All others also get a wrong option, so
-# that they start no work.
-QUICK = words("variants doctor filter report history readme run publish preview compare")
-OTHERS = words("verify machine interleave selftest time sweep")
+# These commands end at once in an empty folder, whatever their arguments are. All others also get an option that ends
+# them before they start work.
+QUICK = words("variants doctor filter report history readme run publish preview compare sweep gather")
+OTHERS = words("verify machine interleave selftest time")
+ENDINGS = {"time": ["--python", "./no-such-python"]}
 WORDS = words(
     """--device --grid --format --export --machine --commit --against --results --help --version --strict --table --call
     --variants --summary --theano --port --html --seconds --least --json --shapes --seed --environment --config --bench
-    --dry-run --html-dir -h -v variants report cpu cuda quick full csv json north HEAD HEAD^! scan fused summary train
-    titan-x 32x30x128 . existing: RESULTS file.svg"""
+    --dry-run --html-dir --kind --inputs --bidirectional --lengths --sweep --python --plot --csv --watch --executor
+    --minutes --running --settings --network --least -h -v variants report cpu cuda quick full csv json north HEAD
+    HEAD^! scan fused summary train titan-x 32x30x128 7x3x5x2 gru rnn_relu rnnt-encoder hidden=1:9 models all local
+    slurm . existing: RESULTS file.svg"""
 )
 WORDS += [COMMIT[:8]]
 VARIABLES = [*threads.VARIABLES, *variables._GIT, *(row.name for row in variables._REFUSED), variables.SLOWDOWN]
@@ -66,6 +73,10 @@ VARIABLES += words(
     TERM NO_COLOR LANG LC_ALL TMPDIR CPATH LIBRARY_PATH"""
 )
 VALUES = words("1 0 2,3 cpu cuda cuda1 device=cuda1 floatX=float16, base_compiledir= a=' \" /tmp")
+SETTINGS = words("executor partition account minutes running sbatch no_such_setting")
+TOML = words(
+    "1 0 -1 1e400 nan true 'gpu' 'local' 'slurm' [1] [] {} {a=1} 2026-11-26 \"\\u0000\" '' 99999999999999999999"
+)
 PARAMETERS = words("machine commit network precision grid baseline only against sort x toString")
 KNOWN = words(f"h100 {recorded.COMMIT} f seed strict tf32 titan-x scan,cudnn times:2 lstm fastest")
 
@@ -134,6 +145,18 @@ def changed(draw, document):
     return data
 
 
+def settings(draw):
+    """Return the text of a file of settings of a sweep: mostly TOML, with values of every type."""
+    lines = []
+    for key in draw.sample(SETTINGS, draw.randrange(len(SETTINGS) + 1)):
+        lines.append(f"{key} = {draw.choice(TOML) if draw.random() < 0.8 else text(draw)}")
+    if draw.random() < 0.5:
+        lines += ["[sbatch]", *(f"{json.dumps(text(draw))} = {draw.choice(TOML)}" for _ in range(draw.randrange(4)))]
+        if draw.random() < 0.5:
+            lines.append(f"cpus-per-task = {draw.choice(TOML)}")
+    return "\n".join(lines)
+
+
 class Inputs:
     """A folder with valid files, and a method for each kind of input, which gives the commands one of that kind."""
 
@@ -153,9 +176,44 @@ class Inputs:
         described = {"code": "", "param_names": ["a"], "params": [["1"]], "type": "time", "unit": "s", "version": "1"}
         self._benchmarks = {"version": 2} | {name: {**described, "name": name} for name in NAMES}
         self._configuration = json.loads((ROOT / "asv.conf.json").read_text())
-        verdict = selftest.Verdict("0123abcd", "2026-11-26", NAMES[0], "32, 30, 128, 1", 1.0, 14, 0.05, 1.1, 60, 1)
-        selftest.save([verdict] * 3, folder)
-        self._rows = (folder / selftest.FILE).read_bytes()
+        source, shape = ("0123abcd", "2026-11-26"), "32, 30, 128, 1"
+        selftest.save([selftest.Verdict(*source, NAMES[0], shape, 1.0, 14, 0.05, 1.1, 60, 1)] * 3, folder)
+        row = live_selftest.Row(*source, "scan", shape, "train", 1.0, 0.05, 20, 1000, 990, 0, 10, 20.5)
+        live_selftest.save([row] * 3, folder)
+        nodes.save([nodes.Time(COMMIT, f"n{number}", "", "scan", shape, 1.0 + number) for number in range(3)], folder)
+        self._rows = {module.FILE: (folder / module.FILE).read_bytes() for module in (selftest, live_selftest, nodes)}
+        self._repository = folder / "repository"
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run([*git, "init", "--quiet", self._repository], check=True)
+        commit = ["commit", "--quiet", "--allow-empty", "--message=One"]
+        subprocess.run([*git, "-C", self._repository, *commit], check=True)
+        self._sweep = self._swept(folder)
+
+    def _swept(self, folder):
+        """Return the files of a sweep that timed two shapes, by name."""
+        canary = Canary("quick", "lstm", ("scan",), ("existing:python",))
+        sweep = Sweep(folder / "sweep", "north", COMMIT, "cpu", canary)
+        sweep.write("north/machine.json", self._machine)
+        described = {"param_names": ["a", "b", "c", "d"], "params": [["32"], ["30"], ["128"], ["1"]]}
+        of_sweep = {name: {**self._benchmarks[name], **described} for name in NAMES}
+        sweep.write("benchmarks.json", {"version": 2, **of_sweep})
+        run = {**self._run, "results": {NAMES[0]: [*self._run["results"][NAMES[0]]]}}
+        row = run["results"][NAMES[0]]
+        row[0], row[1] = row[0][:1], [["32"], ["30"], ["128"], ["1"]]
+        row[5:] = [column[:1] if isinstance(column, list) else column for column in row[5:]]
+        task = {"node": "n1", "implementations": ["scan"], "grids": [["quick", "lstm"]], "seconds": 1.5}
+        for name in ("32x30x128x1", "128x30x128x1"):
+            sweep.write(f"done/{name}.json", {**task, "failures": {"scan": "It failed"}, "runs": [run]})
+        sweep.write("failed/1x1x1x1.json", {"node": "n1", "sentence": "It failed"})
+        sweep.write("unfit/n2.json", {"sentence": "Its GPU is lost"})
+        sweep.write("submitted/1.json", {"32x30x128x1": "", "128x30x128x1": "", "1x1x1x1": "", "2x1x1x1": ""})
+        for number in (1, 2):
+            time_of_canary = nodes.Time(COMMIT, f"n{number}", "", "scan", "32, 30, 128, 1", 1.0)
+            sweep.write(f"canary/n{number}.json", time_of_canary._asdict())
+        sweep.write("gathered.json", {"32x30x128x1": 1.5})
+        sweep.write("sweep.json", {"machine": "north", "commit": COMMIT, "device": "cpu", "canary": list(canary)})
+        paths = sweep.folder.rglob("*.json")
+        return {str(path.relative_to(sweep.folder)): json.loads(path.read_text()) for path in paths}
 
     def give(self, kind, draw):
         """Give the commands an input of this kind; return the exit status."""
@@ -177,8 +235,8 @@ class Inputs:
         if command in ("report", "history", "readme") and draw.random() < 0.5:
             words = ["--results", str(self._valid), *words]
         if command not in QUICK:
-            words = [*words, "--no-such-option"]
-        return call([command, *words])
+            words = [*words, *ENDINGS.get(command, ["--no-such-option"])]
+        return self._call([command, *words], draw)
 
     def environment(self, draw):
         for _ in range(draw.randint(1, 3)):
@@ -189,12 +247,20 @@ class Inputs:
             threads.processors()
         commands = [["variants", "--device", device], ["doctor"], ["report", "--results", str(self._valid)]]
         commands += [["filter", "quick", "--theano"], ["history"], ["compare", ".", "HEAD"], ["publish"], ["run"]]
-        return call(draw.choice(commands))
+        return self._call(draw.choice(commands), draw)
 
     def configuration(self, draw):
-        Path("asv.conf.json").write_bytes(changed(draw, self._configuration))
-        # asv would clone what "repo" names, and there are no results to publish or to continue.
-        return call(["publish"], statuses=(1,))
+        if draw.random() < 0.5:
+            Path("asv.conf.json").write_bytes(changed(draw, self._configuration))
+            # asv would clone what "repo" names, and there are no results to publish or to continue.
+            return self._call(["publish"], draw, statuses=(1,))
+        file = self._work / "settings.toml"
+        file.write_bytes(settings(draw).encode(errors="replace" if draw.random() < 0.9 else "surrogatepass"))
+        os.chdir(self._repository)
+        options = [argument(draw) if draw.random() < 0.1 else word for word in words("--executor slurm --minutes 5")]
+        options = options if draw.random() < 0.3 else []
+        command = ["sweep", "quick", "scan", "--machine", "north", "--settings", str(file), "--dry-run", *options]
+        return self._call(command, draw)
 
     def machine(self, draw):
         self._put("machine.json", changed(draw, self._machine))
@@ -204,17 +270,17 @@ class Inputs:
         for path in (Path("results/north/machine.json"), Path(".asv-machine.json")):
             with contextlib.suppress(ValueError):
                 asv_files.load(path)
-        return call(draw.choice([["history"], ["report"], ["report", "--machine", "north", "--format", "json"]]))
+        commands = [["history"], ["report"], ["report", "--machine", "north", "--format", "json"]]
+        return self._call(draw.choice(commands), draw)
 
     def results(self, draw):
         self._put("machine.json", json.dumps(self._machine).encode())
         self._put(f"{COMMIT[:8]}-virtualenv-py3.11.json", changed(draw, self._run))
         Path("results/benchmarks.json").write_bytes(changed(draw, self._benchmarks))
-        if draw.random() < 0.3:
-            spot = draw.randrange(len(self._rows))
-            self._put(
-                selftest.FILE, self._rows[:spot] + argument(draw).encode(errors="replace") + self._rows[spot + 1 :]
-            )
+        for name, rows in self._rows.items():
+            if draw.random() < 0.3:
+                spot = draw.randrange(len(rows))
+                self._put(name, rows[:spot] + argument(draw).encode(errors="replace") + rows[spot + 1 :])
         with contextlib.suppress(ValueError):
             asv_files.load(next(Path("results/north").glob(f"{COMMIT[:8]}-*")))
         formats = [
@@ -226,7 +292,29 @@ class Inputs:
             ["history", "--grid", "quick"],
             ["report", "--against", draw.choice(["titan-x", COMMIT[:8], "north"])],
         ]
-        return call(draw.choice(formats))
+        return self._call(draw.choice(formats), draw)
+
+    def sweep(self, draw):
+        folder = HOME / f"north-{COMMIT[:8]}"
+        broken = draw.sample(sorted(self._sweep), draw.randint(1, 2))
+        for name, content in self._sweep.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            data = changed(draw, content) if name in broken else json.dumps(content).encode()
+            (folder / name).write_bytes(data)
+        if draw.random() < 0.3:
+            self._put("machine.json", changed(draw, self._machine))
+            self._put(f"{COMMIT[:8]}-virtualenv-py3.11.json", changed(draw, self._run))
+        return self._call(draw.choice([["gather"], ["gather", "--machine", "north"], ["sweep", "--watch"]]), draw)
+
+    def _call(self, arguments, draw, statuses=(0, 1, 2)):
+        """Run a command, a few of them in a process of their own; return its exit status."""
+        if draw.random() >= REAL:
+            return call(arguments, statuses)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "rnnbench", *arguments]
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
+        check(arguments, done.returncode, done.stdout, done.stderr, statuses)
+        return done.returncode
 
     def _put(self, name, content):
         path = Path("results", "north", name)
@@ -244,10 +332,15 @@ def call(arguments, statuses=(0, 1, 2)):
             status = leaving.code or 0
     for stream in (output, errors):
         stream.flush()
-    said = errors.buffer.getvalue()
-    if status not in statuses or (status and not said) or b"Traceback" in said:
-        raise Wrong(f"status {status!r}: {said.decode()[-2000:]}")
+    check(arguments, status, output.buffer.getvalue(), errors.buffer.getvalue(), statuses)
     return status
+
+
+def check(arguments, status, output, errors, statuses):
+    """Raise Wrong unless a command ended with one of these statuses, and with a message if that isn't 0."""
+    said = errors or ("--watch" in arguments and output)  # the failed shapes of a sweep are what it was asked for
+    if status not in statuses or (status and not said) or b"Traceback" in errors:
+        raise Wrong(f"{arguments}: status {status!r}: {errors.decode(errors='replace')[-2000:]}")
 
 
 @contextlib.contextmanager
@@ -317,13 +410,17 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 # The share of each kind among the inputs; addresses need a browser.
-SHARES = {"command_line": 0.4, "environment": 0.1, "configuration": 0.1, "machine": 0.15, "results": 0.15}
+SHARES = {
+    **{"command_line": 0.35, "environment": 0.1, "configuration": 0.1, "machine": 0.1, "results": 0.15, "sweep": 0.1}
+}
 ADDRESSES = 0.1
+# The share of inputs whose command gets a process of its own, which takes a hundred times as long.
+REAL = 0.01
 
 
 def campaign(inputs, seed, kinds=SHARES):
-    """Give this many inputs; return how many of each kind ended with which status. Raise Wrong at the first fault."""
-    tally = Counter()
+    """Give this many inputs; return how many of each kind ended with which status. Raise Wrong if there are faults."""
+    tally, faults = Counter(), []
     here = os.getcwd()
     with (
         tempfile.TemporaryDirectory(prefix="rnnbench-fuzz-") as folder,
@@ -343,10 +440,14 @@ def campaign(inputs, seed, kinds=SHARES):
                         with limited():
                             status = place.give(kind, random.Random(name))
                     except Exception as problem:
-                        raise Wrong(f"input {name}: {problem!r}") from problem
-                    tally[kind, status] += 1
+                        faults.append(f"input {name}: {problem!r}\n{traceback.format_exc(-3)}")
+                        print(faults[-1], flush=True)
+                    else:
+                        tally[kind, status] += 1
         finally:
             os.chdir(here)
+    if faults:
+        raise Wrong(f"{len(faults)} of {inputs} inputs: {faults[0]}")
     return tally
 
 

@@ -18,36 +18,62 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 from helpers import HELPERS, ROOT, synthetic
 from rnnbench.asv_plugin import StatefulResults
+from rnnbench.cluster import contents
 from rnnbench.history import asv_files, files
 
-TIMED, OTHER = "lstm.SpinningLSTM.time_forward", "lstm.ScanLSTM.time_train"
+TIMED, ALSO_TIMED = "lstm.SpinningLSTM.time_forward", "lstm.SpinningLSTM.time_train"
+OTHER = "lstm.ScanLSTM.time_train"
 ENDS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-COMMANDS = ("run", "asv run", "asv rm", "machine", "publish", "readme", "selftest")
+# All commands that write anything but temporary files, and compare, which must write nothing.
+COMMANDS = (
+    *("run", "asv run", "asv rm", "interleave", "sweep", "gather", "machine", "publish", "readme", "selftest"),
+    *("report", "time", "compare"),
+)
 OLDER = "0123abcd" * 5
 MARKED = "One\n<!-- table: test@{commit} -->\nold\n<!-- end -->\n"
 
-# An implementation of known times that needs no framework.
+# An implementation of known times that needs no framework. All processes of the checkout know it.
 SPINNING = f"""
+import os
 from rnnbench import variants
+if os.environ.get("ONLY_SPINNING"):
+    variants.VARIANTS.clear()
 variants.VARIANTS["spinning"] = variants.Variant("spinning", "Spinning", "It spins", ("cpu",))
 variants.__path__.append({str(HELPERS)!r})
+from rnnbench.variants import spinning
+spinning.SECONDS = 0.01  # a processor needs half of it at the quick grid's largest shape
 """
-# Write one selftest after the other. Each has rows of its own.
+# Write the files of one selftest after the other. Each has rows of its own.
 SELFTESTS = """
 import itertools, sys
 from pathlib import Path
-from rnnbench.history import selftest
+from rnnbench.history import live_selftest, selftest
 for number in itertools.count():
-    row = selftest.Verdict("0123abcd", "2026-11-26", "b" * 50, "32, 30, 128, 1", 1.0, 14, 0.05, 1.1, 60, number % 2)
-    selftest.save([row] * (400 + 400 * (number % 2)), Path("results/test"))
+    source, count = ("0123abcd", "2026-11-26"), 400 + 400 * (number % 2)
+    row = selftest.Verdict(*source, "b" * 50, "32, 30, 128, 1", 1.0, 14, 0.05, 1.1, 60, number % 2)
+    selftest.save([row] * count, Path("results/test"))
+    row = live_selftest.Row(*source, "scan", "32, 30, 128, 1", "train", 1.0, 0.05, 20, 1000, 990, 0, number % 2, 20.5)
+    live_selftest.save([row] * count, Path("results/test"))
     if number == 1:
         print("written", flush=True)
     if number == int(sys.argv[1]):
         break
 """
+# Time everything once. The other rounds only narrow the intervals.
+ONE_ROUND = """
+import sys
+from rnnbench.cli import main
+from rnnbench.live import timing
+timing._MOST_PROCESSES = 1
+sys.exit(main())
+"""
+OLD_PLOT = "<svg/>"
+# How many lines each file has.
+LINES = {"selftest.csv": (401, 801), "selftest-compare.csv": (401, 801), "nodes.csv": (2,)}
 
 
 class Damage(AssertionError):
@@ -64,8 +90,11 @@ class Place:
         self.home.mkdir(parents=True)
         shutil.copytree(ROOT / "benchmarks", self.path / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
         (self.path / "rnnbench").symlink_to(ROOT / "rnnbench")
-        with (self.path / "benchmarks" / "__init__.py").open("a") as file:
-            file.write(SPINNING)
+        for path in (self.path / "benchmarks").glob("*.py"):
+            if path.stem not in ("__init__", "common", "lstm"):
+                path.unlink()
+        (self.path / "sitecustomize.py").write_text(SPINNING)
+        (self.path / ".gitignore").write_text("/.asv\n/html\n/results\n")
         for name in ("asv.conf.json", "asv_plugin.py"):
             shutil.copy(ROOT / name, self.path)
         self.environment = {
@@ -87,6 +116,9 @@ class Place:
         state = {name: {"32, 30, 128, 1": [{"marks": ["busy"]}]} for name in (OTHER, "lstm.ScanLSTM.time_forward")}
         content = {name: row for name, row in synthetic.full_grid().items() if "Scan" in name or "Cudnn" in name}
         self.rewrite(synthetic.write_run(self.results, "test", OLDER, content, state=state))
+        self.sweeps = self.path / ".asv" / "sweeps"
+        self.plot = self.path / "plot.svg"
+        self.plot.write_text(OLD_PLOT)
         self.document = self.path / "TABLE.md"
         self.old_document = MARKED.format(commit=OLDER[:8])
         self.document.write_text(self.old_document)
@@ -99,6 +131,8 @@ class Place:
         self.file.write_text(json.dumps(stored))
         self.rewrite(self.file)
         self.new_document, self.pages = None, None
+        if "gather" in names:
+            self.finish("sweep")
         self.seconds = {name: self.time(name) for name in names}
         self.new_document = self.document.read_text()
         self.pages = self.published()
@@ -117,8 +151,10 @@ class Place:
     def commands(self):
         """The commands that write, by name."""
         rnnbench, asv = (sys.executable, "-m", "rnnbench"), (sys.executable, "-m", "asv")
+        here = f"existing:{sys.executable}"
+        local = ["--executor", "local", "--environment", here, "--minutes", "5"]
         timing = [
-            *("run", "--environment", f"existing:{sys.executable}", "--set-commit-hash", self.head),
+            *("run", "--environment", here, "--set-commit-hash", self.head),
             *("--machine", "test", "--record-samples", "--attribute", "rounds=1", "--attribute", "repeat=2"),
             *("--bench", rf"{TIMED}\(32, 30, 128, 1\)"),
         ]
@@ -129,14 +165,24 @@ class Place:
             "publish": [*rnnbench, "publish"],
             "readme": [*rnnbench, "readme", self.document.name],
             "selftest": [sys.executable, "-c", SELFTESTS, "-1"],
+            "interleave": [*rnnbench, "interleave", "quick", "--machine", "test", "--environment", here],
+            "sweep": [*rnnbench, "sweep", "quick", "spinning", "--machine", "test", *local],
+            "gather": [*rnnbench, "gather"],
+            "report": [*rnnbench, "report", "--machine", "test", "--commit", OLDER, "--plot", self.plot.name],
+            "time": [sys.executable, "-c", ONE_ROUND, "time", "2x3x4", "spinning", "--plot", self.plot.name],
+            "compare": [*rnnbench, "compare", "spinning", "spinning", "2x3x4", "--seconds", "3"],
             "asv rm": [*asv, "rm", "-y", "machine=test", f"commit_hash={OLDER}", f"benchmark={OTHER}"],
         }
 
     def start(self, command):
         # A signal to the whole group is what Ctrl-C and a batch system send.
+        if command == "gather":
+            for ledger in self.sweeps.glob("*/gathered.json"):
+                ledger.unlink()
+        environment = self.environment | ({"ONLY_SPINNING": "1"} if command == "interleave" else {})
         return subprocess.Popen(
             self.commands[command],
-            **{"cwd": self.path, "env": self.environment, "start_new_session": True, "text": True},
+            **{"cwd": self.path, "env": environment, "start_new_session": True, "text": True},
             **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL},
         )
 
@@ -151,6 +197,8 @@ class Place:
 
     def time(self, command):
         before = self.recorded()
+        if command == "sweep":
+            shutil.rmtree(self.sweeps, ignore_errors=True)  # a sweep that is done has nothing to do
         start = time.monotonic()
         self.finish(command)
         seconds = time.monotonic() - start
@@ -161,6 +209,15 @@ class Place:
         """Return the content of the files that hold figures or describe machines."""
         paths = [*self.results.rglob("*.json"), *self.results.rglob("*.csv"), self.home / ".asv-machine.json"]
         return {path: path.read_bytes() for path in paths}
+
+    def swept(self):
+        """Return the content of the files of a sweep's tasks."""
+        return {path: path.read_bytes() for kind in ("done", "canary") for path in self.sweeps.glob(f"*/{kind}/*.json")}
+
+    def swept_figures(self):
+        """Return the figures that the sweep has timed, as the results have them."""
+        results = json.loads(self.file.read_text())["results"]
+        return str([results[name] for name in (TIMED, ALSO_TIMED)])
 
     def restore(self, before):
         for path, content in before.items():
@@ -174,8 +231,18 @@ class Place:
 
     def kill(self, command, after, number):
         """End a command after some seconds with a signal, and check what it left; return what it changed."""
-        before = self.recorded()
+        if command == "sweep":
+            self.forget_some(after)
+        before, swept = self.recorded(), self.swept()
+        if command == "gather":
+            if not swept:
+                self.finish("sweep")
+                swept = self.swept()
+            self.finish(command)
+            gathered = self.swept_figures()
+            self.restore(before)
         self.document.write_text(self.old_document)
+        self.plot.write_text(OLD_PLOT)
         process = self.start(command)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(after)
@@ -185,11 +252,21 @@ class Place:
         said = process.communicate(timeout=60)[0]
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        self.end_jobs()
         if command != "selftest" and number != signal.SIGKILL and command not in ("asv run", "asv rm"):
             # While Python starts, Ctrl-C has no other answer than a traceback.
             starting = said.rstrip().endswith("KeyboardInterrupt") or "<frozen importlib" in said
             self.expect(starting or "Traceback" not in said, f"a traceback: {said}")
         changed = self.check(before)
+        after_it = self.swept()
+        self.expect(all(after_it.get(path) == content for path, content in swept.items()), "a task's file has changed")
+        for path in after_it:
+            contents.load(path)
+        changed |= {path.name for path in after_it.keys() - swept.keys()}
+        if command == "gather":
+            self.finish(command)
+            self.expect(self.swept_figures() == gathered, "the next gather doesn't merge all figures")
+            self.restore(before)
         self.restore({path: content for path, content in before.items() if path != self.file})
         return changed
 
@@ -204,18 +281,18 @@ class Place:
         for path in changed - {self.results / "benchmarks.json"}:
             if path.suffix == ".csv":
                 lines = after[path].decode().splitlines()
-                self.expect(len(lines) in (401, 801) and after[path].endswith(b"\n"), f"{path} is cut off")
+                self.expect(len(lines) in LINES[path.name] and after[path].endswith(b"\n"), f"{path} is cut off")
                 continue
             old, new = json.loads(before[path]), json.loads(after[path])
             if path.name in (".asv-machine.json", "machine.json"):
                 self.expect(old == new, f"{path} has changed")
                 continue
             same = [
-                {name: row for name, row in part.items() if name not in (TIMED, OTHER)}
+                {name: row for name, row in part.items() if name not in (TIMED, ALSO_TIMED, OTHER)}
                 for part in (old["results"], new["results"], old["state"], new["state"])
             ]
             self.expect(str(same[0]) == str(same[1]) and same[2] == same[3], f"{path} has other figures or states")
-            for name in (TIMED, OTHER):
+            for name in (TIMED, ALSO_TIMED, OTHER):
                 rows = [str(part["results"].get(name)) for part in (old, new)]
                 states = [part["state"].get(name) for part in (old, new)]
                 if name == OTHER and rows[1] == "None" and path != self.file:
@@ -228,8 +305,29 @@ class Place:
         self.expect(text in (self.old_document, self.new_document), "the document is cut off")
         if text != self.old_document:
             changed.add(self.document)
+        plot = self.plot.read_text()
+        if plot != OLD_PLOT:
+            ElementTree.fromstring(plot)
+            changed.add(self.plot)
         self.expect(self.published() == self.pages, "the dashboard is not whole")
         return {path.name for path in changed}
+
+    def forget_some(self, number):
+        """Let the next sweep begin anew or go on: remove its folder, or some of its tasks' files."""
+        draw = random.Random(number)
+        for folder in self.sweeps.iterdir():
+            if draw.random() < 0.2:
+                shutil.rmtree(folder)
+        for path in self.swept():
+            if draw.random() < 0.7:
+                path.unlink()
+
+    def end_jobs(self):
+        """End the processes of this checkout that a sweep started: each job is a session of its own."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"PYTHONPATH={self.path}".encode() in (folder / "environ").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
 
     @staticmethod
     def expect(holds, what):

@@ -2,6 +2,8 @@
 
 import time
 
+from rnnbench import reference
+
 SECONDS = 0.005
 
 
@@ -22,6 +24,14 @@ class Device:
 class Network(Device):
     def __init__(self, work, device):
         super().__init__()
+        self._work = work
+
+    def outputs(self):
+        return reference.outputs(self._work).astype("float32")
+
+    def gradients(self):
+        expected = reference.gradients(self._work)
+        return [{name: array.astype("float32") for name, array in layer.items()} for layer in expected]
 
     def forward(self):
         self.start(SECONDS)

@@ -107,3 +107,16 @@ def test_figures_of_one_size_are_no_line():
         assert len({row.figure.shape.hidden for row in line}) > 1
     same = next(iter(lines.values()))[:1] * 2  # a file can name a shape twice
     assert plot.lines(same, "hidden") == (None, {})
+
+
+def test_a_plot_that_fails_halfway_leaves_the_old_one(tmp_path):
+    class Page:
+        def savefig(self, file, **settings):
+            file.write(b"<svg>")
+            raise OSError("No space left on device")
+
+    path = tmp_path / "plot.svg"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space"):
+        plot.write(Page(), path)
+    assert path.read_text() == "old"
