@@ -9,6 +9,7 @@ of LSTMs. The kinds are:
     answer           the result in a sentence
     summary          a row for each implementation
     picture          the summary as a drawing; the word is its file, beside the document
+    selftest         what rnnbench compare finds on the machine; it has neither @COMMIT nor words
     implementations  the registry's rows; it has neither machine nor words
     models           the named networks, likewise
 """
@@ -21,7 +22,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from rnnbench.history import NotFound
+from rnnbench.history import NotFound, live_selftest
 from rnnbench.network import models
 from rnnbench.report import formats, picture, summary, tables
 from rnnbench.report.tables import CALLS, Report
@@ -47,6 +48,8 @@ def rewrite(document: Path, results: Path) -> dict[Path, bytes]:
         kind, machine, words = mark["kind"], mark["machine"], (mark["words"] or "").split()
         if kind in _OF_NO_MACHINE:
             return f"{mark['mark']}{_OF_NO_MACHINE[kind]()}\n{mark['end']}"
+        if kind == _SELFTEST and machine is not None:
+            return f"{mark['mark']}{_selftest(results / machine)}\n{mark['end']}"
         group = next((word.removeprefix(_NETWORK) for word in words if word.startswith(_NETWORK)), "lstm")
         words = [word for word in words if not word.startswith(_NETWORK)]
         is_known = kind in _WRITTEN or (kind == "picture" and len(words) == 1)
@@ -108,6 +111,31 @@ def _models() -> str:
     return _table(["model", "kind", *sizes_headings, "both directions", "lengths", "where it comes from"], rows)
 
 
+def _selftest(folder: Path) -> str:
+    """Return a row for each slowdown: how the comparisons of all figures together ended."""
+    found = live_selftest.read(folder)
+    if not found:
+        raise NotFound(f"{folder} has no {live_selftest.FILE}: rnnbench selftest --machine {folder.name} writes it")
+    lines = []
+    for slowdown in sorted({row.slowdown for row in found}):
+        rows = [row for row in found if row.slowdown == slowdown]
+        compared, slower, faster, unsure = (
+            sum(getattr(row, name) for row in rows) for name in ("compared", "slower", "faster", "unsure")
+        )
+        took = sorted({round(row.took) for row in rows})
+        counts = [compared, slower, faster, compared - slower - faster - unsure, unsure]
+        lines.append(
+            [
+                f"{slowdown:.0%} slower" if slowdown else "the same code",
+                f"{100 * live_selftest.least(slowdown):g}%",
+                *(f"{count:,}" for count in counts),
+                f"{took[0]} to {took[-1]} s" if len(took) > 1 else f"{took[0]} s",
+            ]
+        )
+    ends = ["comparisons", "called slower", "called faster", "no change that matters", "not sure yet", "median time"]
+    return _table(["the second version is", "`--least`", *ends], lines)
+
+
 def _summary(report: Report) -> str:
     rows = [row for row in report.rows if row.figure.quantity in CALLS]
     notes = [*formats.unchecked(report), *formats.doubts(rows)]
@@ -121,6 +149,7 @@ def _table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 _NETWORK = "network="
+_SELFTEST = "selftest"
 _OF_NO_MACHINE: dict[str, Callable[[], str]] = {"implementations": _implementations, "models": _models}
 _WRITTEN: dict[str, Callable[[Report], str]] = {
     "table": formats.markdown_times,

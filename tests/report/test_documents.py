@@ -8,7 +8,7 @@ from helpers import ROOT, recorded
 from helpers.recorded import RESULTS
 
 from rnnbench import variants
-from rnnbench.history import NotFound
+from rnnbench.history import NotFound, live_selftest
 from rnnbench.network import precision
 from rnnbench.network.shapes import GRIDS
 from rnnbench.report import documents, formats, summary, tables
@@ -155,6 +155,25 @@ def test_the_picture_is_drawn_beside_the_document(rewritten):
     assert files["figure.svg"].startswith(b"<?xml")
     # A dot for each shape and call of each implementation.
     assert files["figure.svg"].count(b"<use ") >= 8 * 10 * 2
+
+
+def test_a_machines_selftest_has_a_row_for_each_slowdown(rewritten, tmp_path):
+    source, sizes = ("0123abcd", "2026-11-27", "fused"), "32, 30, 128, 1"
+    results = tmp_path / "results"
+    rows = [
+        live_selftest.Row(*source, sizes, function, 0.003, slowdown, 20, 1000, slower, 1, 9, took)
+        for function, took in (("forward", 14.2), ("train", 21.0))
+        for slowdown, slower in ((0.0, 2), (0.02, 950))
+    ]
+    live_selftest.save(rows, results / "north")
+    written, _ = rewritten("<!-- selftest: north -->\n<!-- end -->\n", results)
+    table = [[text.strip() for text in line.split("|")[1:-1]] for line in written.splitlines() if line[0] == "|"]
+    assert table[2:] == [
+        ["the same code", "3%", "2,000", "4", "2", "1,976", "18", "14 to 21 s"],
+        ["2% slower", "1%", "2,000", "1,900", "2", "80", "18", "14 to 21 s"],
+    ]
+    with pytest.raises(NotFound, match="rnnbench selftest --machine south writes it"):
+        rewritten("<!-- selftest: south -->\n<!-- end -->\n", results)
 
 
 def test_every_implementation_has_a_row(rewritten):
