@@ -101,7 +101,7 @@ def answer(report: Report, precision: str = "float32", competing: Contenders | N
 
 
 def answers(report: Report) -> str:
-    """Return the sentence of strict float32 and, with 3xTF32, that of both. Raises NotFound as `answer` does."""
+    """Return the sentence of strict float32 and, if 3xTF32 was timed, that of both. Raises NotFound as `answer`."""
     both = [THREE_TF32] if summaries(report, "train", THREE_TF32) else []
     return " ".join(answer(report, precision) for precision in ["float32", *both])
 

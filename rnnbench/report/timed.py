@@ -16,7 +16,7 @@ from rnnbench import variants
 from rnnbench.live.interval import interval
 from rnnbench.live.timing import Timing
 from rnnbench.measure.floor import floor_of
-from rnnbench.network.precision import PRECISIONS, RIVALS
+from rnnbench.network.precision import RIVALS
 from rnnbench.network.shapes import PARAM_NAMES
 from rnnbench.network.workload import Workload
 from rnnbench.report import plot, uncertainty
@@ -99,7 +99,7 @@ def sentences(report: Report, call: str, spread: Spread | None) -> list[str]:
     tolerance don't count.
     """
     lines = [line for line in report.lines(call) if line.samples and not line.timing.wrong]
-    present = [name for name in PRECISIONS if any(line.timing.precision == name for line in lines)]
+    present = dict.fromkeys(line.timing.precision for line in lines)
     races = {name: [line for line in lines if line.timing.precision in RIVALS[name]] for name in present}
     found = {name: _sentence(race, call, spread) for name, race in races.items() if len(race) > 1}
     if not found and len(lines) > 1:
