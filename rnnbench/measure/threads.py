@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from pathlib import Path
 
 from rnnbench.measure import container
 from rnnbench.network.contract import Unavailable
@@ -16,6 +17,8 @@ _LIBRARY_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP
 _XLA = "NPROC"
 VARIABLES = (_STANDARD, *_LIBRARY_VARIABLES, _XLA)  # all that `pin` sets
 
+_TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology"
+
 
 def processors() -> int:
     """Return how many processors this process may keep busy: those of its affinity, within its container's quota.
@@ -23,6 +26,20 @@ def processors() -> int:
     Linux stops all threads of a container that has used up its quota, so more threads would make calls slower.
     """
     return max(1, math.floor(min(len(os.sched_getaffinity(0)), container.processors())))
+
+
+def by_core() -> list[int]:
+    """Return the processors that this process may use, so that those of a core, and of a socket, are neighbours."""
+    return sorted(os.sched_getaffinity(0), key=lambda processor: (*_core(processor), processor))
+
+
+def _core(processor: int) -> tuple[int, int]:
+    """Return a processor's socket and its core there; each processor is a core where Linux doesn't tell."""
+    folder = Path(_TOPOLOGY.format(processor))
+    try:
+        return int((folder / "physical_package_id").read_text()), int((folder / "core_id").read_text())
+    except (OSError, ValueError):
+        return 0, processor
 
 
 def number() -> int:

@@ -119,6 +119,25 @@ def test_the_time_for_which_a_quota_stopped_a_container_is_read(own, files, seco
     assert container.stopped() == seconds
 
 
+@pytest.mark.parametrize(
+    ("cores", "order"),
+    [
+        ([(0, 0), (0, 1), (0, 0), (0, 1)], [0, 2, 1, 3]),  # the second processors of all cores come last
+        ([(0, 0), (1, 0), (0, 1), (1, 1)], [0, 2, 1, 3]),  # the sockets alternate
+        ([], [0, 1, 2, 3]),
+    ],
+)
+def test_the_processors_of_a_core_and_of_a_socket_are_neighbours(cores, order, tmp_path, monkeypatch):
+    for processor, (socket, core) in enumerate(cores):
+        folder = tmp_path / f"cpu{processor}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "physical_package_id").write_text(f"{socket}\n")
+        (folder / "core_id").write_text(f"{core}\n")
+    monkeypatch.setattr(threads, "_TOPOLOGY", f"{tmp_path}/cpu{{}}/topology")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    assert threads.by_core() == order
+
+
 def test_a_chosen_number_of_threads_overrides_the_quota(groups, monkeypatch):
     groups.mkdir()
     (groups / "cpu.max").write_text("100000 100000\n")
