@@ -11,6 +11,9 @@ from rnnbench.cluster import canary, submit
 from rnnbench.cluster.sweep import Sweep
 from rnnbench.history import nodes
 
+# Slurm's words for a job that has a node, but no claim of its task yet or any more.
+_STARTING = ("CONFIGURING", "RUNNING", "COMPLETING")
+
 
 class Progress(NamedTuple):
     """The state of each submitted task of a sweep."""
@@ -19,7 +22,7 @@ class Progress(NamedTuple):
     running: dict[str, dict[str, Any]]  # the node, and since when in seconds since 1970
     waiting: dict[str, str]  # Slurm's reason; empty for a task of this machine
     failed: dict[str, str]  # why
-    lost: dict[str, str]  # the job of a task that ended without a word
+    lost: dict[str, str]  # what is known of a task that ended without a word
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -52,16 +55,20 @@ def look(sweep: Sweep) -> Progress:
     for name, job in submitted.items():
         if name in running:
             found.running[name] = running[name]
-        elif job and job in queued:
-            found.waiting[name] = queued[job]
+        elif job in queued and not queued[job].has_ended:
+            found.waiting[name] = "" if queued[job].state in _STARTING else queued[job].reason
         elif name in done:
             found.done[name] = sweep.read(f"done/{name}.json")
         elif name in failed:
             found.failed[name] = "{sentence} (on {node})".format(**sweep.read(f"failed/{name}.json"))
         elif here and not job:
             found.waiting[name] = ""
+        elif job in queued:
+            found.lost[name] = f"its job {job} ended without figures; Slurm says {queued[job].state}"
+        elif job:
+            found.lost[name] = f"its job {job} ended without figures, killed or with its node"
         else:
-            found.lost[name] = job
+            found.lost[name] = "its process ended without figures, killed or with its node"
     return found
 
 
@@ -84,14 +91,10 @@ def lines(sweep: Sweep, found: Progress) -> list[str]:
         text.append(f"  running: {name} on {task['node']}, for {duration(time.time() - task['since'])}")
     for reason, count in Counter(filter(None, found.waiting.values())).most_common():
         text.append(f"  waiting: {count}, Slurm says {reason}")
-    text += [f"  failed twice: {name}: {sentence}" for name, sentence in found.failed.items()]
+    text += [f"  failed: {name}: {sentence}" for name, sentence in found.failed.items()]
     for name, task in found.done.items():
         text += [f"  failed twice: {name}: {where}: {sentence}" for where, sentence in task["failures"].items()]
-    text += [
-        f"  lost: {name}: its {f'job {job}' if job else 'process'} ended without figures, killed or with its node; see "
-        f"{sweep.folder}/jobs"
-        for name, job in found.lost.items()
-    ]
+    text += [f"  lost: {name}: {sentence}; see {sweep.folder}/jobs" for name, sentence in found.lost.items()]
     text += [f"  {node} is left out: {sweep.read(f'unfit/{node}.json')['sentence']}" for node in sweep.names("unfit")]
     text += [f"  {line}" for line in nodes.sentences(canary.times(sweep))]
     if found.is_over and (found.failed or found.lost):

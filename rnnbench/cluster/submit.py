@@ -11,13 +11,13 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from rnnbench.cluster import task as tasks
 from rnnbench.cluster.plan import Task
 from rnnbench.cluster.sweep import CODE, Sweep, node
 from rnnbench.history import NotFound
-from rnnbench.measure import gpu
+from rnnbench.measure import gpu, threads
 
 EXECUTORS = ("slurm", "local")
 # A job that ends within this time can still say why.
@@ -26,6 +26,19 @@ _SIGNAL_SECONDS = 30
 _HERE = "local-"
 # Slurm's own default.
 _MAX_ARRAY_SIZE = 1001
+# Slurm's words for a job that it won't start again, in squeue's manual.
+_ENDED = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+}
 
 
 @dataclass(frozen=True)
@@ -110,17 +123,29 @@ def parameters(sweep: Sweep, settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-def queue(sweep: Sweep) -> dict[str, str]:
-    """Return the jobs of a sweep that Slurm has, with the reason why each waits; it is empty for one that runs.
+class InSlurm(NamedTuple):
+    """What Slurm says of a job."""
+
+    state: str  # Slurm's word, such as PENDING or TIMEOUT
+    reason: str  # why it waits, or why it ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether Slurm won't start it again."""
+        return self.state in _ENDED
+
+
+def queue(sweep: Sweep) -> dict[str, InSlurm]:
+    """Return the jobs of a sweep that Slurm has: those that wait or run, and those that ended some minutes ago.
 
     Raises NotFound if Slurm doesn't answer.
     """
-    command = ["squeue", "--noheader", "--array", "--me", f"--name={job_name(sweep)}", "--format=%i|%T|%r"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    options = ["--noheader", "--array", "--me", "--states=all", f"--name={job_name(sweep)}", "--format=%i|%T|%r"]
+    done = subprocess.run(["squeue", *options], capture_output=True, text=True)
     if done.returncode != 0:
         raise NotFound(f"squeue failed: {done.stderr.strip()}")
     lines = (line.split("|") for line in done.stdout.splitlines())
-    return {job: "" if state in ("RUNNING", "COMPLETING") else reason for job, state, reason in lines}
+    return {job: InSlurm(state, reason) for job, state, reason in lines}
 
 
 def job_name(sweep: Sweep) -> str:
@@ -147,7 +172,8 @@ def is_here(sweep: Sweep) -> bool:
 async def _local(sweep: Sweep, left: deque[Task], settings: Settings, tell: Callable[[str], object]) -> None:
     slots = _gpus() if sweep.device == "cuda" else [None]
     slots = slots[: settings.running]
-    processors = sorted(os.sched_getaffinity(0))
+    # Two processors of a core slow each other down, so they belong to the same GPU.
+    processors = threads.by_core()
     share = max(1, len(processors) // len(slots))
     await asyncio.gather(
         *(
@@ -200,8 +226,9 @@ def _gpus() -> list[int]:
 
 
 def _python(sweep: Sweep) -> str:
-    """Return the command that starts Python with the sweep's own code."""
-    return f"env PYTHONPATH={shlex.quote(str(sweep.folder / CODE))} {shlex.quote(sys.executable)}"
+    """Return the command that starts Python with the sweep's own code. Python prefers that of the current folder."""
+    code = shlex.quote(str(sweep.folder / CODE))
+    return f"env --chdir={code} PYTHONPATH={code} {shlex.quote(sys.executable)}"
 
 
 def _array_size() -> int:

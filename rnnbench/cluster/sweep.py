@@ -8,7 +8,7 @@
     submitted/          for each submission: the job of each task
     running/            for each task: the node that runs it, which locks the file meanwhile
     done/               for each task: its figures
-    failed/             for each task that failed twice: why
+    failed/             for each task that failed: why
     canary/             for each GPU, or each node without one: its time of the canary
     unfit/              for each node that can't time anything: why
     jobs/               submitit's files; the output of each task

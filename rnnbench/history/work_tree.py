@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 CODE, BENCHMARKS = "rnnbench", "benchmarks"
@@ -15,10 +18,28 @@ def changed(commit: str, environment: str) -> list[str]:
     asv takes the benchmarks from the work tree. With an existing interpreter the work tree's package is timed too.
     Without a commit, under which nothing is stored, nothing has changed.
     """
+    return _ask(commit, environment)
+
+
+@contextlib.contextmanager
+def unchanging() -> Iterator[None]:
+    """Let `changed` ask git once in this block, and not for each figure: nobody else writes to the checkout."""
+    global _ask
+    ask, _ask = _ask, functools.cache(_ask)
+    try:
+        yield
+    finally:
+        _ask = ask
+
+
+def _changed(commit: str, environment: str) -> list[str]:
     if not commit:
         return []
     folders = [BENCHMARKS] if _differs("HEAD", BENCHMARKS) else []
     return [CODE, *folders] if environment.startswith("existing") and _differs(commit, CODE) else folders
+
+
+_ask = _changed
 
 
 def describe_head(folder: Path) -> str:

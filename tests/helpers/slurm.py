@@ -36,12 +36,16 @@ MpiDefault=none
 ReturnToService=2
 SlurmctldTimeout=10
 SlurmdTimeout=10
-KillWait=1
+KillWait=5
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 MaxArraySize=3
 SchedulerParameters=sched_interval=1,sched_min_interval=0
-NodeName={nodes[0]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1
-NodeName={nodes[1]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1
-PartitionName=main Nodes={nodes[0]},{nodes[1]} Default=YES MaxTime=INFINITE State=UP
+GresTypes=gpu
+NodeName={nodes[0]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 Gres=gpu:1
+NodeName={nodes[1]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 Gres=gpu:1
+PartitionName=main Nodes={nodes[0]},{nodes[1]} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes={nodes[0]},{nodes[1]} MaxTime=INFINITE State=UP PriorityTier=2
 """
 
 
@@ -69,6 +73,8 @@ class Cluster:
         key.chmod(0o400)
         text = _CONFIGURATION.format(host=socket.gethostname(), folder=self.folder, ports=_free_ports(3), nodes=NODES)
         (self.folder / "slurm.conf").write_text(text)
+        # A GPU of which only the file is there.
+        (self.folder / "gres.conf").write_text(f"NodeName={','.join(NODES)} Name=gpu File=/dev/null\n")
         files = (
             f"--{name}={self.folder / file}"
             for name, file in (

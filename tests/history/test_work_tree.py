@@ -50,6 +50,14 @@ def test_changed_folders(path, environment, folders, commit):
     assert work_tree.changed("", environment) == []  # asv stores nothing
 
 
+def test_git_is_asked_once_where_nobody_writes(commit):
+    with work_tree.unchanging():
+        assert work_tree.changed(commit, "existing-py_x") == []
+        Path("rnnbench/file.py").write_text("one = 2\n")
+        assert work_tree.changed(commit, "existing-py_x") == []
+    assert work_tree.changed(commit, "existing-py_x") == ["rnnbench"]
+
+
 def test_another_commits_hash_is_not_this_codes(commit):
     """--set-commit-hash names any commit, but an existing interpreter times the work tree."""
     Path("rnnbench/file.py").write_text("one = 2\n")
