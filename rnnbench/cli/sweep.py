@@ -138,7 +138,9 @@ def _sweep(options: argparse.Namespace) -> int:
         print("\n".join(_preview(found, missing, settings)))
         return 0
     now = progress.look(found)
-    missing = [task for task in missing if task.name not in {*now.running, *now.waiting}]
+    # What waits for a process of another machine is for the first that claims it: so machines share the work.
+    in_work = {*now.running, *(now.waiting if settings.executor == "slurm" else ())}
+    missing = [task for task in missing if task.name not in in_work]
     if not missing:
         print("Nothing is missing that isn't measured or in work already.")
     elif settings.executor == "slurm":
