@@ -124,7 +124,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "additionalProperties": {
             "type": "object",
             "required": list(_DESCRIPTION),
-            "properties": _DESCRIPTION,
+            "properties": {**_DESCRIPTION, "pretty_source": _CODE},
             "additionalProperties": {"anyOf": [_TEXT, _STATISTIC, {"type": "array", "items": _STATISTIC}]},
         },
     },

@@ -5,11 +5,14 @@ import json
 import os
 import re
 
+from asv import runner
+from asv.benchmarks import Benchmarks
 from helpers import ROOT, recorded
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rnnbench.cli import main
+from rnnbench.history import asv_files
 
 # Hypothesis warns about fixtures shared by examples. It is safe here, because each example restores what it changes.
 SHARED = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -167,3 +170,11 @@ def test_any_configuration(capsys, tmp_path, monkeypatch, configuration):
     (tmp_path / "asv.conf.json").write_text(json.dumps(configuration))
     status, _, _ = call(["publish"], capsys)
     assert status == 1  # even a valid configuration fails, because there are no results
+
+
+def test_what_asv_finds_in_the_benchmarks_is_no_bad_input(python, tmp_path):
+    found = tmp_path / "found.json"
+    done = python(runner.BENCHMARK_RUN_SCRIPT, "discover", str(ROOT / "benchmarks"), str(found))
+    assert done.returncode == 0, done.stderr
+    described = {benchmark["name"]: benchmark for benchmark in json.loads(found.read_text())}
+    asv_files.check("benchmarks.json", {**described, "version": Benchmarks.api_version})
