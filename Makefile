@@ -30,7 +30,7 @@ export PIP_USE_PEP517 := 1
 # torch.compile would keep its code in the folder for temporary files.
 export TORCHINDUCTOR_CACHE_DIR := $(or $(TORCHINDUCTOR_CACHE_DIR),$(CURDIR)/.asv/torchinductor)
 
-# PyTensor, Theano and ended tests leave temporary files. A command that begins with this removes them at its end.
+# PyTensor, Theano and killed tests leave temporary files. A command that begins with this removes them at its end.
 TIDILY = folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && trap 'exit 130' INT && trap 'exit 143' TERM && \
 	export TMPDIR="$$folder"
 
