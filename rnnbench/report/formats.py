@@ -167,7 +167,7 @@ def growth(report: Report) -> Table:
         "How time grows with each size (exponent: 1 = proportional), other sizes fixed",
         ["implementation", *(f"{quantity.capitalize()}, {axis}" for quantity, axis in columns)],
         [
-            [implementation, *(f"{found[column]:z.2f}" if column in found else "n/a" for column in columns)]
+            [implementation, *(plot.slope_text(found[column]) if column in found else "n/a" for column in columns)]
             for implementation, found in exponents.items()
         ],
     )

@@ -274,7 +274,7 @@ def _growth(rows: Sequence[Row]) -> list[dict[str, Any]]:
                     "lines": [
                         {
                             "label": label,
-                            "slope": f"{plot.slope(line, axis):z.2f}",
+                            "slope": plot.slope_text(plot.slope(line, axis)),
                             "points": [[getattr(row.figure.shape, axis), row.figure.value] for row in line],
                         }
                         for label, line in lines.items()

@@ -112,6 +112,11 @@ def slope(line: Iterable[Row], axis: str) -> float:
     return statistics.linear_regression(*zip(*points, strict=True)).slope
 
 
+def slope_text(slope: float) -> str:
+    """Return a slope with two decimals, and never -0.00."""
+    return f"{round(slope, 2) + 0.0:.2f}"
+
+
 def _draw(panel: Any, report: Report, quantity: str, axis: str) -> dict[str, list[Row]]:
     """Draw the lines along an axis, and return them."""
     from matplotlib.ticker import LogLocator
@@ -159,7 +164,7 @@ def _list(panel: Any, found: dict[str, dict[str, list[Row]]]) -> None:
         panel.plot([0.04, 0.1], [top, top], markevery=[1], clip_on=False, **look(variant))
         panel.text(0.13, top, name.replace("$", r"\$"), fontsize=size, va="center")
         for axis, place in columns.items():
-            text = f"{slope(found[axis][name], axis):z.2f}" if name in found[axis] else "–"
+            text = slope_text(slope(found[axis][name], axis)) if name in found[axis] else "–"
             panel.text(place, top, text, fontsize=size, ha="right", va="center")
 
 

@@ -120,3 +120,8 @@ def test_a_plot_that_fails_halfway_leaves_the_old_one(tmp_path):
     with pytest.raises(OSError, match="No space"):
         plot.write(Page(), path)
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(("slope", "text"), [(-0.001, "0.00"), (0.996, "1.00"), (-0.126, "-0.13"), (1.5, "1.50")])
+def test_a_slope_has_two_decimals_and_no_negative_zero(slope, text):
+    assert plot.slope_text(slope) == text
