@@ -20,10 +20,14 @@ _MISSING = "scipy.signal.signaltools"
 def stand_ins() -> Iterator[None]:
     """Let empty modules stand for large ones, while Theano is imported."""
     modules: dict[str, ModuleType | None] = {}
-    importlib.import_module("scipy.linalg.blas")  # Theano uses it at once
-    if "__getattr__" in vars(sys.modules["scipy"]):  # SciPy before 1.9 imports no part of itself
-        modules |= {name: ModuleType(name) for name in _LATER}
-        modules[_MISSING] = None
+    try:
+        importlib.import_module("scipy.linalg.blas")  # Theano uses it at once
+    except ModuleNotFoundError:
+        pass  # Theano does without SciPy
+    else:
+        if "__getattr__" in vars(sys.modules["scipy"]):  # SciPy before 1.9 imports no part of itself
+            modules |= {name: ModuleType(name) for name in _LATER}
+            modules[_MISSING] = None
     if sys.version_info >= (3, 12):
         modules["distutils"] = _distutils()
     added = {name: module for name, module in modules.items() if name not in sys.modules}

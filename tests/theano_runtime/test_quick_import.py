@@ -35,3 +35,9 @@ def test_theano_finds_them_when_it_uses_them(evaluated):
     code = "import setuptools, distutils.spawn, scipy, theano.sparse; "
     found = evaluated(f"{code}print(json.dumps([{special}, {sparse}, scipy.stats.norm.cdf(0)]))")
     assert found == [scipy.special.erfinv(0.5), "csr", 0.5]
+
+
+def test_theano_runs_without_scipy(python):
+    code = "import sys; sys.modules['scipy'] = None; from rnnbench import theano_runtime; "
+    done = python("-c", f"{code}theano = theano_runtime.prepare(); print(theano.function([], theano.tensor.ones(2))())")
+    assert (done.returncode, done.stdout) == (0, "[1. 1.]\n"), done.stderr
