@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -86,8 +85,11 @@ def check(described: dict[str, str], device: str) -> None:
 
     facts: dict[str, str] = Machine.get_defaults()
     if device == "cuda":
-        with contextlib.suppress(Unavailable):
+        try:
             facts["gpu"] = gpu.name()
+        except Unavailable as reason:
+            if "gpu" in described:
+                raise Doubtful(f"the {described['gpu']} of {described['machine']} can't be used: {reason}") from reason
     if differences := _differences(facts, described):
         name = described["machine"]
         raise Doubtful(

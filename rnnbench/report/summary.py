@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,27 +83,15 @@ def answer(report: Report, precision: str = "float32", competing: Contenders | N
     if not ranked:
         what = f"no {noun(report)} with two implementations"
         raise NotFound(f"{report.facts['machine']} at {report.commit[:8]} has {what}")
-    best, *others = ranked
     start = "On" if report.group == "lstm" else f"{GROUPS[report.group]}: on"
-    start += f" the {hardware(report)}, in {PRECISIONS[precision]},"
-    if len(others) == 1:
-        ratios = [other / own for own, other in zip(best.ratios, others[0].ratios, strict=True)]
-        low, mean, high = map(ratio_text, (min(ratios), statistics.geometric_mean(ratios), max(ratios)))
-        tied = f", a tie at {best.ties}" if best.ties else ""
-        over = counted(len(best.ratios), noun(report))
-        who = f"{_named(best.variant)} trains {mean} times as fast as {_named(others[0].variant)}"
-        return f"{start} {who} ({low} to {high} over {over}{tied})."
-    named = dict.fromkeys([others[0], *(one for one in others if one.variant == BASELINE), others[-1]])
-    first, *rest = (f"{_named(one.variant)}{{}} {ratio_text(one.mean)} times" for one in named)
-    times = ", ".join([f"{first.format(' takes')} as long as the fastest", *(one.format("") for one in rest)])
-    mean_of = f"by the geometric mean over the {noun(report)}s"
-    return f"{start} {_named(best.variant)} {_fastest(best, noun(report))}; {mean_of}, {times}."
+    return f"{start} the {hardware(report)}, in {PRECISIONS[precision]}, {_result(ranked, noun(report))}."
 
 
 def answers(report: Report) -> str:
     """Return the sentence of strict float32 and, if 3xTF32 was timed, that of both. Raises NotFound as `answer`."""
-    both = [THREE_TF32] if summaries(report, "train", THREE_TF32) else []
-    return " ".join(answer(report, precision) for precision in ["float32", *both])
+    ranked = summaries(report, "train", THREE_TF32)
+    both = f" In {PRECISIONS[THREE_TF32]}, {_result(ranked, noun(report))}." if ranked else ""
+    return f"{answer(report)}{both}"
 
 
 def hardware(report: Report) -> str:
@@ -136,6 +124,23 @@ def fullest_with_gpu(results: Path, group: str = "lstm") -> Report | None:
         with contextlib.suppress(NotFound):  # nothing could be measured there
             reports.append(make(results, machine, commit, group=group))
     return max(reports, key=lambda report: sum(map(len, contenders(report.rows).values())), default=None)
+
+
+def _result(ranked: Sequence[Summary], noun: str) -> str:
+    """Return what the train step's summaries of two or more implementations say."""
+    best, *others = ranked
+    if len(others) == 1:
+        ratios = [other / own for own, other in zip(best.ratios, others[0].ratios, strict=True)]
+        low, mean, high = map(ratio_text, (min(ratios), statistics.geometric_mean(ratios), max(ratios)))
+        tied = f", a tie at {best.ties}" if best.ties else ""
+        over = counted(len(best.ratios), noun)
+        who = f"{_named(best.variant)} trains {mean} times as fast as {_named(others[0].variant)}"
+        return f"{who} ({low} to {high} over {over}{tied})"
+    named = dict.fromkeys([others[0], *(one for one in others if one.variant == BASELINE), others[-1]])
+    first, *rest = (f"{_named(one.variant)}{{}} {ratio_text(one.mean)} times" for one in named)
+    times = ", ".join([f"{first.format(' takes')} as long as the fastest", *(one.format("") for one in rest)])
+    mean_of = f"by the geometric mean over the {noun}s"
+    return f"{_named(best.variant)} {_fastest(best, noun)}; {mean_of}, {times}"
 
 
 def _cells(summary: Summary | None) -> tuple[str, str]:

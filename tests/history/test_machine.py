@@ -8,6 +8,7 @@ import pytest
 from rnnbench.history import machine
 from rnnbench.measure import gpu, hardware, threads
 from rnnbench.measure.state import Doubtful
+from rnnbench.network.contract import Unavailable
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,16 @@ def test_a_run_under_the_name_of_another_computer_is_refused(facts):
         machine.check(facts | {"cpu": "6502"}, "cpu")
     with pytest.raises(Doubtful, match="its gpu is NVIDIA H100, not unknown"):
         machine.check(facts | {"gpu": "NVIDIA H100"}, "cpu")
+
+
+def test_a_run_whose_gpu_is_gone_says_what_the_driver_says(facts, monkeypatch):
+    def name():
+        raise Unavailable("NVIDIA's driver failed: no CUDA-capable device is detected (CUDA error 100)")
+
+    monkeypatch.setattr(machine.gpu, "name", name)
+    with pytest.raises(Doubtful, match="the NVIDIA H100 of here can't be used: NVIDIA's driver failed: no CUDA"):
+        machine.check(facts | {"gpu": "NVIDIA H100"}, "cuda")
+    machine.check(facts, "cuda")
 
 
 class Driver:

@@ -15,7 +15,7 @@ def test_a_summary_answers_and_shows_a_gpu_beside_a_cpu(run):
     assert "On the AMD EPYC, in strict float32, torch (PyTorch) trains fastest in 3 of 4 shapes" in unwrapped(output)
     cpu, gpu = output.split("On a GPU, as recorded: h100 (NVIDIA H100")
     assert re.search(r"^torch +1\.00 \(1\.00–1\.02\) +3 +1 ", cpu, re.MULTILINE)
-    assert re.search(r"^cudnn +1\.00 ", gpu, re.MULTILINE)
+    assert re.search(r"^fused +1\.00 ", gpu, re.MULTILINE)
     status, output, _ = run([*command, "h100"])
     assert (status, "On a GPU, as recorded" in output) == (0, False)
 
