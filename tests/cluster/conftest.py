@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from asv.machine import Machine
@@ -44,12 +46,11 @@ def tiny(tmp_path, environment):
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster():
     if reason := slurm.missing():
         pytest.skip(reason)
-    folder = tmp_path / "slurm"
-    folder.mkdir()
-    with slurm.Cluster(folder) as running:
+    # tmp_path is too long: the address of a socket has 108 bytes at most, and Slurm adds names to the folder's.
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, slurm.Cluster(Path(folder)) as running:
         yield running
 
 
