@@ -5,19 +5,28 @@ Theano's own keys for some modules differ from process to process, so each proce
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from typing import Any
 
 from theano.gof.cc import CLinker
+from theano.gof.cmodule import KeyData
 from theano.gof.op import COp
 
-_key_of_theano = CLinker.cmodule_key
+_key_of_theano, _save_of_theano = CLinker.cmodule_key, KeyData.save_pkl
 
 
 def repair() -> None:
     """Make Theano give each module the same key in every process."""
     COp.c_code_cache_version = _code_version
     CLinker.cmodule_key = _module_key
+    KeyData.save_pkl = _save_keys
+
+
+def _save_keys(module: Any) -> None:
+    """Save the keys of a module, unless another process has removed its folder: this process has loaded it already."""
+    with contextlib.suppress(FileNotFoundError):
+        _save_of_theano(module)
 
 
 def _code_version(op: Any) -> tuple[Any, ...]:

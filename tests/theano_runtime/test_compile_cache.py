@@ -107,3 +107,14 @@ def test_a_process_that_was_killed_leaves_a_cache_that_works(start, cache, draw)
         succeed(start())
         for module in cache.glob("compiledir_*/tmp*"):
             shutil.rmtree(module)
+
+
+def test_a_loaded_module_that_another_process_removed_does_no_harm(tmp_path):
+    theano_runtime.prepare()
+    from theano.gof.cmodule import KeyData
+
+    module = KeyData(set(), "hash", str(tmp_path / "removed" / "key.pkl"), "entry")
+    module.add_key(("version", "signature"))
+    module.key_pkl = str(tmp_path / "key.pkl")
+    module.save_pkl()
+    assert Path(module.key_pkl).stat().st_size
