@@ -210,9 +210,7 @@ def contenders(rows: Sequence[Row]) -> Contenders:
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.value and (figure.subject, row.implementation) not in wrong:
-            for race, rivals in precision.RIVALS.items():
-                if precision.of_variant(figure.variant) not in rivals:
-                    continue
+            for race in _races(figure.variant):
                 fastest = competing[figure.subject, figure.quantity, race]
                 other = fastest.get(figure.variant)
                 if other is None or figure.value < _seconds(other):
@@ -336,6 +334,12 @@ def is_wrong(figure: Figure) -> bool:
     if row is None or not figure.quantity.startswith("error") or error <= row.tolerance:
         return False
     return figure.quantity == CHECKED or error > _gradient_tolerance(figure.variant, figure.subject)
+
+
+@functools.cache  # publishing asks for each figure
+def _races(variant: str) -> tuple[str, ...]:
+    computed_in = precision.of_variant(variant)
+    return tuple(race for race, rivals in precision.RIVALS.items() if computed_in in rivals)
 
 
 @functools.cache  # of a network with ReLU, the reference takes a second or more
