@@ -72,10 +72,14 @@ def test_the_page_adds_at_most_a_fifth_to_the_time_of_publish(tmp_path, python, 
     settings |= {name: str(tmp_path / name.removesuffix("_dir")) for name in ("results_dir", "html_dir")}
     (tmp_path / "asv.conf.json").write_text(json.dumps(settings))
 
-    done = python("-c", COST, str(tmp_path / "asv.conf.json"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    *_, own, added = done.stdout.split()
-    assert float(added) < 0.2 * float(own)
+    took = []
+    for _ in range(3):
+        done = python("-c", COST, str(tmp_path / "asv.conf.json"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        took.append([float(seconds) for seconds in done.stdout.split()[-2:]])
+    # What else runs can only add to a process's time, to either part. So the least of each is compared.
+    own, added = map(min, zip(*took, strict=True))
+    assert added < 0.2 * own
     assert len(list((tmp_path / "html" / page.DATA).glob("*-*.js"))) == COMMITS * len(synthetic.MACHINES)
 
 
