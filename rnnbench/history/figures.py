@@ -263,7 +263,7 @@ def _figures(run: Run, benchmark: str, columns: Mapping[str, Any], states: Mappi
         samples = (repeat or 1) if outcome == "ok" else 0
         if outcome != "ok":
             value = low = high = None
-        for number in (value, low, high):
+        for number in (value,) if low is high is None else (value, low, high):
             # NaN fails these comparisons.
             if number is not None and not (
                 (type(number) is float or (type(number) is int and number < 2**63))

@@ -20,6 +20,8 @@ _PEAKS = {
     "float16": "float16_flops",
     "bfloat16": "float16_flops",
 }
+# All facts that a floor depends on.
+_RATES = (*dict.fromkeys(_PEAKS.values()), "memory_bandwidth")
 
 
 class Floor(NamedTuple):
@@ -36,30 +38,26 @@ def floor(shape: Shape, quantity: str, variant: str, facts: Mapping[str, str], n
     "float32_flops", "tf32_flops" and "float16_flops" in operations per second, and "memory_bandwidth" in bytes per
     second. The variant's name says its precision. `network` is a family or a model.
     """
-    computed_in = precision.of_variant(variant)
-    stored_in = computed_in if computed_in in PRECISIONS else "float32"
-    return _floor(network, shape, stored_in, quantity, _peak(computed_in, facts), _rate(facts.get("memory_bandwidth")))
+    return _floor(network, shape, quantity, precision.of_variant(variant), tuple(facts.get(name) for name in _RATES))
 
 
 def floor_of(work: Workload, quantity: str, variant: str, facts: Mapping[str, str]) -> Floor | None:
     """Return the floor of a workload in the precision of a variant, as `floor` does."""
-    peak = _peak(precision.of_variant(variant, work.precision), facts)
-    bandwidth = _rate(facts.get("memory_bandwidth"))
-    return None if peak is None or bandwidth is None else _bound(work, quantity, peak, bandwidth)
+    return _bound(work, quantity, precision.of_variant(variant, work.precision), facts)
 
 
 # Reports ask for the same few floors many times.
 @functools.cache
-def _floor(
-    network: str, shape: Shape, stored_in: str, quantity: str, peak: float | None, bandwidth: float | None
-) -> Floor | None:
+def _floor(network: str, shape: Shape, quantity: str, computed_in: str, rates: tuple[str | None, ...]) -> Floor | None:
+    stored_in = computed_in if computed_in in PRECISIONS else "float32"
+    work = dataclasses.replace(workload(network, shape), precision=stored_in)
+    return _bound(work, quantity, computed_in, {name: rate for name, rate in zip(_RATES, rates, strict=True) if rate})
+
+
+def _bound(work: Workload, quantity: str, computed_in: str, facts: Mapping[str, str]) -> Floor | None:
+    peak, bandwidth = _peak(computed_in, facts), _rate(facts.get("memory_bandwidth"))
     if peak is None or bandwidth is None:
         return None
-    work = dataclasses.replace(workload(network, shape), precision=stored_in)
-    return _bound(work, quantity, peak, bandwidth)
-
-
-def _bound(work: Workload, quantity: str, peak: float, bandwidth: float) -> Floor:
     operations, moved = {
         "forward": (work.forward_flops, work.forward_bytes),
         "train": (work.train_flops, work.train_bytes),

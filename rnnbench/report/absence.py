@@ -51,8 +51,9 @@ def _device(facts: Mapping[str, str]) -> str:
 def of_variants(facts: Mapping[str, str], group: str = "lstm") -> dict[str, list[str]]:
     """Return the variants that a machine can't run at any subject of a group of networks, by the reason."""
     variants_by_reason: dict[str, list[str]] = defaultdict(list)
+    first, *others = subjects(group)
     for variant in variants.VARIANTS:
-        reasons = {reason(variant, subject, facts) for subject in subjects(group)}
-        if len(reasons) == 1 and (common_reason := reasons.pop()):
-            variants_by_reason[common_reason].append(variant)
+        common = reason(variant, first, facts)
+        if common and all(reason(variant, subject, facts) == common for subject in others):
+            variants_by_reason[common].append(variant)
     return variants_by_reason

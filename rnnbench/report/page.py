@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import shutil
 import time
@@ -92,8 +93,8 @@ def _write_records(
         (html, f"{numbers[machine]}-{commit}", same_commit, machines[machine], verdicts[machine])
         for (machine, commit), same_commit in runs.items()
     ]
-    # All processors work, as they do for asv.
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork")) as pool:
+    # All processors work, as they do for asv. Looking for cycles, which no record has, would take a tenth of the time.
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork"), initializer=gc.disable) as pool:
         written = list(pool.map(_write_record, *zip(*tasks, strict=True), chunksize=4)) if tasks else []
     records: dict[str, dict[str, list[Mapping[str, Any]]]] = {machine: {} for machine in machines}
     for (machine, _), (described, messages) in zip(runs, written, strict=True):

@@ -6,6 +6,7 @@ and divides figures by each other, because a visitor chooses what is compared.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import Counter, defaultdict
@@ -163,7 +164,7 @@ def _record(
         "intervals": formats.interval_note(report),
         "covers": any(row.interval.covers_processes for row in calls if row.interval),
         "growth": _growth(calls),
-        "floors": _floors(facts, group),
+        "floors": _floors(tuple(facts.items()), group),
         "software": formats.software(calls, noun(report)),
     }
     return described, content
@@ -205,15 +206,15 @@ def _implementations(group: str, figures: Iterable[history.Figure], rows: Iterab
     is an environment without any other figure if another one has some.
     """
     texts = {id(row.figure): (*(row.interval or (None, None))[:2], formats.value_text(row)) for row in rows}
-    found: dict[tuple[str, str], dict[str, list[list[Any]]]] = {}
+    found: dict[tuple[str, str], dict[str, list[list[Any]]]] = defaultdict(lambda: defaultdict(list))
     wrong: dict[tuple[str, str], set[int]] = defaultdict(set)
     versions: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    positions = _POSITIONS[group]
     for figure in figures:
         key, quantity = (figure.variant, figure.environment), figure.quantity
-        quantities = found.setdefault(key, {})
+        quantities = found[key]
         # Older results can have shapes that the full grid has no more. The page leaves these out.
-        position = _POSITIONS[group].get(figure.subject)
-        if figure.state == "n/a" or position is None:
+        if figure.state == "n/a" or (position := positions.get(figure.subject)) is None:
             continue
         if quantity in CALLS:
             versions[key][quantity] = figure.version
@@ -221,7 +222,7 @@ def _implementations(group: str, figures: Iterable[history.Figure], rows: Iterab
             wrong[key].add(position)
         text = texts.get(id(figure)) or (figure.low, figure.high, _cost_text(figure))
         row = [position, figure.value, *text, figure.samples]
-        quantities.setdefault(quantity, []).append([*row, figure.marks] if figure.marks else row)
+        quantities[quantity].append([*row, figure.marks] if figure.marks else row)
     measured = Counter(variant for (variant, _), quantities in found.items() if quantities)
     return [
         {
@@ -241,9 +242,9 @@ def _implementations(group: str, figures: Iterable[history.Figure], rows: Iterab
 def _cost_text(figure: history.Figure) -> str:
     if figure.value is None:
         return figure.state
-    per_example = figure.quantity in ON_GPUS
-    scale = formats.in_unit(figure, 1) or 1 if per_example else _MEGA if figure.quantity == "memory" else 1
-    return formats.number(figure.value * scale)
+    if figure.quantity in ON_GPUS:
+        return formats.number(formats.in_unit(figure, figure.value) or 0)
+    return formats.number(figure.value * _MEGA if figure.quantity == "memory" else figure.value)
 
 
 def _sentences(report: Report, competing: Contenders) -> dict[str, dict[str, str]]:
@@ -314,13 +315,15 @@ def _too_large(facts: Mapping[str, str], group: str) -> dict[int, str]:
     return {position: reason for position, reason in reasons.items() if reason}
 
 
-def _floors(facts: Mapping[str, str], group: str) -> dict[str, dict[str, list[Any]]]:
+@functools.cache  # all records of a machine have the same
+def _floors(facts: tuple[tuple[str, str], ...], group: str) -> dict[str, dict[str, list[Any]]]:
     """Return the floor of each subject in seconds, and the peak rate that sets it, by precision and call."""
+    of_machine = dict(facts)
     return {
         word: {
             # The end of a variant's name is enough to tell the precision.
             call: [
-                floor(shape, call, precision.ENDS.get(computed_in, ""), facts, network)
+                floor(shape, call, precision.ENDS.get(computed_in, ""), of_machine, network)
                 for network, shape in _POSITIONS[group]
             ]
             for call in CALLS

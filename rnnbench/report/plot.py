@@ -88,10 +88,12 @@ def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[
     place = PARAM_NAMES.index(axis)
     for row in rows:
         if row.figure.value:
-            network, shape = row.figure.subject
-            grouped[(network, *shape[:place], 0, *shape[place + 1 :])][row.implementation].append(row)
+            shape = row.figure.shape
+            grouped[(row.figure.network, *shape[:place], 0, *shape[place + 1 :])][row.implementation].append(row)
     candidates = {
-        base: {name: line for name, line in by_implementation.items() if len(_logarithms(line, axis)) > 1}
+        base: {
+            name: line for name, line in by_implementation.items() if len({row.figure.shape[place] for row in line}) > 1
+        }
         for base, by_implementation in grouped.items()
     }
     base = max(candidates, key=lambda base: (sum(map(len, candidates[base].values())), base), default=None)

@@ -210,12 +210,15 @@ def contenders(rows: Sequence[Row]) -> Contenders:
     for row in rows:
         figure = row.figure
         if figure.quantity in CALLS and figure.value and (figure.subject, row.implementation) not in wrong:
-            for race in _races(figure.variant):
-                fastest = competing[figure.subject, figure.quantity, race]
-                other = fastest.get(figure.variant)
-                if other is None or figure.value < _seconds(other):
-                    fastest[figure.variant] = row
-    return {key: fastest for key, fastest in competing.items() if key[2] in map(precision.of_variant, fastest)}
+            fastest = competing[figure.subject, figure.quantity, precision.of_variant(figure.variant)]
+            other = fastest.get(figure.variant)
+            if other is None or figure.value < _seconds(other):
+                fastest[figure.variant] = row
+    for (subject, quantity, computed_in), own in competing.items():
+        for rival in precision.RIVALS[computed_in]:
+            if rival != computed_in:
+                own.update(competing.get((subject, quantity, rival), {}))
+    return competing
 
 
 def standings(rows: Sequence[Row], detectable: float = 0) -> list[Standing]:
@@ -334,12 +337,6 @@ def is_wrong(figure: Figure) -> bool:
     if row is None or not figure.quantity.startswith("error") or error <= row.tolerance:
         return False
     return figure.quantity == CHECKED or error > _gradient_tolerance(figure.variant, figure.subject)
-
-
-@functools.cache  # publishing asks for each figure
-def _races(variant: str) -> tuple[str, ...]:
-    computed_in = precision.of_variant(variant)
-    return tuple(race for race, rivals in precision.RIVALS.items() if computed_in in rivals)
 
 
 @functools.cache  # of a network with ReLU, the reference takes a second or more
