@@ -11,7 +11,7 @@ from helpers import recorded, synthetic
 
 from rnnbench import history
 from rnnbench.history import NotFound, ResultsWarning, figures
-from rnnbench.history.benchmark_names import ON_GPUS, QUANTITIES, describe
+from rnnbench.history.benchmark_names import QUANTITIES, describe
 from rnnbench.measure import floor
 from rnnbench.network.models import MODELS
 from rnnbench.network.shapes import PARAMS, Shape
@@ -161,7 +161,7 @@ def test_a_model_that_nobody_knows_is_left_out_and_named(made):
 def test_every_benchmark_of_this_repository_is_known():
     names = json.loads((RESULTS / "benchmarks.json").read_text())
     names.pop("version")
-    assert {describe(name)[1] for name in names} == set(QUANTITIES) - set(ON_GPUS)  # these were added later
+    assert {describe(name)[1] for name in names} == set(QUANTITIES)
 
 
 def test_runs_are_selected_by_machine_and_abbreviated_hash_newest_first(tmp_path):
@@ -234,6 +234,8 @@ def test_a_broken_file_is_no_run(results, broken):
         ("lstm.TorchLSTM.time_train", row_with("stats_repeat", [2**63] * 36), "9223372036854775808 isn't"),
         ("lstm.TorchLSTM.time_train", row_with("result", [2**63] * 36), "9223372036854775808, with"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["32"], ["1"], ["2"]]), "missing"),
+        ("lstm.TorchLSTM.time_train", row_with("params", [[float("inf")], ["1"], ["2"], ["3"]]), "isn't text"),
+        ("lstm.TorchLSTM.time_train", row_with("params", [["1"] * 1000] * 4), "too many combinations"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["a"], ["1"], ["2"], ["3"]]), "invalid literal"),
         ("lstm.TorchLSTM.time_train", row_with("params", [["0"], ["1"], ["2"], ["3"]]), "less than 1"),
         ("lstm.TorchLSTM.time_train", "nonsense", "TorchLSTM"),
