@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ _MISSING = "scipy.signal.signaltools"
 
 @contextlib.contextmanager
 def stand_ins() -> Iterator[None]:
-    """Let empty modules stand for large ones, while Theano is imported."""
+    """Let empty modules stand for large ones, while Theano is imported, and keep the root logger as it is."""
     modules: dict[str, ModuleType | None] = {}
     try:
         importlib.import_module("scipy.linalg.blas")  # Theano uses it at once
@@ -32,9 +33,13 @@ def stand_ins() -> Iterator[None]:
         modules["distutils"] = _distutils()
     added = {name: module for name, module in modules.items() if name not in sys.modules}
     sys.modules.update(added)  # type: ignore[arg-type]  # None makes the import fail
+    root = logging.getLogger()
+    its_class = type(root)
     try:
         yield
     finally:
+        # numpy.distutils gives the root logger a class that ignores the filters of other programs.
+        root.__class__ = its_class
         # A later import of setuptools warns if its distutils is there already.
         for name in [name for name in sys.modules if name in added or name.partition(".")[0] in added]:
             del sys.modules[name]

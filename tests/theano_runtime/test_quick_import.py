@@ -37,6 +37,10 @@ def test_theano_finds_them_when_it_uses_them(evaluated):
     assert found == [scipy.special.erfinv(0.5), "csr", 0.5]
 
 
+def test_the_root_logger_stays_as_it_is(evaluated):
+    assert evaluated("import logging; print(json.dumps(type(logging.getLogger()).__name__))") == "RootLogger"
+
+
 def test_theano_runs_without_scipy(python):
     code = "import sys; sys.modules['scipy'] = None; from rnnbench import theano_runtime; "
     done = python("-c", f"{code}theano = theano_runtime.prepare(); print(theano.function([], theano.tensor.ones(2))())")
