@@ -1,32 +1,40 @@
-"""Make Theano find the modules that an earlier process compiled.
+"""Make Theano find the modules that an earlier process compiled, and forget those that another process has removed.
 
 Theano's own keys for some modules differ from process to process, so each process would compile these again.
 """
 
 from __future__ import annotations
 
-import contextlib
+import os.path
 import zlib
 from typing import Any
 
 from theano.gof.cc import CLinker
-from theano.gof.cmodule import KeyData
+from theano.gof.cmodule import ModuleCache
 from theano.gof.op import COp
 
-_key_of_theano, _save_of_theano = CLinker.cmodule_key, KeyData.save_pkl
+_key_of_theano, _find_of_theano = CLinker.cmodule_key, ModuleCache._get_from_hash
 
 
 def repair() -> None:
-    """Make Theano give each module the same key in every process."""
+    """Make Theano give each module the same key in every process, and look for a module's file before it is used."""
     COp.c_code_cache_version = _code_version
     CLinker.cmodule_key = _module_key
-    KeyData.save_pkl = _save_keys
+    ModuleCache._get_from_hash = _find
 
 
-def _save_keys(module: Any) -> None:
-    """Save the keys of a module, unless another process has removed its folder: this process has loaded it already."""
-    with contextlib.suppress(FileNotFoundError):
-        _save_of_theano(module)
+def _find(cache: Any, module_hash: str, *arguments: Any, **options: Any) -> Any:
+    """Return the module with this hash, or None: then Theano compiles it.
+
+    Theano would fail at a module that it has loaded if another process has removed its folder.
+    """
+    found = cache.module_hash_to_key_data.get(module_hash)
+    if found and not os.path.exists(found.get_entry()):
+        found.delete_keys_from(cache.entry_from_key)
+        del cache.module_hash_to_key_data[module_hash]
+        cache.module_from_name.pop(found.get_entry(), None)
+        cache.loaded_key_pkl.discard(found.key_pkl)
+    return _find_of_theano(cache, module_hash, *arguments, **options)
 
 
 def _code_version(op: Any) -> tuple[Any, ...]:

@@ -59,12 +59,12 @@ def cache(tmp_path, compile_cache):
 
 @pytest.fixture
 def start(cache, headers, environment):
-    """Return a function that starts PROGRAM in a new process with these caches."""
+    """Return a function that starts a program in a new process with these caches."""
 
-    def start(**options):
+    def start(program=PROGRAM, **options):
         flags = {"THEANO_FLAGS": f"base_compiledir={cache},compile.wait=1", "XDG_CACHE_HOME": str(headers)}
         pipe = subprocess.PIPE
-        command = [sys.executable, "-c", PROGRAM]
+        command = [sys.executable, "-c", program]
         return subprocess.Popen(command, env=environment | flags, stdout=pipe, stderr=pipe, text=True, **options)
 
     return start
@@ -109,12 +109,18 @@ def test_a_process_that_was_killed_leaves_a_cache_that_works(start, cache, draw)
             shutil.rmtree(module)
 
 
-def test_a_loaded_module_that_another_process_removed_does_no_harm(tmp_path):
-    theano_runtime.prepare()
-    from theano.gof.cmodule import KeyData
-
-    module = KeyData(set(), "hash", str(tmp_path / "removed" / "key.pkl"), "entry")
-    module.add_key(("version", "signature"))
-    module.key_pkl = str(tmp_path / "key.pkl")
-    module.save_pkl()
-    assert Path(module.key_pkl).stat().st_size
+def test_a_loaded_module_that_another_process_removed_is_compiled_again(start):
+    program = """
+import os, shutil
+from theano.gof.cc import get_module_cache
+modules = get_module_cache()
+keys = {entry: key for key, entry in modules.entry_from_key.items()}
+known = {hash: data.get_entry() for hash, data in modules.module_hash_to_key_data.items() if "/tmp" in data.get_entry()}
+assert known
+for hash, entry in known.items():
+    shutil.rmtree(os.path.dirname(entry))
+    assert modules._get_from_hash(hash, keys[entry]) is None
+function = theano_runtime.prepare().function([x], [tensor.tanh(x) * 2 + 1])
+np.testing.assert_allclose(function(value)[0], np.tanh(value) * 2 + 1, rtol=1e-5)
+"""
+    succeed(start(PROGRAM + program))
