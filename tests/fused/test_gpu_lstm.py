@@ -234,7 +234,8 @@ from rnnbench import reference, theano_runtime
 theano = theano_runtime.prepare("cuda")
 from rnnbench.fused import lstm
 from theano.gpuarray import init_dev
-init_dev("cuda0", "second")  # libgpuarray makes a second context, with a stream of its own, on the same GPU
+# Theano has a context for "cuda0". For this name libgpuarray makes a second one, with a stream of its own, on one GPU.
+init_dev("cuda", "second")
 functions = []
 for seed, target in enumerate([None, "second"] * 2):
     values = draw(30, 40, 64, 200 + 50 * seed, seed=seed)

@@ -123,7 +123,8 @@ def test_a_second_call_returns_the_same_results(network, name):
 def test_a_repeated_call_uses_the_current_weights(network):
     """cudnn.h launches a repeated call as a CUDA graph, which must store addresses and not values."""
     net, work = network("cudnn", *SHAPES[4]), Workload(*SHAPES[4])
-    weights = net._weights.get_value(borrow=True, return_internal_type=True)
+    (vector,) = net._vectors
+    weights = vector.get_value(borrow=True, return_internal_type=True)
     first = weights.copy()
     for _ in range(4):
         assert reference.error(net.outputs(), reference.outputs(work)) < 1e-5
