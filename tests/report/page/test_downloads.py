@@ -69,5 +69,5 @@ def test_the_chart(open_page, history):
         tab.get_by_role("button", name="Chart as PNG").click()
     content = Path(download.value.path()).read_bytes()
     assert content.startswith(b"\x89PNG")
-    width = int.from_bytes(content[16:20])
+    width = int.from_bytes(content[16:20], "big")
     assert width == 2 * int(drawing.get("width"))
