@@ -235,7 +235,7 @@ class Place:
             self.forget_some(after)
         before, swept = self.recorded(), self.swept()
         if command == "gather":
-            if not swept:
+            if not any(path.parent.name == "done" for path in swept):  # a sweep ended early has only timed its canary
                 self.finish("sweep")
                 swept = self.swept()
             self.finish(command)
