@@ -89,8 +89,8 @@ def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[
     for row in rows:
         if row.figure.value:
             shape = row.figure.shape
-            line = (row.figure.network, *shape[:place], 0, *shape[place + 1 :])
-            grouped[line][row.implementation].append(row)
+            others = (row.figure.network, *shape[:place], 0, *shape[place + 1 :])
+            grouped[others][row.implementation].append(row)
     candidates = {
         base: {
             name: line for name, line in by_implementation.items() if len({row.figure.shape[place] for row in line}) > 1
