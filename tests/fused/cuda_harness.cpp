@@ -415,7 +415,7 @@ static double time_plan(Layer &layer, const Plan &plan, int repeats = 20) {
     if (!plan.cluster && resident < plan.groups)
         return NAN;
     const Arguments arguments = arguments_of(layer, plan);
-    return time_of([&] { stop(clear_counters(device, plan, arguments)), stop(launch(device, state_of(device), kernel, products, arguments, false)); }, repeats);
+    return time_of([&] { stop(clear_messages(device, plan, arguments)), stop(launch(device, state_of(device), kernel, products, arguments, false)); }, repeats);
 }
 
 static void time_shape(Sizes sizes) {

@@ -102,6 +102,51 @@ __device__ __forceinline__ void await_product() {
 #endif
 }
 
+/* ---- Messages through memory, which stays in the L2 cache --------------------------------------------------------- */
+#if TILES || (ROWS && FORWARD && !CLUSTER)
+
+/* A NaN that no sum or state is: arithmetic gives another one. A reader looks until what it reads is something else. */
+constexpr Word missing = 0xffffffffu;
+
+/* Read or write 1, 2 or 4 numbers in memory, past the L1 cache. */
+__device__ __forceinline__ void read(float (&to)[4], const float *from) {
+    asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
+                 : "l"(from)
+                 : "memory");
+}
+__device__ __forceinline__ void read(float (&to)[2], const float *from) {
+    asm volatile("ld.relaxed.gpu.global.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "l"(from) : "memory");
+}
+__device__ __forceinline__ void read(float (&to)[1], const float *from) {
+    asm volatile("ld.relaxed.gpu.global.f32 %0, [%1];" : "=f"(to[0]) : "l"(from) : "memory");
+}
+__device__ __forceinline__ void write(float *to, const float (&from)[4]) {
+    asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(from[0]), "f"(from[1]),
+                 "f"(from[2]), "f"(from[3])
+                 : "memory");
+}
+__device__ __forceinline__ void write(float *to, const float (&from)[2]) {
+    asm volatile("st.relaxed.gpu.global.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(from[0]), "f"(from[1]) : "memory");
+}
+__device__ __forceinline__ void write(float *to, const float (&from)[1]) {
+    asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(to), "f"(from[0]) : "memory");
+}
+
+/* Read or write four numbers in shared memory. */
+__device__ __forceinline__ void read_shared(float *to, Word from) {
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
+                 : "r"(from));
+}
+__device__ __forceinline__ void write_shared(Word to, const float *from) {
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(from[0]), "f"(from[1]), "f"(from[2]),
+                 "f"(from[3])
+                 : "memory");
+}
+
+#endif
+
 /* ---- Arithmetic ------------------------------------------------------------------------------------------------- */
 
 __device__ __forceinline__ float power_of_two(float x) {

@@ -316,14 +316,16 @@ struct Plan {
         else if (way == Way::steps)
             numbers = backward ? size_t(2) * rows * hidden : 0;
         else if (!cluster)
-            numbers = size_t(2) * groups * rows * padded() * (backward ? blocks : 1);
+            numbers = size_t(groups) * rows * padded() * (backward ? 2 * blocks : 4);
         return numbers * sizeof(float);
     }
     /* How many partial sums of the bias's gradient there are. */
     int bias_groups(long batch) const { return way == Way::steps ? 64 : int(ceiling(batch, rows)); }
     size_t counter_count() const {
-        return way == Way::steps || cluster ? 0 : size_t(groups) * passes() * counter_stride;
+        return way == Way::steps || cluster || sends_states() ? 0 : size_t(groups) * passes() * counter_stride;
     }
+    /* Whether blocks send states through memory that is full of `missing` before: no counter says when they are there. */
+    bool sends_states() const { return way == Way::rows && !backward && !cluster; }
 
     std::vector<std::string> options() const {
         auto define = [](const char *name, long value) {
@@ -812,13 +814,17 @@ inline std::string launch_backward_steps(Device &device, const Kernel &kernel, P
     return problem;
 }
 
-/* Set the counters to zero that a kernel's next launch uses. */
-inline std::string clear_counters(Device &device, const Plan &plan, const Arguments &arguments) {
+/* Prepare the memory through which the blocks of a kernel's next launch talk: no message is there, counters are zero. */
+inline std::string clear_messages(Device &device, const Plan &plan, const Arguments &arguments) {
+    const Driver &driver = Driver::get();
+    if (plan.sends_states())
+        return driver.check(driver.cuMemsetD32Async(address(arguments.exchange), 0xffffffffu,
+                                                    plan.exchange_bytes() / sizeof(float), device.stream),
+                            "cuMemsetD32Async");
     if (plan.counter_count() == 0)
         return "";
-    return Driver::get().check(
-        Driver::get().cuMemsetD32Async(address(arguments.counters), 0, plan.counter_count(), device.stream),
-        "cuMemsetD32Async");
+    return driver.check(driver.cuMemsetD32Async(address(arguments.counters), 0, plan.counter_count(), device.stream),
+                        "cuMemsetD32Async");
 }
 
 /* Start a kernel for all groups of the batch. Its counters are zero. early: what comes before it on the stream is the
@@ -834,7 +840,7 @@ inline std::string launch(Device &device, State &state, const Kernel &kernel, Pr
     for (int number = 0; number < plan.launches; ++number) {
         arguments.begin = number * plan.groups * plan.rows;
         arguments.end = std::min(arguments.batch, arguments.begin + plan.groups * plan.rows);
-        std::string problem = number > 0 ? clear_counters(device, plan, arguments) : "";
+        std::string problem = number > 0 ? clear_messages(device, plan, arguments) : "";
         if (!problem.empty())
             return problem;
         auto start = [&](bool is_early) {
@@ -924,7 +930,7 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
         arguments.first_state = step ? arguments.states - cells : call.h0;
         arguments.first_cell = step ? arguments.end_cell : call.c0;
         arguments.seq = int(count);
-        problem = clear_counters(device, kernel.plan, arguments);  // before the product, while which the kernel may start
+        problem = clear_messages(device, kernel.plan, arguments);  // before the product, while which the kernel may start
         if (!problem.empty())
             return problem;
         if (sizes.inputs == 0)
@@ -986,7 +992,7 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
     arguments.failure = state.failures_on_gpu + 1;
     arguments.seq = int(sizes.seq);
     arguments.batch = int(sizes.batch);
-    problem = clear_counters(device, kernel.plan, arguments);
+    problem = clear_messages(device, kernel.plan, arguments);
     if (problem.empty())
         problem = launch(device, state, kernel, call.products, arguments, false);
     if (!problem.empty())

@@ -43,8 +43,9 @@
  *              barrier there counts the bytes that come in. There are two buffers: a block that has all states of step
  *              t knows that all blocks have read those of step t-1, since they were needed for step t. So no block
  *              waits for a barrier of all.
- *   CLUSTER 0  A group's blocks write to memory, which stays in the L2 cache. A warp of its own then counts up one
- *              number for each pass. Another one that sees the number copies the pass into shared memory.
+ *   CLUSTER 0  A group's blocks write to memory, which stays in the L2 cache. Forward, two warps of each block read
+ *              until no number is `missing`, and put the numbers into shared memory. Backward more is sent: a warp
+ *              counts up one number for each pass, and another one that sees the number copies the pass.
  */
 #if ROWS
 
@@ -106,7 +107,8 @@ __device__ __forceinline__ void through_tiles(const Copy &copy, const Distribute
     }
 }
 
-/* Four warps beside those that multiply. */
+/* The warps beside those that multiply. Forward none counts: two fetch. */
+constexpr int fetch_warps = CLUSTER ? 0 : FORWARD ? 2 : 1;
 enum Helper { gates_helper, fetch_helper, count_helper };
 
 __device__ __forceinline__ Helper helper_of_warp() {
@@ -153,7 +155,7 @@ template <int count> __device__ __forceinline__ void send_async(Word to, Word ba
                      : "memory");
 }
 
-#else
+#elif BACKWARD
 
 /* Relaxed: what is read afterwards comes from the L2 cache, where the counter is too. An acquiring read would throw
  * away the L1 cache. */
@@ -193,6 +195,13 @@ __device__ __forceinline__ int read_sent(const Word *sent) {
 
 #endif
 
+/* This never ends the thread, since `seq` isn't negative. But the compiler doesn't move products across it. In the order
+ * as written, neighbours share a factor, which the processor keeps at hand. A product that reads three registers anew
+ * takes longer. */
+__device__ __forceinline__ void keep_order(int seq) {
+    asm volatile("{ .reg .pred p; setp.lt.s32 p, %0, 0; @p exit; }" ::"r"(seq));
+}
+
 /* Add to sums[row][slot] the products of this thread's numbers of each row with its weights.
  *
  * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further.
@@ -202,7 +211,7 @@ __device__ __forceinline__ int read_sent(const Word *sent) {
 template <int rows, int slots, int lanes, int in_registers, int chunks, int other_pair>
 __device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const float4 *numbers, const float2 *pairs,
                                            int row_stride, const float4 (&weights)[in_registers][slots],
-                                           const float4 *shared_weights) {
+                                           const float4 *shared_weights, int seq) {
     static_assert(slots % 2 == 0, "a read takes the weights of two slots");
     auto from_registers = [&] {
 #pragma unroll
@@ -222,6 +231,8 @@ __device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const flo
 #pragma unroll
                 for (int s = slots - 1; s >= 0; --s)
                     sums[r][s] = fmaf(x.w, weights[chunk][s].w, sums[r][s]);
+                if (in_registers == chunks)  // with weights in shared memory too, this made it slower
+                    keep_order(seq);
             }
     };
     auto from_shared = [&] {
@@ -299,7 +310,7 @@ __device__ __forceinline__ void lay_out_in_pairs(int seq, const float4 (&weights
     }
 }
 
-#if !CLUSTER
+#if BACKWARD && !CLUSTER
 /* The counters of different passes lie so many words apart. */
 constexpr int counter_stride = 32;
 #endif
@@ -336,7 +347,7 @@ struct Barriers {
     /* One thread calls it. fills, empties and takes: how many warps do so. */
     __device__ void init(int fills, int empties, int takes) const {
         for (int buffer = 0; buffer < buffers; ++buffer) {
-            barrier_init(shared_address(arrived + buffer), CLUSTER ? 1 : 32);
+            barrier_init(shared_address(arrived + buffer), CLUSTER ? 1 : FORWARD ? fetch_warps : 32);
             barrier_init(shared_address(taken + buffer), takes);
 #if CLUSTER
             barrier_expect(shared_address(arrived + buffer), PASS_ROWS * padded * 4);
@@ -444,6 +455,80 @@ __device__ __forceinline__ float add_lanes(float (&sums)[slots]) {
     return sums[0];
 }
 
+#if !CLUSTER
+
+/* Where the states of a step lie, of this group's rows in a pass. There are four slots, for steps t, t-1, t-2 and t-3. */
+__device__ __forceinline__ float *sent_states(const Arguments &a, int most_passes, int step, int pass) {
+    const size_t passes_before = ((step & 3) * (gridDim.x / BLOCKS) + block_number() / BLOCKS) * most_passes;
+    return a.exchange + (passes_before + pass) * (PASS_ROWS * padded);
+}
+
+/* Two warps read the states that each pass needs, as soon as they are there, and put them into its stage.
+ *
+ * Each of them reads something of every block. So when it has all states of step t-1, all blocks have read those of
+ * step t-2, which they needed first. Then this block's part of that slot becomes `missing` again. All blocks see that
+ * before this block's states of step t+1, and only after those do they read the slot again. */
+__device__ __forceinline__ void fetch_states(const Arguments &a, const Place &at, const Barriers &barriers,
+                                             float *numbers, int product_count, Waiting &waiting) {
+    constexpr int count = PASS_ROWS * padded / 4 / fetch_warps, at_once = 8;  // pieces of four numbers, of this warp
+    const int warp = at.warp - warps - GATE_WARPS;
+    // Pieces take turns: two for one warp, two for the other, so that each has some of all blocks.
+    const int own_place = at.lane / 2 * 16 + warp * 8 + at.lane % 2 * 4;
+    int step = a.first_state ? 0 : 1;
+    for (int n = 0, pass = 0; n < product_count; ++n) {
+        const int stage = n % STAGES;
+        if (n >= STAGES)
+            waiting.until(
+                [&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); }, true);
+        const float *const from = sent_states(a, at.most_passes, step - 1, pass) + own_place;
+        const Word to = shared_address(numbers + stage * PASS_ROWS * row_floats);
+#pragma unroll
+        for (int first = 0; first < count; first += 32 * at_once) {
+            float pieces[at_once][4];
+            auto is_mine = [&](int i) {
+                return first + i * 32 < count && (count % 32 == 0 || first + i * 32 + at.lane < count);
+            };
+            waiting.until(
+                [&] {
+                    bool all_there = true;
+#pragma unroll
+                    for (int i = 0; i < at_once; ++i)
+                        if (is_mine(i)) {
+                            read(pieces[i], from + (first + i * 32) * 8);
+#pragma unroll
+                            for (int number = 0; number < 4; ++number)
+                                all_there = all_there && __float_as_uint(pieces[i][number]) != missing;
+                        }
+                    return all_there;
+                },
+                true);
+#pragma unroll
+            for (int i = 0; i < at_once; ++i)
+                if (is_mine(i)) {
+                    const int place = own_place + (first + i * 32) * 8;
+                    write_shared(to + (row_floats == padded ? place : place / padded * row_floats + place % padded) * 4,
+                                 pieces[i]);
+                }
+        }
+        if (__any_sync(0xffffffffu, waiting.failed))
+            return;  // the other warps give up too, and write NaN
+        barrier_arrive_warp(barriers.arrived + stage);
+        if (warp == 0) {
+            constexpr int own_pieces = PASS_ROWS * UNITS / 4;
+            float *const own = sent_states(a, at.most_passes, step - 2, pass) + block_number() % BLOCKS * UNITS;
+            const float none = __uint_as_float(missing), nothing[4] = {none, none, none, none};
+            for (int place = thread_number() % 32; place < own_pieces; place += 32)
+                write(own + place / (UNITS / 4) * padded + place % (UNITS / 4) * 4, nothing);
+        }
+        if (++pass == at.passes) {
+            asm volatile("fence.acq_rel.gpu;" ::: "memory");
+            pass = 0, ++step;
+        }
+    }
+}
+
+#endif
+
 extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const Arguments a) {
     extern __shared__ __align__(128) unsigned char shared[];
     const Place at(a);
@@ -454,7 +539,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         (float2 *)(totals + 2 * k_parts * PASS_ROWS * total_floats);  // as keep_pair says
     float *const numbers =
         (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][row][k]
-    const int lane = at.lane, most_passes = at.most_passes, passes = at.passes;
+    const int most_passes = at.most_passes, passes = at.passes;
     // The first step that has a product: without initial states, step 0 has none.
     const int first_step = a.first_state ? 0 : 1, product_count = (a.seq - first_step) * passes;
     Waiting waiting(a.failure);
@@ -487,7 +572,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             const float *const first = numbers + buffer * PASS_ROWS * row_floats + own.k_part * (chunks * 4 * k_lanes);
             accumulate<PASS_ROWS, slots, k_lanes, REGISTER_CHUNKS, chunks, k_lanes>(
                 sums, (const float4 *)first + own.k_lane, (const float2 *)first + own.k_lane, row_floats / 4, weights,
-                (const float4 *)all_weights + threadIdx.x);
+                (const float4 *)all_weights + threadIdx.x, a.seq);
             if (REGISTER_CHUNKS == chunks)  // with weights in shared memory too, this made it slower
                 lay_out_in_pairs(a.seq, weights, sums);
 #if !CLUSTER
@@ -514,48 +599,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         const Helper helper = helper_of_warp();
         set_up_barrier<false>();
 #if !CLUSTER
-        Word *const counters = a.counters + at.group * most_passes * counter_stride;
-        float *const exchange = a.exchange + (size_t)at.group * most_passes * PASS_ROWS * padded;
-        const size_t exchange_parity = (size_t)gridDim.x / BLOCKS * most_passes * PASS_ROWS * padded;
-
-        // This warp copies the states that each pass needs into its stage.
-        if (helper == fetch_helper)
-            for (int n = 0, pass = 0, step = first_step; n < product_count; ++n) {
-                const int stage = n % STAGES;
-                if (n >= STAGES)
-                    waiting.until(
-                        [&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); },
-                        true);
-                if (lane == 0)
-                    waiting.until(
-                        [&] {
-                            return read_counter(counters + pass * counter_stride) >=
-                                   Word(step + 1 - first_step) * BLOCKS;
-                        },
-                        true);
-                if (__any_sync(0xffffffffu, waiting.failed))
-                    break;  // the other warps give up too, and write NaN
-                const float *const from = exchange + ((step + 1) & 1) * exchange_parity + pass * PASS_ROWS * padded;
-                const Word to = shared_address(numbers + stage * PASS_ROWS * row_floats);
-#pragma unroll 8
-                for (int place = lane; place < PASS_ROWS * padded / 4; place += 32)
-                    copy_async(to + (place / (padded / 4) * row_floats + place % (padded / 4) * 4) * 4,
-                               from + place * 4);
-                barrier_arrive_after_copies(shared_address(barriers.arrived + stage));
-                if (++pass == passes)
-                    pass = 0, ++step;
-            }
-        // This one tells the other blocks, once all states of a pass are written. Initial states come first.
-        if (helper == count_helper)
-            for (int n = 0, pass = 0; n < product_count; ++n) {
-                if (lane < GATE_WARPS)
-                    waiting.until([&] { return read_sent(barriers.sent + lane) > n; }, true);
-                __syncwarp();
-                if (lane == 0)
-                    count_up(counters + pass * counter_stride);
-                if (++pass == passes)
-                    pass = 0;
-            }
+        if (helper != gates_helper)
+            fetch_states(a, at, barriers, numbers, product_count, waiting);
 #endif
         // These compute the gates and the new states, and send them to the other blocks.
         if (helper == gates_helper) {
@@ -573,11 +618,11 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 // Four neighbours send their four units together, each to every fourth block.
                 float part[4];
                 const float one = __shfl_xor_sync(0xffffffffu, state, 1);
-                const float even = lane & 1 ? one : state, odd = lane & 1 ? state : one;
+                const float even = at.lane & 1 ? one : state, odd = at.lane & 1 ? state : one;
                 const float other_even = __shfl_xor_sync(0xffffffffu, even, 2),
                             other_odd = __shfl_xor_sync(0xffffffffu, odd, 2);
-                part[0] = lane & 2 ? other_even : even, part[1] = lane & 2 ? other_odd : odd;
-                part[2] = lane & 2 ? even : other_even, part[3] = lane & 2 ? odd : other_odd;
+                part[0] = at.lane & 2 ? other_even : even, part[1] = at.lane & 2 ? other_odd : odd;
+                part[2] = at.lane & 2 ? even : other_even, part[3] = at.lane & 2 ? odd : other_odd;
                 if (row >= PASS_ROWS)
                     return;
                 const int buffer = (step & 1) * most_passes + pass;
@@ -586,14 +631,13 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 const Word barrier = shared_address(barriers.arrived + buffer);
 #pragma unroll
                 for (int d = 0; d < (BLOCKS + 3) / 4; ++d)
-                    if (BLOCKS % 4 == 0 || lane % 4 + d * 4 < BLOCKS)
-                        send_async<4>(remote_address(to, lane % 4 + d * 4), remote_address(barrier, lane % 4 + d * 4),
-                                      part);
+                    if (BLOCKS % 4 == 0 || at.lane % 4 + d * 4 < BLOCKS)
+                        send_async<4>(remote_address(to, at.lane % 4 + d * 4),
+                                      remote_address(barrier, at.lane % 4 + d * 4), part);
 #else
+                const float message[1] = {state == state ? state : __int_as_float(0x7fffffff)};
                 if (row < PASS_ROWS)
-                    __stcg(exchange + (step & 1) * exchange_parity + (pass * PASS_ROWS + row) * padded +
-                               at.member * UNITS + own_unit,
-                           state);
+                    write(sent_states(a, most_passes, step, pass) + row * padded + at.member * UNITS + own_unit, message);
 #endif
             };
             auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
@@ -610,10 +654,6 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                     if (pass_row < PASS_ROWS)
                         cells[row * UNITS + own_unit] = is_there && a.first_cell ? a.first_cell[place] : 0;
                 }
-#if !CLUSTER
-                if (first_step == 0)
-                    note_sent(barriers.sent + at.warp - warps, pass + 1);
-#endif
             }
 
             // x·W of the next pass comes in while this one is computed.
@@ -681,9 +721,6 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 }
                 if (n >= 0)
                     barrier_arrive_warp(barriers.empty + (n & 1));
-#if !CLUSTER
-                note_sent(barriers.sent + at.warp - warps, passes + n + 1);
-#endif
                 if (last_pass)
                     pass = 0, ++step;
                 else
@@ -781,9 +818,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
             const int thread = thread_number();
             const float4 *const first = d_gates + (n & 1) * PASS_ROWS * UNITS + thread % K_LANES;
             accumulate<PASS_ROWS, slots, K_LANES, REGISTER_CHUNKS, chunks, 1>(
-                sums, first, (const float2 *)first, UNITS, weights, (const float4 *)all_weights + thread);
-            if (REGISTER_CHUNKS < chunks)  // without weights in shared memory, this made it slower
-                lay_out_in_pairs(a.seq, weights, sums);
+                sums, first, (const float2 *)first, UNITS, weights, (const float4 *)all_weights + thread, a.seq);
+            lay_out_in_pairs(a.seq, weights, sums);
             barrier_arrive_warp(barriers.empty + (n & 1));
             if (waiting.failed)
                 sums[0][0] = __int_as_float(0x7fffffff);

@@ -52,7 +52,6 @@ constexpr int blocks = COLUMN_SLICES * K_SLICES;
 constexpr int own_units = column_units / K_SLICES;
 constexpr int item_rows = own_units > 1 ? own_units / 2 : 1;  // a thread owns so many rows of one unit, in each pass
 constexpr int items = own_units * tile_rows / item_rows;
-constexpr Word missing = 0xffffffffu;  // a NaN that no sum can be
 constexpr int partial_floats = tile_rows * tile_columns;
 constexpr int published_floats = tile_count * tile_floats;  // of a pass
 constexpr int counter_stride = 32;                          // counters lie so many words apart
@@ -98,31 +97,6 @@ __device__ __forceinline__ int place_of_row(int k, int row) {
 }
 __device__ __forceinline__ int place_of_column(int k, int column) {
     return PRODUCTS == 0 ? column : column ^ (k & 3) * 8;
-}
-
-/* Read or write 1, 2 or 4 numbers in memory, past the L1 cache. */
-__device__ __forceinline__ void read(float (&to)[4], const float *from) {
-    asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
-                 : "l"(from)
-                 : "memory");
-}
-__device__ __forceinline__ void read(float (&to)[2], const float *from) {
-    asm volatile("ld.relaxed.gpu.global.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "l"(from) : "memory");
-}
-__device__ __forceinline__ void read(float (&to)[1], const float *from) {
-    asm volatile("ld.relaxed.gpu.global.f32 %0, [%1];" : "=f"(to[0]) : "l"(from) : "memory");
-}
-__device__ __forceinline__ void write(float *to, const float (&from)[4]) {
-    asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(from[0]), "f"(from[1]),
-                 "f"(from[2]), "f"(from[3])
-                 : "memory");
-}
-__device__ __forceinline__ void write(float *to, const float (&from)[2]) {
-    asm volatile("st.relaxed.gpu.global.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(from[0]), "f"(from[1]) : "memory");
-}
-__device__ __forceinline__ void write(float *to, const float (&from)[1]) {
-    asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(to), "f"(from[0]) : "memory");
 }
 
 /* Which part of the layer this block and thread have. */
@@ -180,18 +154,6 @@ struct Shared {
         stages = weights + (slice_k * tile_columns + teams * partial_floats + team * STAGES * tile_floats) * 4;
     }
 };
-
-/* Read or write four numbers in shared memory. */
-__device__ __forceinline__ void read_shared(float *to, Word from) {
-    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
-                 : "r"(from));
-}
-__device__ __forceinline__ void write_shared(Word to, const float *from) {
-    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(from[0]), "f"(from[1]), "f"(from[2]),
-                 "f"(from[3])
-                 : "memory");
-}
 
 /* A place in the ring of stages: the next one, and how often it has been used, modulo 2. */
 struct Stage {
