@@ -121,8 +121,10 @@ def make(
     runs_here = [run for run in runs if run.machine == machine]
     figures = _newest_figures(_runs_at(runs_here, commit, results) if commit else runs_here, group)
     if not figures:
-        title = models.GROUPS[group]
-        raise NotFound(f"{results} has no figures of {machine} ({title}). To measure some: {bench_command(group)}")
+        where = f"{machine} at {commit}" if commit else machine
+        raise NotFound(
+            f"{results} has no figures of {where} ({models.GROUPS[group]}). To measure some: {bench_command(group)}"
+        )
 
     others: list[Figure] = []
     folder = other_folder = runs_here[0].path.parent

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 from helpers import ROOT
+from rnnbench import history
+from rnnbench.network import models
 
 HISTORY = ROOT / "results"
 COMMIT = "fcae1cdc"
@@ -27,3 +29,14 @@ for _path in [HISTORY / "benchmarks.json", *(path for folder in _machines for pa
         _copy.write_text(json.dumps({key: value for key, value in _content.items() if not ADDED_LATER.search(key)}))
     elif _path.name.startswith(COMMIT):
         shutil.copy(_path, _copy)
+
+
+def commits_with(group: str, machine: str | None = None) -> list[tuple[str, str]]:
+    """Return the machines and commits, of all recorded results, that have figures of a group of networks."""
+    return list(
+        dict.fromkeys(
+            (run.machine, run.commit)
+            for run in history.runs(HISTORY, machine)
+            if any(models.group(figure.network) == group for figure in history.read(run))
+        )
+    )

@@ -10,6 +10,8 @@ from helpers.recorded import HISTORY
 from helpers.reports import NAN, SHAPE, at_first_shape, find_row, markdown_rows, train_times, unwrapped
 from rich.console import Console
 
+from rnnbench import history
+from rnnbench.network import models
 from rnnbench.network.shapes import GRIDS
 from rnnbench.report import formats, summary, tables, terminal
 from rnnbench.variants import VARIANTS
@@ -22,10 +24,16 @@ def h100():
 
 @pytest.mark.parametrize("machine", ["h100", "epyc-2core", "epyc-2core-2"])
 def test_no_line_is_longer_than_80(machine):
-    for commit in {run.commit for run in tables.history.runs(HISTORY, machine)}:
-        for against in (None, "titan-x"):
-            text = terminal.text(tables.make(HISTORY, machine, commit, against))
-            assert max(map(len, text.splitlines())) <= 80
+    for group in models.GROUPS:
+        for _, commit in recorded.commits_with(group, machine):
+            for against in (None, "titan-x") if group == "lstm" else (None,):
+                text = terminal.text(tables.make(HISTORY, machine, commit, against, group))
+                assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_commit_without_figures_of_a_group_is_named():
+    with pytest.raises(history.NotFound, match=r"no figures of h100 at 7b11358 \(GRU\)"):
+        tables.make(HISTORY, "h100", "7b11358", group="gru")
 
 
 def test_the_answer_and_the_ranking_come_first(h100):
