@@ -32,8 +32,8 @@ def test_no_line_is_longer_than_80(machine):
 
 
 def test_a_commit_without_figures_of_a_group_is_named():
-    with pytest.raises(history.NotFound, match=r"no figures of h100 at 7b11358 \(GRU\)"):
-        tables.make(HISTORY, "h100", "7b11358", group="gru")
+    with pytest.raises(history.NotFound, match=r"no figures of h100 at fcae1cdc \(GRU\)"):
+        tables.make(HISTORY, "h100", recorded.COMMIT, group="gru")
 
 
 def test_the_answer_and_the_ranking_come_first(h100):

@@ -827,7 +827,7 @@ inline std::string clear_messages(Device &device, const Plan &plan, const Argume
                         "cuMemsetD32Async");
 }
 
-/* Start a kernel for all groups of the batch. Its counters are zero. early: what comes before it on the stream is the
+/* Start a kernel for all groups of the batch, after clear_messages. early: what comes before it on the stream is the
  * product x·W. The kernel may start while that ends, loads U meanwhile, and itself waits for the product. */
 inline std::string launch(Device &device, State &state, const Kernel &kernel, Products products, Arguments arguments,
                           bool early) {

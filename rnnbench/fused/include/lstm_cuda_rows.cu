@@ -635,6 +635,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                         send_async<4>(remote_address(to, at.lane % 4 + d * 4),
                                       remote_address(barrier, at.lane % 4 + d * 4), part);
 #else
+                // Every NaN is sent as one that isn't `missing`.
                 const float message[1] = {state == state ? state : __int_as_float(0x7fffffff)};
                 if (row < PASS_ROWS)
                     write(sent_states(a, most_passes, step, pass) + row * padded + at.member * UNITS + own_unit, message);
