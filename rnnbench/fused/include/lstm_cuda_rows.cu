@@ -197,14 +197,21 @@ __device__ __forceinline__ int read_sent(const Word *sent) {
 
 /* This never ends the thread, since `seq` isn't negative. But the compiler doesn't move products across it. In the order
  * as written, neighbours share a factor, which the processor keeps at hand. A product that reads three registers anew
- * takes longer. */
+ * takes longer. And where the compiler sees an end, the next product waits for the last one. Then the other warps have
+ * their turn. A warp that never waits leaves them one instruction in twenty. */
 __device__ __forceinline__ void keep_order(int seq) {
     asm volatile("{ .reg .pred p; setp.lt.s32 p, %0, 0; @p exit; }" ::"r"(seq));
 }
 
+/* Number k of the four. */
+__device__ __forceinline__ float part_of(const float4 &four, int k) {
+    return k == 0 ? four.x : k == 1 ? four.y : k == 2 ? four.z : four.w;
+}
+
 /* Add to sums[row][slot] the products of this thread's numbers of each row with its weights.
  *
- * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further.
+ * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further. The next four are
+ * read while the last ones are used.
  * Where the weights are in shared memory, two numbers are taken at a time, which needs fewer registers: the first two
  * from `pairs`, the other two `other_pair` float2 further. The next weights are read while the last ones are used. Half
  * of the warps begin with the weights in shared memory, so that not all warps need its port at once. */
@@ -214,26 +221,23 @@ __device__ __forceinline__ void accumulate(float (&sums)[rows][slots], const flo
                                            const float4 *shared_weights, int seq) {
     static_assert(slots % 2 == 0, "a read takes the weights of two slots");
     auto from_registers = [&] {
+        float4 next = numbers[0];
 #pragma unroll
-        for (int chunk = 0; chunk < in_registers; ++chunk)
+        for (int number = 0; number < rows * in_registers; ++number) {
+            const int chunk = number / rows, r = number % rows, after = number + 1;
+            const float4 x = next;
+            if (after < rows * in_registers)
+                next = numbers[after % rows * row_stride + after / rows * lanes];
 #pragma unroll
-            for (int r = 0; r < rows; ++r) {
-                const float4 x = numbers[r * row_stride + chunk * lanes];
+            for (int k = 0; k < 4; ++k) {
 #pragma unroll
-                for (int s = 0; s < slots; ++s)
-                    sums[r][s] = fmaf(x.x, weights[chunk][s].x, sums[r][s]);
-#pragma unroll
-                for (int s = slots - 1; s >= 0; --s)
-                    sums[r][s] = fmaf(x.y, weights[chunk][s].y, sums[r][s]);
-#pragma unroll
-                for (int s = 0; s < slots; ++s)
-                    sums[r][s] = fmaf(x.z, weights[chunk][s].z, sums[r][s]);
-#pragma unroll
-                for (int s = slots - 1; s >= 0; --s)
-                    sums[r][s] = fmaf(x.w, weights[chunk][s].w, sums[r][s]);
-                if (in_registers == chunks)  // with weights in shared memory too, this made it slower
-                    keep_order(seq);
+                for (int place = 0; place < slots; ++place) {
+                    const int s = k % 2 ? slots - 1 - place : place;
+                    sums[r][s] = fmaf(part_of(x, k), part_of(weights[chunk][s], k), sums[r][s]);
+                }
+                keep_order(seq);
             }
+        }
     };
     auto from_shared = [&] {
         constexpr int count = (chunks - in_registers) * slots;
@@ -457,11 +461,17 @@ __device__ __forceinline__ float add_lanes(float (&sums)[slots]) {
 
 #if !CLUSTER
 
-/* Where the states of a step lie, of this group's rows in a pass. There are four slots, for steps t, t-1, t-2 and t-3. */
-__device__ __forceinline__ float *sent_states(const Arguments &a, int most_passes, int step, int pass) {
-    const size_t passes_before = ((step & 3) * (gridDim.x / BLOCKS) + block_number() / BLOCKS) * most_passes;
-    return a.exchange + (passes_before + pass) * (PASS_ROWS * padded);
-}
+/* Where the states of this group's rows lie in the exchange. There are four slots, for steps t, t-1, t-2 and t-3. */
+struct SentStates {
+    Word first, slot_floats;  // first: the place of slot 0, pass 0
+
+    __device__ SentStates(const Place &at)
+        : first(at.group * at.most_passes * (PASS_ROWS * padded)),
+          slot_floats(gridDim.x / BLOCKS * at.most_passes * (PASS_ROWS * padded)) {}
+    __device__ __forceinline__ Word place(int step, int pass) const {
+        return first + (step & 3) * slot_floats + pass * (PASS_ROWS * padded);
+    }
+};
 
 /* Two warps read the states that each pass needs, as soon as they are there, and put them into its stage.
  *
@@ -474,13 +484,17 @@ __device__ __forceinline__ void fetch_states(const Arguments &a, const Place &at
     const int warp = at.warp - warps - GATE_WARPS;
     // Pieces take turns: two for one warp, two for the other, so that each has some of all blocks.
     const int own_place = at.lane / 2 * 16 + warp * 8 + at.lane % 2 * 4;
+    SentStates sent(at);
+    constexpr int unit_pieces = UNITS / 4, own_pieces = PASS_ROWS * unit_pieces;
+    const int to_own = at.lane / unit_pieces * padded + at.member * UNITS + at.lane % unit_pieces * 4 - own_place;
+    sent.first += own_place;
     int step = a.first_state ? 0 : 1;
     for (int n = 0, pass = 0; n < product_count; ++n) {
         const int stage = n % STAGES;
         if (n >= STAGES)
             waiting.until(
                 [&] { return barrier_passed(shared_address(barriers.taken + stage), (n / STAGES - 1) & 1); }, true);
-        const float *const from = sent_states(a, at.most_passes, step - 1, pass) + own_place;
+        const float *const from = a.exchange + sent.place(step - 1, pass);
         const Word to = shared_address(numbers + stage * PASS_ROWS * row_floats);
 #pragma unroll
         for (int first = 0; first < count; first += 32 * at_once) {
@@ -490,16 +504,16 @@ __device__ __forceinline__ void fetch_states(const Arguments &a, const Place &at
             };
             waiting.until(
                 [&] {
-                    bool all_there = true;
+                    Word largest[4] = {};  // of the numbers' bits: `missing` is the largest of all
 #pragma unroll
                     for (int i = 0; i < at_once; ++i)
                         if (is_mine(i)) {
                             read(pieces[i], from + (first + i * 32) * 8);
 #pragma unroll
                             for (int number = 0; number < 4; ++number)
-                                all_there = all_there && __float_as_uint(pieces[i][number]) != missing;
+                                largest[number] = max(largest[number], __float_as_uint(pieces[i][number]));
                         }
-                    return all_there;
+                    return max(max(largest[0], largest[1]), max(largest[2], largest[3])) != missing;
                 },
                 true);
 #pragma unroll
@@ -514,14 +528,16 @@ __device__ __forceinline__ void fetch_states(const Arguments &a, const Place &at
             return;  // the other warps give up too, and write NaN
         barrier_arrive_warp(barriers.arrived + stage);
         if (warp == 0) {
-            constexpr int own_pieces = PASS_ROWS * UNITS / 4;
-            float *const own = sent_states(a, at.most_passes, step - 2, pass) + block_number() % BLOCKS * UNITS;
             const float none = __uint_as_float(missing), nothing[4] = {none, none, none, none};
-            for (int place = thread_number() % 32; place < own_pieces; place += 32)
-                write(own + place / (UNITS / 4) * padded + place % (UNITS / 4) * 4, nothing);
+            float *const own = a.exchange + (sent.place(step - 2, pass) + to_own);
+#pragma unroll
+            for (int place = 0; place < own_pieces; place += 32)
+                if (own_pieces % 32 == 0 || place + at.lane < own_pieces)
+                    write(own + place / unit_pieces * padded, nothing);
         }
         if (++pass == at.passes) {
-            asm volatile("fence.acq_rel.gpu;" ::: "memory");
+            if (warp == 0)
+                asm volatile("fence.acq_rel.gpu;" ::: "memory");
             pass = 0, ++step;
         }
     }
@@ -539,7 +555,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         (float2 *)(totals + 2 * k_parts * PASS_ROWS * total_floats);  // as keep_pair says
     float *const numbers =
         (float *)(all_weights + 2 * (chunks - REGISTER_CHUNKS) * slots * threads);  // [buffer][row][k]
-    const int most_passes = at.most_passes, passes = at.passes;
+    const int passes = at.passes;
     // The first step that has a product: without initial states, step 0 has none.
     const int first_step = a.first_state ? 0 : 1, product_count = (a.seq - first_step) * passes;
     Waiting waiting(a.failure);
@@ -558,7 +574,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         for (int n = 0, pass = 0, step = first_step; n < product_count; ++n) {
             const Part own(thread_number());
 #if CLUSTER
-            const int buffer = ((step + 1) & 1) * most_passes + pass;
+            const int buffer = ((step + 1) & 1) * at.most_passes + pass;
             waiting.until([&] {
                 return barrier_passed(shared_address(barriers.arrived + buffer), ((step - first_step) >> 1) & 1);
             });
@@ -605,15 +621,26 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         // These compute the gates and the new states, and send them to the other blocks.
         if (helper == gates_helper) {
             await_product();
+            // This thread has one unit, of every round_rows-th row of a pass. Its places in memory follow from few
+            // numbers, since each instruction counts: the warps that multiply leave these few of them.
+            constexpr int round_rows = gate_threads / UNITS;
             const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
+            const int first_row = thread / UNITS;
             const bool has_unit = unit < HIDDEN;
+            float *const own_cells = cells + thread;
+            const float *const own_totals = totals + first_row * total_floats + own_unit * 4;
             float bias[4];
 #pragma unroll
             for (int gate = 0; gate < 4; ++gate)
                 bias[gate] = has_unit ? a.bias[gate * HIDDEN + unit] : 0;
 
+#if !CLUSTER
+            SentStates sent(at);
+            sent.first += first_row * padded + unit;
+#endif
             // Send the state of a unit and row to all blocks of the group. All lanes call it.
-            auto send = [&](float state, int step, int pass, int row) {
+            auto send = [&](float state, int step, int pass, int round) {
+                const int row = first_row + round * round_rows;
 #if CLUSTER
                 // Four neighbours send their four units together, each to every fourth block.
                 float part[4];
@@ -625,7 +652,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 part[2] = at.lane & 2 ? even : other_even, part[3] = at.lane & 2 ? odd : other_odd;
                 if (row >= PASS_ROWS)
                     return;
-                const int buffer = (step & 1) * most_passes + pass;
+                const int buffer = (step & 1) * at.most_passes + pass;
                 const Word to = shared_address(numbers + (buffer * PASS_ROWS + row) * row_floats + at.member * UNITS +
                                                own_unit / 4 * 4);
                 const Word barrier = shared_address(barriers.arrived + buffer);
@@ -638,95 +665,107 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 // Every NaN is sent as one that isn't `missing`.
                 const float message[1] = {state == state ? state : __int_as_float(0x7fffffff)};
                 if (row < PASS_ROWS)
-                    write(sent_states(a, most_passes, step, pass) + row * padded + at.member * UNITS + own_unit, message);
+                    write(a.exchange + sent.place(step, pass) + round * round_rows * padded, message);
 #endif
             };
-            auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
+            auto is_in_pass = [&](int round) {
+                return rounds * gate_threads == PASS_ROWS * UNITS || first_row + round * round_rows < PASS_ROWS;
+            };
 
             // Step -1: send the initial states if there are any, note the initial cells.
             for (int pass = 0; pass < passes; ++pass) {
 #pragma unroll
                 for (int round = 0; round < rounds; ++round) {
-                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows;
+                    const int row = pass * PASS_ROWS + first_row + round * round_rows;
+                    const bool is_there = has_unit && is_in_pass(round) && row < at.rows;
                     const size_t place = (size_t)(at.first_row + row) * HIDDEN + unit;
                     if (first_step == 0)
-                        send(is_there ? a.first_state[place] : 0, -1, pass, pass_row);
-                    if (pass_row < PASS_ROWS)
-                        cells[row * UNITS + own_unit] = is_there && a.first_cell ? a.first_cell[place] : 0;
+                        send(is_there ? a.first_state[place] : 0, -1, pass, round);
+                    if (is_in_pass(round))
+                        own_cells[pass * (PASS_ROWS * UNITS) + round * gate_threads] =
+                            is_there && a.first_cell ? a.first_cell[place] : 0;
                 }
             }
 
-            // x·W of the next pass comes in while this one is computed.
+            // x·W of the next pass comes in while this one is computed. `entry` counts the rows of all steps.
             float next[rounds][4];
-            auto read_next = [&](int step, int pass) {
+            int step = 0, pass = 0;
+            Word entry = at.first_row + first_row;
+            auto is_there = [&](int round) {
+                return has_unit && is_in_pass(round) && pass * PASS_ROWS + first_row + round * round_rows < at.rows;
+            };
+            auto read_next = [&] {
 #pragma unroll
                 for (int round = 0; round < rounds; ++round) {
-                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                    const float *const from =
-                        a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
-                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step < a.seq;
+                    const float *const from = a.gates + unit + (size_t)(entry + round * round_rows) * (4 * HIDDEN);
+                    const bool reads = is_there(round) && step < a.seq;
 #pragma unroll
                     for (int gate = 0; gate < 4; ++gate)
-                        next[round][gate] = is_there ? from[gate * HIDDEN] : 0;
+                        next[round][gate] = reads ? from[gate * HIDDEN] : 0;
                 }
             };
-            read_next(0, 0);
+            read_next();
             // n counts the passes that have a product.
-            for (int n = -first_step * passes, pass = 0, step = 0; n < product_count; ++n) {
+            for (int n = -first_step * passes; n < product_count; ++n) {
+                const int own_step = step, own_pass = pass;
+                const Word own_entry = entry;
                 float x[rounds][4];
+                bool writes[rounds];
 #pragma unroll
-                for (int round = 0; round < rounds; ++round)
+                for (int round = 0; round < rounds; ++round) {
+                    writes[round] = is_there(round);
 #pragma unroll
                     for (int gate = 0; gate < 4; ++gate)
                         x[round][gate] = next[round][gate] + bias[gate];
-                const bool last_pass = pass + 1 == passes;
-                read_next(last_pass ? step + 1 : step, last_pass ? 0 : pass + 1);
+                }
+                ++pass, entry += PASS_ROWS;
+                if (pass == passes)
+                    pass = 0, ++step, entry += a.batch - passes * PASS_ROWS;
+                read_next();
                 if (n >= 0)
                     waiting.until(
                         [&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); },
                         !CLUSTER);
+                if (n >= 0) {
+#pragma unroll
+                    for (int round = 0; round < rounds; ++round)
+#pragma unroll
+                        for (int k_part = 0; k_part < k_parts; ++k_part) {
+                            const float4 part =
+                                *(const float4 *)(own_totals + (((n & 1) * k_parts + k_part) * PASS_ROWS +
+                                                                round * round_rows) * total_floats);
+                            x[round][0] += part.x, x[round][1] += part.y, x[round][2] += part.z, x[round][3] += part.w;
+                        }
+                    barrier_arrive_warp(barriers.empty + (n & 1));
+                }
 #pragma unroll
                 for (int round = 0; round < rounds; ++round) {
-                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                    const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
-                    const int total_row = is_in_pass ? pass_row : 0;
-                    float4 total = make_float4(x[round][0], x[round][1], x[round][2], x[round][3]);
-#pragma unroll
-                    for (int k_part = 0; n >= 0 && k_part < k_parts; ++k_part) {
-                        const float4 part =
-                            *(const float4 *)(totals +
-                                              (((n & 1) * k_parts + k_part) * PASS_ROWS + total_row) * total_floats +
-                                              own_unit * 4);
-                        total = make_float4(total.x + part.x, total.y + part.y, total.z + part.z, total.w + part.w);
-                    }
-                    float *const cell_place = cells + (pass * PASS_ROWS + total_row) * UNITS + own_unit;
-                    const float i = sigmoid(total.x), f = sigmoid(total.y), g = tangent(total.z), o = sigmoid(total.w);
+                    float *const cell_place = own_cells + own_pass * (PASS_ROWS * UNITS) + round * gate_threads;
+                    const float i = sigmoid(x[round][0]), f = sigmoid(x[round][1]), g = tangent(x[round][2]),
+                                o = sigmoid(x[round][3]);
                     const float cell = fmaf(f, *cell_place, i * g);
                     const float state = waiting.failed ? __int_as_float(0x7fffffff) : o * tangent(cell);
-                    if (step + 1 < a.seq)
-                        send(state, step, pass, pass_row);
-                    if (is_in_pass)
+                    if (own_step + 1 < a.seq)
+                        send(state, own_step, own_pass, round);
+                    if (is_in_pass(round))
                         *cell_place = cell;
-                    if (is_in_pass && has_unit && row < at.rows) {
-                        const size_t place = (size_t)step * a.batch + at.first_row + row;
+                    if (writes[round]) {
+                        const size_t place = own_entry + round * round_rows;
                         a.states[place * HIDDEN + unit] = state;
 #if KEEP
                         float *const gates = a.gates + place * (4 * HIDDEN) + unit;
                         gates[0] = i, gates[HIDDEN] = f, gates[2 * HIDDEN] = g, gates[3 * HIDDEN] = o;
                         a.cells[place * HIDDEN + unit] = cell;
 #endif
-                        if (step + 1 == a.seq && a.end_cell)
-                            a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = cell;
                     }
                 }
-                if (n >= 0)
-                    barrier_arrive_warp(barriers.empty + (n & 1));
-                if (last_pass)
-                    pass = 0, ++step;
-                else
-                    ++pass;
             }
+            if (a.end_cell)
+                for (pass = 0; pass < passes; ++pass)
+                    for (int round = 0; round < rounds; ++round)
+                        if (is_there(round))
+                            a.end_cell[(size_t)(at.first_row + pass * PASS_ROWS + first_row + round * round_rows) *
+                                           HIDDEN + unit] = own_cells[pass * (PASS_ROWS * UNITS) + round * gate_threads];
         }
     }
 #if CLUSTER
@@ -748,8 +787,9 @@ constexpr int unit_tiles = UNITS / tile_units;
 constexpr int tile_floats =
     threads / COPIES * (4 * tile_units + 2);  // of every VECTOR-th column; two more for a column, for different banks
 constexpr int source_floats = PASS_ROWS * UNITS;  // one block's partial sums
-constexpr int rounds = (PASS_ROWS * UNITS + gate_threads - 1) / gate_threads;
-static_assert(UNITS % K_LANES == 0 && ROW_TILES * tile_columns >= padded && gate_threads % UNITS == 0, "sizes");
+static_assert(UNITS % K_LANES == 0 && ROW_TILES * tile_columns >= padded && gate_threads % UNITS == 0 &&
+                  source_floats <= gate_threads,
+              "sizes");
 
 extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const Arguments a) {
     extern __shared__ __align__(128) unsigned char shared[];
@@ -925,42 +965,47 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
 #endif
         // These add up the partial sums and compute the gates' gradients.
         if (helper == gates_helper) {
+            // As forward, with one row of a pass only.
             const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
-            const bool has_unit = unit < HIDDEN;
-            auto row_of_round = [&](int round) { return (thread + round * gate_threads) / UNITS; };
+            const int pass_row = thread / UNITS;
+            const bool in_pass = pass_row < PASS_ROWS, has_item = in_pass && unit < HIDDEN;
+            float *const own_d_cells = d_cells + thread;
+            float4 *const own_d_gates = d_gates + thread;
+            const float *const own_sums = numbers + thread;
+            int step = a.seq - 1, pass = 0;
+            Word entry = step * a.batch + at.first_row + pass_row;
+            auto is_there = [&] { return has_item && pass * PASS_ROWS + pass_row < at.rows; };
             // i, f, g, o, the cell, the cell before and d_y of the next pass come in while this one is computed.
-            float next[rounds][7];
-            auto read_next = [&](int step, int pass) {
+            float next[7];
+            auto read_next = [&] {
+                const bool reads = is_there() && step >= 0;
+                const size_t place = entry;
+                const float *const gates = a.gates + unit + place * (4 * HIDDEN);
 #pragma unroll
-                for (int round = 0; round < rounds; ++round) {
-                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                    const bool is_there = has_unit && pass_row < PASS_ROWS && row < at.rows && step >= 0;
-                    const size_t place = (size_t)step * a.batch + at.first_row + row;
-#pragma unroll
-                    for (int gate = 0; gate < 4; ++gate)
-                        next[round][gate] = is_there ? a.gates[place * (4 * HIDDEN) + gate * HIDDEN + unit] : 0;
-                    next[round][4] = is_there ? a.cells[place * HIDDEN + unit] : 0;
-                    const float *const before = step > 0 ? a.cells + (place - a.batch) * HIDDEN
-                                                         : a.first_cell + (size_t)(at.first_row + row) * HIDDEN;
-                    next[round][5] = is_there && (step > 0 || a.first_cell) ? before[unit] : 0;
-                    next[round][6] = is_there ? a.states[place * HIDDEN + unit] : 0;
-                }
+                for (int gate = 0; gate < 4; ++gate)
+                    next[gate] = reads ? gates[gate * HIDDEN] : 0;
+                next[4] = reads ? a.cells[place * HIDDEN + unit] : 0;
+                const float *const before = step > 0 ? a.cells - (size_t)a.batch * HIDDEN : a.first_cell;
+                next[5] = reads && before ? before[place * HIDDEN + unit] : 0;
+                next[6] = reads ? a.states[place * HIDDEN + unit] : 0;
             };
-            read_next(a.seq - 1, 0);
+            read_next();
             float bias_sums[4] = {};
 
-            for (int n = 0, pass = 0, back = 0; n < step_count * passes; ++n) {
-                const int step = a.seq - 1 - back;
-                float value[rounds][7];
+            for (int n = 0; n < step_count * passes; ++n) {
+                const int own_step = step, own_pass = pass, back = a.seq - 1 - step;
+                const Word own_entry = entry;
+                const bool writes = is_there();
+                float value[7];
 #pragma unroll
-                for (int round = 0; round < rounds; ++round)
-#pragma unroll
-                    for (int number = 0; number < 7; ++number)
-                        value[round][number] = next[round][number];
-                const bool last_pass = pass + 1 == passes;
-                read_next(last_pass ? step - 1 : step, last_pass ? 0 : pass + 1);
+                for (int number = 0; number < 7; ++number)
+                    value[number] = next[number];
+                ++pass, entry += PASS_ROWS;
+                if (pass == passes)
+                    pass = 0, --step, entry -= a.batch + passes * PASS_ROWS;
+                read_next();
 #if CLUSTER
-                const int buffer = ((back + 1) & 1) * most_passes + pass;
+                const int buffer = ((back + 1) & 1) * most_passes + own_pass;
                 if (back > 0) {
                     waiting.until([&] {
                         return barrier_passed(shared_address(barriers.arrived + buffer), ((back - 1) >> 1) & 1);
@@ -981,71 +1026,60 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
                 if (n >= 2 && n < product_count)
                     waiting.until(
                         [&] { return barrier_passed(shared_address(barriers.empty + (n & 1)), ((n >> 1) - 1) & 1); });
-#pragma unroll
-                for (int round = 0; round < rounds; ++round) {
-                    const int pass_row = row_of_round(round), row = pass * PASS_ROWS + pass_row;
-                    const bool is_in_pass = rounds * gate_threads == PASS_ROWS * UNITS || pass_row < PASS_ROWS;
-                    const int some_row = is_in_pass ? pass_row : 0;
-                    float d_state = 0;
-                    if (back > 0) {
-                        const float *const from =
-                            numbers + buffer * BLOCKS * source_floats + some_row * UNITS + own_unit;
-                        float sums[4] = {};
+                float d_state = 0;
+                if (back > 0) {
+                    float sums[4] = {};
+                    if (in_pass)
 #pragma unroll
                         for (int source = 0; source < BLOCKS; ++source)
-                            sums[source % 4] += from[source * source_floats];
-                        d_state = sums[0] + sums[1] + (sums[2] + sums[3]);
-                    }
-                    if (waiting.failed)
-                        d_state = __int_as_float(0x7fffffff);
-                    const bool is_there = is_in_pass && has_unit && row < at.rows;
-                    if (step < 0) {
-                        if (is_there)
-                            a.end_state[(size_t)(at.first_row + row) * HIDDEN + unit] = d_state;
-                        continue;
-                    }
-                    const float i = value[round][0], f = value[round][1], g = value[round][2], o = value[round][3];
-                    const float curve = tangent(value[round][4]);
-                    d_state += value[round][6];
-                    float *const d_cell_place = d_cells + (pass * PASS_ROWS + some_row) * UNITS + own_unit;
-                    const float d_cell = fmaf(d_state * o, 1.f - curve * curve, *d_cell_place);
-                    const float4 d_gate =
-                        make_float4(d_cell * g * (i * (1.f - i)), d_cell * value[round][5] * (f * (1.f - f)),
-                                    d_cell * i * (1.f - g * g), d_state * curve * (o * (1.f - o)));
-                    if (is_in_pass) {
-                        *d_cell_place = d_cell * f;
-                        if (n < product_count)
-                            d_gates[((n & 1) * PASS_ROWS + pass_row) * UNITS + own_unit] = d_gate;
-                    }
-                    if (is_there) {
-                        bias_sums[0] += d_gate.x, bias_sums[1] += d_gate.y, bias_sums[2] += d_gate.z,
-                            bias_sums[3] += d_gate.w;
-                        float *const gates =
-                            a.gates + ((size_t)step * a.batch + at.first_row + row) * (4 * HIDDEN) + unit;
-                        gates[0] = d_gate.x, gates[HIDDEN] = d_gate.y, gates[2 * HIDDEN] = d_gate.z,
-                        gates[3 * HIDDEN] = d_gate.w;
-                        if (step == 0 && a.end_cell)
-                            a.end_cell[(size_t)(at.first_row + row) * HIDDEN + unit] = d_cell * f;
-                    }
+                            sums[source % 4] += own_sums[(buffer * BLOCKS + source) * source_floats];
+                    d_state = sums[0] + sums[1] + (sums[2] + sums[3]);
+#if !CLUSTER
+                    barrier_arrive_warp(barriers.taken + buffer);
+#endif
+                }
+                if (waiting.failed)
+                    d_state = __int_as_float(0x7fffffff);
+                if (own_step < 0) {
+                    if (writes)
+                        a.end_state[(size_t)(own_entry + a.batch) * HIDDEN + unit] = d_state;
+                    continue;
+                }
+                const float i = value[0], f = value[1], g = value[2], o = value[3];
+                const float curve = tangent(value[4]);
+                d_state += value[6];
+                float *const d_cell_place = own_d_cells + own_pass * (PASS_ROWS * UNITS);
+                const float d_cell = fmaf(d_state * o, 1.f - curve * curve, *d_cell_place);
+                const float4 d_gate =
+                    make_float4(d_cell * g * (i * (1.f - i)), d_cell * value[5] * (f * (1.f - f)),
+                                d_cell * i * (1.f - g * g), d_state * curve * (o * (1.f - o)));
+                if (in_pass) {
+                    *d_cell_place = d_cell * f;
+                    if (n < product_count)
+                        own_d_gates[(n & 1) * (PASS_ROWS * UNITS)] = d_gate;
+                }
+                if (writes) {
+                    bias_sums[0] += d_gate.x, bias_sums[1] += d_gate.y, bias_sums[2] += d_gate.z,
+                        bias_sums[3] += d_gate.w;
+                    float *const gates = a.gates + unit + (size_t)own_entry * (4 * HIDDEN);
+                    gates[0] = d_gate.x, gates[HIDDEN] = d_gate.y, gates[2 * HIDDEN] = d_gate.z,
+                    gates[3 * HIDDEN] = d_gate.w;
                 }
                 if (n < product_count)
                     barrier_arrive_warp(barriers.full + (n & 1));
-#if !CLUSTER
-                if (back > 0)
-                    barrier_arrive_warp(barriers.taken + buffer);
-#endif
-                if (last_pass)
-                    pass = 0, ++back;
-                else
-                    ++pass;
             }
+            if (a.end_cell)
+                for (pass = 0; pass < passes; ++pass)
+                    if (is_there())
+                        a.end_cell[(size_t)(at.first_row + pass * PASS_ROWS + pass_row) * HIDDEN + unit] =
+                            own_d_cells[pass * (PASS_ROWS * UNITS)];
 
             // The bias's gradient: the sum over the threads that have the same unit.
             block_barrier<2, gate_threads>();
             float4 *const same_unit = (float4 *)numbers;  // all partial sums have been read
             same_unit[thread] = make_float4(bias_sums[0], bias_sums[1], bias_sums[2], bias_sums[3]);
             block_barrier<2, gate_threads>();
-            if (thread < UNITS && has_unit) {
+            if (thread < UNITS && unit < HIDDEN) {
                 float4 sum = make_float4(0, 0, 0, 0);
                 for (int other = 0; other < gate_threads / UNITS; ++other) {
                     const float4 part = same_unit[other * UNITS + own_unit];
