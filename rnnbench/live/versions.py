@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-import tarfile
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,15 +72,15 @@ def _export(name: str, folder: Path) -> Path:
             raise Failed(
                 f"{name} is no commit, branch or tag of this checkout, no implementation, no NAME=VALUE and no Python"
             )
-        archive = _git("archive", "--format=tar", named.stdout.decode().strip(), "rnnbench")
+        archive = _git("archive", "--format=zip", named.stdout.decode().strip(), "rnnbench")
     except FileNotFoundError as problem:
         raise Failed("git is missing: install it (on Debian and Ubuntu: apt-get install git)") from problem
     if archive.returncode != 0:
         raise Failed(
             f"git can't read the package rnnbench at {name}: {archive.stderr.decode(errors='replace').strip()}"
         )
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as file:
-        file.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive.stdout)) as file:
+        file.extractall(folder)
     return folder
 
 
