@@ -386,7 +386,7 @@ inline double estimate_rows(const Plan &plan, const Gpu &gpu) {
     const double port = warps * ((plan.backward ? 2 : 4) * rows * chunks + 4 * in_shared * slots + rows * slots);
     // With more rows the compiler has no registers left to read ahead.
     const double crowded = in_shared > 0 && rows > 4 ? 1.08 : 1;
-    // The warps beside those that multiply need so long for a pass and for its way through the L2 cache.
+    // least: what the warps beside those that multiply need for a pass. travel: what its way to the other blocks takes.
     const double least = plan.cluster ? 0 : plan.backward ? 2000 : 1600;
     const double travel = plan.cluster ? 500 : plan.backward ? 4900 : 4000;
     const double pass = std::max((1.25 * products + 0.8 * port) * crowded + (plan.cluster ? 700 : 300), least);
@@ -440,10 +440,13 @@ inline void add_rows_plans(std::vector<Plan> &all, const Gpu &gpu, bool backward
                 const int most = plan.set_registers ? (backward ? 188 : 204) - pass_rows * plan.slots()
                                                     : std::min(112, 134 - pass_rows * (plan.slots() + 4));
                 plan.register_chunks = std::min(plan.chunks(), most / (4 * plan.slots()));
+                const bool all_in_registers = plan.register_chunks == plan.chunks();
                 // Where other weights come from shared memory, reading them ahead needs registers too.
-                if (plan.set_registers && !cluster && !backward && plan.register_chunks < plan.chunks())
-                    plan.register_chunks = std::min(plan.register_chunks, (most - 32) / (4 * plan.slots()));
-                if (plan.register_chunks < 1 || (pass_rows > 6 && (!plan.set_registers || plan.register_chunks < plan.chunks())))
+                if (!all_in_registers && plan.set_registers && !cluster && !backward)
+                    --plan.register_chunks;
+                if (plan.register_chunks < 1)
+                    continue;
+                if (pass_rows > 6 && !(all_in_registers && plan.set_registers))
                     continue;
                 const long resident =
                     cluster ? std::max(1, gpu.resident.at(plan.blocks)) : gpu.multiprocessors / plan.blocks;
