@@ -195,10 +195,10 @@ __device__ __forceinline__ int read_sent(const Word *sent) {
 
 #endif
 
-/* This never ends the thread, since `seq` isn't negative. But the compiler doesn't move products across it. In the order
- * as written, neighbours share a factor, which the processor keeps at hand. A product that reads three registers anew
- * takes longer. And where the compiler sees an end, the next product waits for the last one. Then the other warps have
- * their turn. A warp that never waits leaves them one instruction in twenty. */
+/* This never ends the thread, since `seq` isn't negative. But the compiler doesn't move products across it. In the
+ * order as written, neighbours share a factor, which the processor keeps at hand. A product that reads three registers
+ * anew takes longer. And before a place where the thread might end, the compiler waits for the last product. Then the
+ * other warps have their turn: a warp that never waits leaves them one instruction in 30 ticks. */
 __device__ __forceinline__ void keep_order(int seq) {
     asm volatile("{ .reg .pred p; setp.lt.s32 p, %0, 0; @p exit; }" ::"r"(seq));
 }
@@ -210,8 +210,8 @@ __device__ __forceinline__ float part_of(const float4 &four, int k) {
 
 /* Add to sums[row][slot] the products of this thread's numbers of each row with its weights.
  *
- * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further. The next four are
- * read while the last ones are used.
+ * numbers: this thread's first four numbers of the first row. Its next ones lie `lanes` float4 further. They are read
+ * while the last ones are used.
  * Where the weights are in shared memory, two numbers are taken at a time, which needs fewer registers: the first two
  * from `pairs`, the other two `other_pair` float2 further. The next weights are read while the last ones are used. Half
  * of the warps begin with the weights in shared memory, so that not all warps need its port at once. */
@@ -622,7 +622,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         if (helper == gates_helper) {
             await_product();
             // This thread has one unit, of every round_rows-th row of a pass. Its places in memory follow from few
-            // numbers, since each instruction counts: the warps that multiply leave these few of them.
+            // numbers, since each instruction counts: the warps that multiply leave these few of them. A thread without
+            // a row in the last round reads other numbers, and uses none of them.
             constexpr int round_rows = gate_threads / UNITS;
             const int thread = threadIdx.x - threads, own_unit = thread % UNITS, unit = at.member * UNITS + own_unit;
             const int first_row = thread / UNITS;
@@ -763,9 +764,11 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             if (a.end_cell)
                 for (pass = 0; pass < passes; ++pass)
                     for (int round = 0; round < rounds; ++round)
-                        if (is_there(round))
-                            a.end_cell[(size_t)(at.first_row + pass * PASS_ROWS + first_row + round * round_rows) *
-                                           HIDDEN + unit] = own_cells[pass * (PASS_ROWS * UNITS) + round * gate_threads];
+                        if (is_there(round)) {
+                            const int row = at.first_row + pass * PASS_ROWS + first_row + round * round_rows;
+                            a.end_cell[(size_t)row * HIDDEN + unit] =
+                                own_cells[pass * (PASS_ROWS * UNITS) + round * gate_threads];
+                        }
         }
     }
 #if CLUSTER
