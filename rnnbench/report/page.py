@@ -138,7 +138,7 @@ def _web(address: str) -> str:
 def _save(html: Path, name: str, content: Any) -> None:
     """Write data as a script that hands it to the page, because a page from disk can load scripts but no data."""
     # orjson doesn't know named tuples. `default` makes lists of them.
-    text = orjson.dumps(content, default=list, option=orjson.OPT_NON_STR_KEYS).decode()
+    text = orjson.dumps(content, default=list, option=orjson.OPT_NON_STR_KEYS)
     # As text within quotes, a name such as __proto__ is data. In a literal it would be syntax.
-    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
-    (html / DATA / f"{name}.js").write_text(f"receive('{name}','{quoted}')\n", encoding="utf-8")
+    quoted = text.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
+    (html / DATA / f"{name}.js").write_bytes(b"receive('%b','%b')\n" % (name.encode(), quoted))

@@ -105,10 +105,6 @@ def lines(rows: Iterable[Row], axis: str) -> tuple[Shape | None, dict[str, list[
     }
 
 
-def _logarithms(line: Iterable[Row], axis: str) -> set[float]:
-    return {log(getattr(row.figure.shape, axis)) for row in line}
-
-
 def slope(line: Iterable[Row], axis: str) -> float:
     """Return the exponent x in time ~ size^x: the slope of the least-squares line through the logarithms."""
     points = [(log(getattr(row.figure.shape, axis)), log(row.figure.value)) for row in line if row.figure.value]
