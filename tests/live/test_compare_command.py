@@ -99,6 +99,7 @@ def test_two_implementations_of_theano_are_compared(python, tmp_path):
         assert line.endswith("not sure yet")
 
 
+@pytest.mark.alone
 def test_an_environment_variable_reaches_one_side_only(compare):
     done = compare(".", "RNNBENCH_SLOWDOWN=1", "2x3x4", "keras", "--seconds", "0.1", "--json")
     (result,) = json.loads(done.stdout)["results"]
