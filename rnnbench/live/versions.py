@@ -72,7 +72,7 @@ def _export(name: str, folder: Path) -> Path:
             raise Failed(
                 f"{name} is no commit, branch or tag of this checkout, no implementation, no NAME=VALUE and no Python"
             )
-        # Not a tar file: Python 3.11.3 and older can't unpack one with a filter.
+        # Not a tar file: some versions of Python, such as 3.11.2, can't unpack one with a filter.
         archive = _git("archive", "--format=zip", named.stdout.decode().strip(), "rnnbench")
     except FileNotFoundError as problem:
         raise Failed("git is missing: install it (on Debian and Ubuntu: apt-get install git)") from problem

@@ -18,7 +18,7 @@ COMMITS = 30
 
 # Measures asv's own publish, and then the plugin with its import. It measures CPU time, because other processes change
 # that little. asv works in a pool with one process per core, so the pool's time is divided by the number of cores.
-# NumPy's idle threads spin after its import. Nobody waits for that, so it has none here.
+# NumPy's import starts threads that spin for a moment. Nobody waits for them, so here it starts none.
 COST = """
 import os, resource, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "1"

@@ -723,11 +723,10 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 if (pass == passes)
                     pass = 0, ++step, entry += a.batch - passes * PASS_ROWS;
                 read_next();
-                if (n >= 0)
+                if (n >= 0) {
                     waiting.until(
                         [&] { return barrier_passed(shared_address(barriers.full + (n & 1)), (n >> 1) & 1); },
                         !CLUSTER);
-                if (n >= 0) {
 #pragma unroll
                     for (int round = 0; round < rounds; ++round)
 #pragma unroll
