@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <functional>
 #include <random>
+#include <set>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -298,15 +299,22 @@ static std::string plan_of(bool backward, bool keep, const Sizes &sizes) {
     return state_of(device).chosen.at(std::make_tuple(backward, keep, products, sizes.hidden, sizes.batch)).plan.text();
 }
 
-/* Let the three kernels of this size be the cheapest of one way. Returns whether that way can do it. */
-static bool take_way(const Sizes &sizes, Way way) {
+/* A way, and the rows and columns of its tiles. */
+using Shape = std::tuple<Way, int, int>;
+static Shape shape_of(const Plan &plan) {
+    return plan.way == Way::tiles ? Shape(plan.way, plan.pass_rows, plan.tile_columns) : Shape(plan.way, 0, 0);
+}
+
+/* Let the three kernels of this size be the cheapest of a way, forward with tiles of this shape. Returns whether there are
+ * such plans. */
+static bool take_way(const Sizes &sizes, const Shape &shape) {
     State &state = state_of(device);
     for (int kind = 0; kind < 3; ++kind) {
         bool found = false;
         for (const Plan &plan : plans(state.gpu, kind == 2, kind == 1, products, sizes.hidden, sizes.batch)) {
             Kernel kernel;
             int resident = 0;
-            if (found || plan.way != way)
+            if (found || plan.way != std::get<0>(shape) || (kind < 2 && shape_of(plan) != shape))
                 continue;
             stop(load_kernel(device, state, plan, kernel, resident));
             found = resident >= (plan.cluster ? 1 : plan.groups);
@@ -361,8 +369,11 @@ static bool check(Sizes sizes, bool initial, double limit, bool quiet = false) {
     Layer layer(sizes, initial);
     layer.reference();
     bool good = true;
-    for (Way way : {Way::rows, Way::tiles, Way::steps})
-        if (take_way(sizes, way))
+    std::set<Shape> shapes;
+    for (const Plan &plan : plans(state_of(device).gpu, false, false, products, sizes.hidden, sizes.batch))
+        shapes.insert(shape_of(plan));
+    for (const Shape &shape : shapes)
+        if (take_way(sizes, shape))
             good = check_way(layer, limit, quiet) && good;
     state_of(device).chosen.clear();
     return check_way(layer, limit, quiet) && good;  // the model's choice
@@ -498,11 +509,10 @@ static int compile_all(int processes, int most) {
             const std::vector<Plan> all = plans(state.gpu, kind == 2, kind == 1, products, sizes.hidden, sizes.batch);
             for (int number = 0; number < std::min(most, int(all.size())); ++number)
                 wanted[all[number].options()] = all[number].text();
-            for (Way way : {Way::rows, Way::tiles, Way::steps}) {
-                const auto first = std::find_if(all.begin(), all.end(), [&](const Plan &plan) { return plan.way == way; });
-                if (first != all.end())
-                    wanted[first->options()] = first->text();
-            }
+            std::set<Shape> shapes;
+            for (const Plan &plan : all)
+                if (shapes.insert(shape_of(plan)).second)  // the cheapest of this shape
+                    wanted[plan.options()] = plan.text();
         }
     };
     for (const Sizes &sizes : checked)

@@ -36,6 +36,9 @@ __device__ __forceinline__ Long nanoseconds() {
 }
 
 /* How a wait ended. It stays with a warp: after the first failure no later wait takes time. */
+/* The rows' kernel asks often. The tiles' one needs few instructions, since its loop of products fills their cache. */
+constexpr int tries_at_once = TILES ? 1 : 32;
+
 struct Waiting {
     Word *failure;
     bool failed;
@@ -48,6 +51,7 @@ struct Waiting {
             return;
         const Long begin = nanoseconds();
         for (;;) {
+#pragma unroll tries_at_once
             for (int again = 0; again < 32; ++again) {
                 if (holds())
                     return;

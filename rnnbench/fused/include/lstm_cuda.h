@@ -275,10 +275,13 @@ struct Plan {
     int gate_warps, k_lanes, register_chunks;      // rows only
     int vector, tiles, copies;                     // rows backward only
     int column_slices, k_slices, slice_tiles;      // tiles only
+    int teams, tile_columns, tile_k, turn_tiles;   // tiles only
     int rows, groups, launches;                    // of the batch for a group; groups in a launch
     double cost;                                   // estimated clock ticks for a step
 
-    int padded() const { return way == Way::tiles ? column_slices * (backward ? 64 : 16) : blocks * units; }
+    int padded() const {
+        return way == Way::tiles ? column_slices * (backward ? tile_columns : tile_columns / 4) : blocks * units;
+    }
     int passes() const { return rows / pass_rows; }
     int slots() const { return backward ? tiles * vector * (k_lanes / copies) : 8; }
     int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes * k_parts())); }
@@ -289,8 +292,12 @@ struct Plan {
     size_t shared_bytes() const {
         if (way == Way::steps)
             return 0;
-        if (way == Way::tiles)  // barriers, weights, halves of sums, stages
-            return (2 * 2 * stages * 8 + 8 + 127) / 128 * 128 + slice_tiles * 8192L + 2 * 16384 + 2 * stages * 8192L;
+        if (way == Way::tiles) {  // barriers, weights, sums of parts of K, stages
+            const int sums_parts = k_slices > 1 ? 1 : teams == 2 ? 128 / tile_columns : 2;
+            return (teams * (2 * stages + 1) * 8 + 127) / 128 * 128 +
+                   4L * (slice_tiles * tile_k * tile_columns +
+                         teams * (sums_parts * pass_rows * tile_columns + stages * pass_rows * tile_k));
+        }
         const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes * k_parts();
         const long head = (buffers * 2 * 8 + 4 * 8 + warps * 4 + 127) / 128 * 128 + rows * units * 4;
         const long weights = long(chunks() - register_chunks) * slots() * threads * 16;
@@ -305,14 +312,17 @@ struct Plan {
     }
 
     int block_threads() const {
-        return threads + (way == Way::steps ? 0 : way == Way::tiles ? 128 : 32 * (gate_warps + (cluster ? 0 : 2)));
+        if (way == Way::tiles)
+            return 128 * teams + 128;
+        return threads + (way == Way::steps ? 0 : 32 * (gate_warps + (cluster ? 0 : 2)));
     }
 
     /* Bytes of memory through which the blocks exchange, and the counters' number. */
     size_t exchange_bytes() const {
         size_t numbers = 0;
         if (way == Way::tiles)  // published twice, partial sums, carried
-            numbers = size_t(groups) * rows * (padded() * ((backward ? 4 : 1) * 2 + 1) + size_t(blocks) * 64);
+            numbers = size_t(groups) * rows *
+                      (padded() * ((backward ? 4 : 1) * 2 + 1) + (k_slices > 1 ? size_t(blocks) * tile_columns : 0));
         else if (way == Way::steps)
             numbers = backward ? size_t(2) * rows * hidden : 0;
         else if (!cluster)
@@ -338,7 +348,9 @@ struct Plan {
         auto add = [&](std::initializer_list<std::string> more) { all.insert(all.end(), more); };
         if (way == Way::tiles)
             add({define("COLUMN_SLICES", column_slices), define("K_SLICES", k_slices),
-                 define("SLICE_TILES", slice_tiles), define("STAGES", stages), define("PRODUCTS", int(products))});
+                 define("SLICE_TILES", slice_tiles), define("STAGES", stages), define("PRODUCTS", int(products)),
+                 define("TEAMS", teams), define("TILE_ROWS", pass_rows), define("TILE_COLUMNS", tile_columns),
+                 define("TILE_K", tile_k), define("TURN_TILES", turn_tiles)});
         if (way == Way::rows)
             add({define("CLUSTER", cluster), define("BLOCKS", blocks), define("UNITS", units),
                  define("REGISTER_CHUNKS", register_chunks), define("PASS_ROWS", pass_rows), define("STAGES", stages),
@@ -358,8 +370,9 @@ struct Plan {
         }
         if (way == Way::tiles) {
             out << " tiles, " << column_slices << " columns x " << k_slices << " slices x " << slice_tiles
-                << " tiles" << (products == Products::float32 ? "" : products == Products::tf32 ? " in TF32" : " in 3xTF32")
-                << ", groups " << groups << "x" << rows << " rows, stages " << stages;
+                << " tiles of " << pass_rows << "x" << tile_columns << "x" << tile_k
+                << (products == Products::float32 ? "" : products == Products::tf32 ? " in TF32" : " in 3xTF32") << ", "
+                << teams << " teams, groups " << groups << "x" << rows << " rows, stages " << stages;
             if (launches > 1)
                 out << ", launches " << launches;
             return out.str();
@@ -387,7 +400,7 @@ inline double estimate_rows(const Plan &plan, const Gpu &gpu) {
     // With more rows the compiler has no registers left to read ahead.
     const double crowded = in_shared > 0 && rows > 4 ? 1.08 : 1;
     // least: what the warps beside those that multiply need for a pass. travel: what its way to the other blocks takes.
-    const double least = plan.cluster ? 0 : plan.backward ? 2000 : 1600;
+    const double least = plan.cluster ? 0 : plan.backward ? 2400 : 1600;
     const double travel = plan.cluster ? 500 : plan.backward ? 4900 : 4000;
     const double pass = std::max((1.25 * products + 0.8 * port) * crowded + (plan.cluster ? 700 : 300), least);
     const double step = std::max(plan.passes() * pass, pass + travel);
@@ -396,11 +409,12 @@ inline double estimate_rows(const Plan &plan, const Gpu &gpu) {
 }
 
 inline double estimate_tiles(const Plan &plan) {
-    // A tile of 64 x 64 x 32 products takes 1024 ticks at best. Alone, a team leaves more of them unused.
-    const double tile = plan.products == Products::float32 ? 1 : plan.products == Products::tf32x3 ? 0.8 : 0.6;
-    const double one = tile * 1650 * plan.slice_tiles + 8600,
-                 two = plan.passes() * (tile * 1390 * plan.slice_tiles + 4700);
-    return std::max(one, two) * plan.launches;
+    // A pass's products take so many ticks at best. Alone, a team leaves more of them unused.
+    const double best = double(plan.pass_rows) * plan.tile_columns * plan.slice_tiles * plan.tile_k / 128;
+    const double rate = plan.products == Products::float32 ? 1.3 : plan.products == Products::tf32x3 ? 1.13 : 0.86;
+    const double one = 1.3 * rate * best + (plan.k_slices > 1 ? 8600 : 4200),
+                 more = plan.passes() * (rate * best + (plan.k_slices > 1 ? 4000 : 1500));
+    return std::max(one, more) * plan.launches;
 }
 
 inline double estimate_steps(const Plan &plan, const Gpu &gpu, long batch) {
@@ -477,30 +491,48 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
                             long hidden, long batch) {
     if (gpu.major < 9)
         return;
-    // An owner has at most 8 units. Forward the padded units fill whole tiles of 32.
-    const int column_units = backward ? 64 : 16;
-    for (int k_slices = column_units / 8; k_slices <= 16; k_slices *= 2) {
-        Plan plan = {};
-        plan.way = Way::tiles, plan.backward = backward, plan.keep = keep, plan.hidden = int(hidden);
-        plan.products = products;
-        plan.column_slices = int(backward ? ceiling(hidden, 64) : 2 * ceiling(hidden, 32)), plan.k_slices = k_slices;
-        plan.blocks = plan.column_slices * k_slices, plan.units = column_units / k_slices;
-        const int all_tiles = plan.padded() * (backward ? 4 : 1) / 32;
-        plan.slice_tiles = int(ceiling(all_tiles, k_slices));
-        if (plan.slice_tiles * (k_slices - 1) >= all_tiles)
-            continue;  // the last slice would have nothing to do
-        plan.pass_rows = 64, plan.stages = 6;
-        while (plan.stages > 2 && plan.shared_bytes() > size_t(gpu.shared_bytes))
-            --plan.stages;
-        if (plan.shared_bytes() > size_t(gpu.shared_bytes) || plan.blocks > gpu.multiprocessors)
-            continue;
-        const long resident = gpu.multiprocessors / plan.blocks;
-        plan.groups = int(std::min(resident, ceiling(batch, 64)));
-        plan.rows = int(std::min(ceiling(ceiling(batch, plan.groups), 64) * 64, 512L));  // more would need much memory
-        plan.launches = int(ceiling(batch, long(plan.groups) * plan.rows));
-        plan.groups = int(std::min(long(plan.groups), ceiling(batch, plan.rows)));
-        plan.cost = estimate_tiles(plan);
-        all.push_back(plan);
+    struct Shape {
+        int teams, rows, columns, k;  // of a tile
+        bool whole;                   // a block has all of K; it multiplies by FMA
+        int turn;                     // after so many tiles the next team begins: the best measured
+    };
+    std::vector<Shape> shapes = {{2, 64, 64, 32, false, 10}};
+    if (!backward)
+        shapes.insert(shapes.end(), {{2, 16, 64, 128, true, 4}, {2, 16, 32, 128, true, 6}, {3, 32, 32, 64, true, 5}});
+    for (const Shape &shape : shapes) {
+        const int column_units = backward ? shape.columns : shape.columns / 4;
+        const int multiple = backward ? column_units : shape.k;  // units fill columns of blocks, and K fills tiles
+        // With other blocks, an owner has at most 8 units.
+        for (int k_slices = shape.whole ? 1 : column_units / 8; k_slices <= (shape.whole ? 1 : 16); k_slices *= 2) {
+            Plan plan = {};
+            plan.way = Way::tiles, plan.backward = backward, plan.keep = keep, plan.hidden = int(hidden);
+            plan.products = shape.whole ? Products::float32 : products;
+            plan.teams = shape.teams, plan.pass_rows = shape.rows;
+            plan.tile_columns = shape.columns, plan.tile_k = shape.k;
+            plan.k_slices = k_slices, plan.units = column_units / k_slices;
+            plan.column_slices = int(ceiling(hidden, multiple)) * multiple / column_units;
+            plan.blocks = plan.column_slices * k_slices;
+            const int all_tiles = plan.padded() * (backward ? 4 : 1) / shape.k;
+            plan.slice_tiles = int(ceiling(all_tiles, k_slices));
+            if (plan.slice_tiles * (k_slices - 1) >= all_tiles)
+                continue;  // the last slice would have nothing to do
+            plan.turn_tiles = std::min(plan.slice_tiles, shape.turn);
+            plan.stages = 6;
+            while (plan.stages > 2 && plan.shared_bytes() > size_t(gpu.shared_bytes))
+                --plan.stages;
+            if (plan.shared_bytes() > size_t(gpu.shared_bytes) || plan.blocks > gpu.multiprocessors)
+                continue;
+            const long resident = gpu.multiprocessors / plan.blocks, rows = plan.pass_rows;
+            plan.groups = int(std::min(resident, ceiling(batch, rows)));
+            // More rows would need much memory.
+            plan.rows = int(std::min(ceiling(ceiling(batch, plan.groups), rows) * rows, 512L));
+            plan.launches = int(ceiling(batch, long(plan.groups) * plan.rows));
+            plan.groups = int(std::min(long(plan.groups), ceiling(batch, plan.rows)));
+            if (shape.whole && plan.passes() < shape.teams)
+                continue;  // a team would have nothing to do, and the rows' kernel is faster
+            plan.cost = estimate_tiles(plan);
+            all.push_back(plan);
+        }
     }
 }
 

@@ -20,39 +20,55 @@
  *     published numbers ── tile by tile ──> products ── partial sums ──> owners: gates ──> published numbers
  *          (memory)         bulk copies     8 × 8 a thread  (memory)                          (memory)
  *
- * All of this memory stays in the L2 cache. The two exchanges and the gates take about 4 µs. They cost no time where there are two
- * passes: a block has two teams of four warps, and a team takes 64 rows, a pass. While one team waits, the other one
- * multiplies.
+ * Forward, a block may also have all of K (K_SLICES is 1), with fewer columns or rows. Then it owns its columns, and their
+ * sums only pass through its shared memory. Each block reads twice as many published numbers or more.
+ *
+ * All of this memory stays in the L2 cache. The exchanges and the gates take 3 to 8 µs. They cost little time where there are
+ * several passes of TILE_ROWS rows each: a block has two or three teams of four warps. A step of a pass is an item, and
+ * the teams take items in turn. While one team waits, another one multiplies.
  *
  *   Published numbers: a counter for each pass says how many blocks have written theirs. A warp that fetches waits for
  *   it. There are two buffers, for even and odd steps: a block publishes step t only when all have read step t-2.
  *   Partial sums: an owner reads until no number is `missing`, a NaN that no sum can be. Then it writes `missing` again,
  *   before it publishes. The next partial sums come when all blocks have published. So this needs no counter.
  *
- * A team's product of 64 × 64, for one tile of 32 numbers of K:
+ * A team's product of TILE_ROWS × TILE_COLUMNS, for one tile of TILE_K numbers of K:
  *
- *     warp     0 and 2: columns 0..31     1 and 3: columns 32..63     warps 2 and 3: the second half of each tile's K
- *     lane     lane / 4 = 0..7: rows 4·(lane / 4) + 0..3, and 32 more         a tile of numbers lies as [k][row],
- *              lane % 4 = 0..3: columns 4·(lane % 4) + 0..3, and 16 more      weights lie as [k][column]
+ *     warp     warp % column_parts: which 32 columns     warp / column_parts: which part of the tile's K
+ *     lane     row lane: rows 4·(row lane) + 0..3, and TILE_ROWS / 2 more     a tile of numbers lies as [k][row],
+ *              column lane, of 4: columns 4·(column lane) + 0..3, and 16 more     weights lie as [k][column]
+ *              k lane, of 1, 2 or 4: every such number of K. The lanes add up their sums by shuffles afterwards.
  *              On tensor cores (PRODUCTS 1 or 2): rows 8·(lane / 4) + 0..7, columns 8·(lane % 4) + 0..7
  *
- * So a thread reads 16 numbers for 64 products. What bounds it are the registers' two banks: an FMA whose operands lie in
- * the same bank takes two ticks. In the order below the compiler finds registers for which that is 1 in 6.
+ * So a thread reads 16 numbers for 64 products. Three things bound it, and all depend on how the compiler sees the loop:
+ *   The registers' two banks: an FMA whose operands lie in the same bank takes two ticks. That is 1 in 12 or so, with the
+ *   reads in the order below and at most 168 registers. With other orders or more registers it is up to 1 in 4.
+ *   The cache of instructions holds about 32 KiB, 2048 of them. A loop that isn't in it waits at each jump.
+ *   The shared memory's port: lanes that read the same k, or places in different banks, share a read.
  */
 #if TILES
 
-constexpr int tile_rows = 64, tile_columns = 64, tile_k = 32, tile_floats = tile_rows * tile_k;
-constexpr int team_threads = 128, teams = 2, worker_threads = teams * team_threads;
+constexpr bool whole = K_SLICES == 1;  // a block has all of K, and no other block has sums for it
+constexpr int tile_rows = TILE_ROWS, tile_columns = TILE_COLUMNS, tile_k = TILE_K, tile_floats = tile_rows * tile_k;
+constexpr int team_threads = 128, teams = TEAMS, worker_threads = teams * team_threads;
 constexpr int all_threads = worker_threads + 128;  // of the last four warps, one for each team fetches
+// The last four warps give registers to the others. Without tensor cores, more would only be chosen worse.
+constexpr int worker_registers = PRODUCTS > 0 ? 232 : teams == 2 ? 168 : 160, fetch_registers = teams == 2 ? 40 : 32;
+constexpr int row_lanes = tile_rows / 8, column_lanes = 4, k_lanes = 32 / (row_lanes * column_lanes);
+constexpr int column_parts = tile_columns / 32, k_parts = 4 / column_parts;  // of the warps of a team
+constexpr int part_k = tile_k / k_parts;                                     // of a tile, for a warp
 constexpr int column_units = FORWARD ? tile_columns / 4 : tile_columns;  // units of a block's columns
 constexpr int padded = column_units * COLUMN_SLICES;  // units of all blocks; those beyond HIDDEN are zero
 constexpr int tile_count = (FORWARD ? 1 : 4) * padded / tile_k;
 constexpr int slice_k = SLICE_TILES * tile_k;
 constexpr int blocks = COLUMN_SLICES * K_SLICES;
 constexpr int own_units = column_units / K_SLICES;
-constexpr int item_rows = own_units > 1 ? own_units / 2 : 1;  // a thread owns so many rows of one unit, in each pass
+// A thread owns so many rows of one unit, in each pass.
+constexpr int item_rows = own_units * tile_rows > team_threads ? own_units * tile_rows / team_threads : 1;
 constexpr int items = own_units * tile_rows / item_rows;
-constexpr int partial_floats = tile_rows * tile_columns;
+constexpr int sums_floats = tile_rows * tile_columns;                  // of a product
+constexpr int partial_floats = whole ? 0 : sums_floats;                // in memory, for a block and pass
+constexpr int sums_parts = whole ? (teams == 2 ? k_parts : 2) : 1;     // of K, on their way through shared memory
 constexpr int published_floats = tile_count * tile_floats;  // of a pass
 constexpr int counter_stride = 32;                          // counters lie so many words apart
 static_assert(own_units * K_SLICES == column_units && slice_k * K_SLICES >= tile_count * tile_k, "sizes");
@@ -90,19 +106,24 @@ __device__ __forceinline__ void team_barrier(int team) {
     asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "n"(team_threads) : "memory");
 }
 
-/* Where a row lies among those of number k of K, and a column among the weights of k. For the tensor cores they change
- * places in fours, so that lanes with four neighbouring k read from different banks. */
+/* Where a row lies among those of number k of K, and a column among the weights of k. Where lanes read neighbouring k,
+ * rows and columns change places, so that these lanes read from different banks. */
 __device__ __forceinline__ int place_of_row(int k, int row) {
-    return PRODUCTS == 0 ? row : row ^ ((k & 1) | (k & 2) << 1) * 4;
+    if (PRODUCTS > 0)
+        return row ^ ((k & 1) | (k & 2) << 1) * 4;
+    return k_lanes == 1 ? row : k_lanes == 2 ? row ^ (k & 1) * 16 : row ^ (k & 2) * 4;
 }
 __device__ __forceinline__ int place_of_column(int k, int column) {
-    return PRODUCTS == 0 ? column : column ^ (k & 3) * 8;
+    if (PRODUCTS > 0)
+        return column ^ (k & 3) * 8;
+    return k_lanes == 1 ? column : column ^ (k & 1) * 16;
 }
 
 /* Which part of the layer this block and thread have. */
 struct Part {
     int group, slice, column, first_row, rows, passes, most_passes;  // rows of the batch; column: of blocks
-    int team, thread, lane, half, k_half, row_lane, column_lane;     // thread: of the team
+    int team, thread, lane;                                          // thread: of the team
+    int column_part, k_part, row_lane, column_lane, k_lane;
     float *published, *partials, *carried;  // of this group: [pass]...; the published numbers of odd steps lie further
     size_t odd;
     Word *counters;  // [pass]
@@ -116,7 +137,9 @@ struct Part {
         most_passes = a.rows / tile_rows, passes = (rows + tile_rows - 1) / tile_rows;
         team = threadIdx.x < worker_threads ? threadIdx.x / team_threads : (threadIdx.x - worker_threads) / 32 % teams;
         thread = threadIdx.x % team_threads, lane = threadIdx.x % 32;
-        half = threadIdx.x / 32 % 2, k_half = threadIdx.x / 64 % 2, row_lane = lane / 4, column_lane = lane % 4;
+        column_part = threadIdx.x / 32 % column_parts, k_part = threadIdx.x / 32 / column_parts % k_parts;
+        column_lane = lane % column_lanes, row_lane = lane / column_lanes % row_lanes;
+        k_lane = lane / (column_lanes * row_lanes);
         odd = (size_t)groups * most_passes * published_floats;
         published = a.exchange + (size_t)group * most_passes * published_floats;
         partials = a.exchange + 2 * odd + (size_t)group * most_passes * blocks * partial_floats;
@@ -142,16 +165,16 @@ struct Part {
 
 /* What lies in shared memory, as addresses there. */
 struct Shared {
-    Word full, empty;              // of this team: barriers, [stage]
-    Word products;                 // how many products each team has done, as far as the other one has to know
-    Word weights, halves, stages;  // [k][column]; sums of half of K, on their way to the other half; [stage][k][row]
+    Word full, empty;            // of this team: barriers, [stage]
+    Word turns;                  // of all teams: barriers
+    Word weights, sums, stages;  // [k][column]; of parts of K, on their way to other threads; [stage][k][row]
     __device__ Shared(const unsigned char *shared, int team) {
         const Word begin = shared_address(shared);
         full = begin + team * 2 * STAGES * 8, empty = full + STAGES * 8;
-        products = begin + teams * 2 * STAGES * 8;
-        weights = begin + (teams * 2 * STAGES * 8 + 4 * teams + 127) / 128 * 128;
-        halves = weights + (slice_k * tile_columns + team * partial_floats) * 4;
-        stages = weights + (slice_k * tile_columns + teams * partial_floats + team * STAGES * tile_floats) * 4;
+        turns = begin + teams * 2 * STAGES * 8;
+        weights = begin + (teams * (2 * STAGES + 1) * 8 + 127) / 128 * 128;
+        sums = weights + (slice_k * tile_columns + team * sums_parts * sums_floats) * 4;
+        stages = weights + (slice_k * tile_columns + teams * sums_parts * sums_floats + team * STAGES * tile_floats) * 4;
     }
 };
 
@@ -206,10 +229,14 @@ __device__ __forceinline__ void load_weights(Word weights, const float *U, const
 #endif
 }
 
-/* Tell the other team how many products this one has done. */
-constexpr int no_end = 0x7fffffff;
-__device__ __forceinline__ void set_products(const Part &at, const Shared &shared, int count) {
-    asm volatile("st.volatile.shared.u32 [%0], %1;" ::"r"(shared.products + 4 * at.team), "r"(count) : "memory");
+/* The turn of an item begins when that of the item before ends: after TURN_TILES tiles of its product, so that the teams
+ * don't all multiply, and then wait, at the same time. A warp that waits at a barrier takes no time from the others. */
+__device__ __forceinline__ void await_turn(const Shared &shared, int item, Waiting &waiting) {
+    if (item > 0)
+        waiting.until([&] { return barrier_passed(shared.turns + (item - 1) % teams * 8, (item - 1) / teams & 1); });
+}
+__device__ __forceinline__ void end_turn(const Part &at, const Shared &shared) {
+    barrier_arrive(shared.turns + at.team * 8);
 }
 
 /* One thread of each team calls it. */
@@ -218,7 +245,7 @@ __device__ __forceinline__ void init_barriers(const Part &at, const Shared &shar
         barrier_init(shared.full + stage * 8, 1);
         barrier_init(shared.empty + stage * 8, team_threads / 32);
     }
-    set_products(at, shared, at.passes == 1 ? no_end : 0);
+    barrier_init(shared.turns + at.team * 8, 1);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
@@ -233,9 +260,10 @@ __device__ __forceinline__ void set_up(const Arguments &a, const unsigned char *
     __syncthreads();
 }
 
-/* The warp that fetches: all tiles of `steps` products. The numbers of product n were published as number n. */
-__device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *shared_memory, int steps) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+/* The warp that fetches: all tiles of this team's products, which begin at step `first`. The numbers for that step are
+ * published first. */
+__device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *shared_memory, int first, int steps) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(fetch_registers));
     const Part at(a);
     const Shared shared(shared_memory, at.team);
     Waiting waiting(a.failure);
@@ -243,63 +271,71 @@ __device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *s
         return;
     Stage stage;
     bool is_first_round = true;
-    for (int step = 0; step < steps; ++step)
-        for (int pass = at.team; pass < at.passes; pass += teams) {
-            waiting.until([&] { return read_counter(at.counters + pass * counter_stride) >= Word(step + 1) * blocks; });
-            bulk_fence();
-            const float *from = at.published + (step & 1) * at.odd + (size_t)pass * published_floats +
-                                (size_t)at.slice * SLICE_TILES * tile_floats;
-            for (int tile = at.tiles(); tile > 0; --tile, from += tile_floats) {
-                if (!is_first_round)
-                    waiting.until([&] { return barrier_passed(shared.empty + stage.number * 8, stage.round ^ 1); });
-                if (waiting.failed)
-                    return;  // the workers give up too, and write NaN
-                const Word barrier = shared.full + stage.number * 8;
-                barrier_expect(barrier, tile_floats * 4);
-                bulk_copy(shared.stages + stage.number * (tile_floats * 4), from, tile_floats * 4, barrier);
-                stage.next();
-                is_first_round = is_first_round && stage.round == 0;
-            }
+    for (int item = at.team; item < steps * at.passes; item += teams) {
+        const int number = item / at.passes - first, pass = item % at.passes;
+        if (number < 0)
+            continue;
+        waiting.until([&] { return read_counter(at.counters + pass * counter_stride) >= Word(number + 1) * blocks; });
+        bulk_fence();
+        const float *from = at.published + (number & 1) * at.odd + (size_t)pass * published_floats +
+                            (size_t)at.slice * SLICE_TILES * tile_floats;
+        for (int tile = at.tiles(); tile > 0; --tile, from += tile_floats) {
+            if (!is_first_round)
+                waiting.until([&] { return barrier_passed(shared.empty + stage.number * 8, stage.round ^ 1); });
+            if (waiting.failed)
+                return;  // the workers give up too, and write NaN
+            const Word barrier = shared.full + stage.number * 8;
+            barrier_expect(barrier, tile_floats * 4);
+            bulk_copy(shared.stages + stage.number * (tile_floats * 4), from, tile_floats * 4, barrier);
+            stage.next();
+            is_first_round = is_first_round && stage.round == 0;
         }
+    }
 }
 
 #if PRODUCTS == 0
 
-/* The sums of this thread, over this block's slice of K and this thread's half of each tile. The next numbers are read
+/* The sums of this thread, over this block's slice of K and this thread's part of each tile. The next numbers are read
  * while the last ones are used, also those of the next tile. */
-__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int product,
-                                         Stage &stage, Waiting &waiting) {
-    Word weights = shared.weights + (at.k_half * (tile_k / 2 * tile_columns) + at.half * 32 + at.column_lane * 4) * 4;
-    const Word numbers_at = shared.stages + (at.k_half * (tile_k / 2 * tile_rows) + at.row_lane * 4) * 4;
+__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, Stage &stage,
+                                         Waiting &waiting) {
+    const int first_k = at.k_part * part_k + at.k_lane;
+    const int row = at.row_lane * 4, column = at.column_part * 32 + at.column_lane * 4;
+    Word weights = shared.weights + (first_k * tile_columns + place_of_column(first_k, column)) * 4;
+    const Word numbers_at = shared.stages + (first_k * tile_rows + place_of_row(first_k, row)) * 4;
+    // From there to the second four of the rows and columns.
+    const int to_rows = (place_of_row(first_k, row + tile_rows / 2) - place_of_row(first_k, row)) * 4;
+    const int to_columns = (place_of_column(first_k, column + 16) - place_of_column(first_k, column)) * 4;
     float x[2][8], w[2][8];
     auto read_factors = [&](int to, Word numbers, Word weights) {
-#pragma unroll
-        for (int part = 0; part < 2; ++part) {
-            read_shared(x[to] + 4 * part, numbers + 32 * 4 * part);
-            read_shared(w[to] + 4 * part, weights + 16 * 4 * part);
-        }
+        read_shared(w[to], weights);
+        read_shared(w[to] + 4, weights + to_columns);
+        read_shared(x[to], numbers);
+        read_shared(x[to] + 4, numbers + to_rows);
     };
     auto is_full = [&] { return barrier_passed(shared.full + stage.number * 8, stage.round); };
     waiting.until(is_full);
     Word numbers = numbers_at + stage.number * (tile_floats * 4);
     read_factors(0, numbers, weights);
-    const int last_half = at.tiles() / 2 + 1;
+    constexpr int steps = part_k / k_lanes;
+#pragma unroll 1
     for (int tile = at.tiles(); tile > 0; --tile) {
         const Word empty = shared.empty + stage.number * 8;
         bool next_is_full = true;
         stage.next();
 #pragma unroll
-        for (int k = 0; k < tile_k / 2; ++k) {
-            if (k == tile_k / 4 && tile > 1)  // asked early, since the answer takes long
-                next_is_full = __all_sync(0xffffffffu, is_full());
-            if (k + 1 < tile_k / 2) {
-                read_factors((k + 1) % 2, numbers + (k + 1) * tile_rows * 4, weights + (k + 1) * tile_columns * 4);
-            } else if (tile > 1) {
-                if (!next_is_full)
+        for (int k = 0; k < steps; ++k) {
+            if (k == 0 && tile > 1)  // asked early, since the answer takes long
+                next_is_full = is_full();
+            if (k + 1 < steps) {
+                read_factors((k + 1) % 2, numbers + (k + 1) * k_lanes * tile_rows * 4,
+                             weights + (k + 1) * k_lanes * tile_columns * 4);
+            } else {
+                if (!__all_sync(0xffffffffu, next_is_full))
                     waiting.until(is_full);
-                weights += tile_k * tile_columns * 4;
                 numbers = numbers_at + stage.number * (tile_floats * 4);
-                read_factors(0, numbers, weights);
+                weights += tile_k * tile_columns * 4;
+                read_factors(0, numbers, weights);  // beyond the last tile, of no use
             }
 #pragma unroll
             for (int c = 0; c < 8; ++c)
@@ -312,8 +348,8 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
         __syncwarp();
         if (at.lane == 0)
             barrier_arrive(empty);  // only now have all numbers certainly been read
-        if (at.thread == 0 && tile == (at.team == 0 ? 1 : last_half))
-            set_products(at, shared, product);
+        if (at.thread == 0 && tile == max(1, at.tiles() + 1 - TURN_TILES))
+            end_turn(at, shared);
     }
 }
 
@@ -341,15 +377,15 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[4], const Word (&a)[
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/* The sums of this thread, over this block's slice of K and this thread's half of each tile, on tensor cores. They round
+/* The sums of this thread, over this block's slice of K and this thread's part of each tile, on tensor cores. They round
  * the factors to TF32. With large and small parts, a·b = small·large + large·small + large·large, and the rest is too
  * small to count. A tensor core adds up with less than float32's accuracy. So only 8 numbers of K are added up there. */
-__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int product,
-                                         Stage &stage, Waiting &waiting) {
+__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, Stage &stage,
+                                         Waiting &waiting) {
     const int k_lane = at.column_lane;
-    const Word weights_at = at.k_half * (tile_k / 2 * tile_columns) + k_lane * tile_columns +
-                            place_of_column(k_lane, at.half * 32 + at.row_lane * 4);
-    const Word numbers_at = at.k_half * (tile_k / 2 * tile_rows) + k_lane * tile_rows;
+    const Word weights_at = (at.k_part * part_k + k_lane) * tile_columns +
+                            place_of_column(k_lane, at.column_part * 32 + at.row_lane * 4);
+    const Word numbers_at = (at.k_part * part_k + k_lane) * tile_rows;
     const Word rows_at[2] = {4u * (numbers_at + place_of_row(k_lane, at.row_lane * 8)),
                              4u * (numbers_at + place_of_row(k_lane, at.row_lane * 8 + 4))};
     Word weights = shared.weights + 4 * weights_at, numbers = shared.stages + stage.number * (tile_floats * 4);
@@ -366,13 +402,12 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
     waiting.until(is_full);
     read_factors(0);
     constexpr int parts_unrolled = PRODUCTS == 2 ? 1 : 2;  // with two, the rounding takes too many registers
-    const int last_half = at.tiles() / 2 + 1;
     for (int tile = at.tiles(); tile > 0; --tile) {
         const Word empty = shared.empty + stage.number * 8;
         bool next_is_full = true;
         stage.next();
 #pragma unroll parts_unrolled
-        for (int k = 0; k < tile_k / 2; k += 8) {
+        for (int k = 0; k < part_k; k += 8) {
             Word large[4][4], small[4][4], large_w[4][2], small_w[4][2];
 #pragma unroll
             for (int part = 0; part < 4; ++part)
@@ -389,12 +424,12 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
                     small_w[n][part] = small_part(w[part][n], large_w[n][part]);
                 }
             // The next numbers are read while these are multiplied.
-            if (k + 8 < tile_k / 2) {
+            if (k + 8 < part_k) {
                 read_factors(k + 8);
                 if (tile > 1)  // asked early, since the answer takes long
-                    next_is_full = __all_sync(0xffffffffu, is_full());
+                    next_is_full = is_full();
             } else if (tile > 1) {
-                if (!next_is_full)
+                if (!__all_sync(0xffffffffu, next_is_full))
                     waiting.until(is_full);
                 weights += tile_k * tile_columns * 4;
                 numbers = shared.stages + stage.number * (tile_floats * 4);
@@ -426,41 +461,121 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
         __syncwarp();
         if (at.lane == 0)
             barrier_arrive(empty);  // only now have all numbers certainly been read
-        if (at.thread == 0 && tile == (at.team == 0 ? 1 : last_half))
-            set_products(at, shared, product);
+        if (at.thread == 0 && tile == max(1, at.tiles() + 1 - TURN_TILES))
+            end_turn(at, shared);
     }
 }
 
 #endif
 
+#if K_SLICES == 1
+
+/* Where the sum of a part of K lies in shared memory. Fours of rows change places, so that lanes use different banks. */
+__device__ __forceinline__ Word place_of_sum(const Shared &shared, int part, int column, int row) {
+    const int places = tile_rows == 32 ? (column >> 1 & 6) ^ (column & 7) : column >> 1 & 3;
+    return shared.sums + ((part * tile_columns + column) * tile_rows + (row ^ places * 4)) * 4;
+}
+
+/* Add up the numbers of K of a warp's lanes. Each lane keeps 8 / k_lanes of its columns, from the returned one on. */
+__device__ __forceinline__ int add_lanes(float (&sums)[8][8], const Part &at) {
+    int first = 0;
+#pragma unroll
+    for (int lanes = 1, kept = 4; lanes < k_lanes; lanes *= 2, kept /= 2) {
+        const bool second = at.k_lane & lanes;
+        first += second ? kept : 0;
+#pragma unroll
+        for (int r = 0; r < 8; ++r)
+#pragma unroll
+            for (int c = 0; c < kept; ++c) {
+                const float given = second ? sums[r][c] : sums[r][kept + c];
+                const float own = second ? sums[r][kept + c] : sums[r][c];
+                sums[r][c] = own + __shfl_xor_sync(0xffffffffu, given, lanes * row_lanes * column_lanes);
+            }
+    }
+    return first;
+}
+
+/* Write the sums to shared memory, for the owners. Where there is room for two parts of K only, two warps write first, and
+ * the other two add their own. */
+__device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, bool failed) {
+    constexpr bool in_two_rounds = sums_parts < k_parts;
+    const int first = add_lanes(sums, at);
+#pragma unroll 1
+    for (int round = in_two_rounds ? 1 : 0; round >= 0; --round) {
+        if (!in_two_rounds || at.k_part / sums_parts == round) {
+#pragma unroll
+            for (int c = 0; c < 8 / k_lanes; ++c) {
+                const int place = first + c;
+                const int column = at.column_part * 32 + place / 4 * 16 + at.column_lane * 4 + place % 4;
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = at.row_lane * 4 + half * (tile_rows / 2);
+                    const Word to = place_of_sum(shared, at.k_part % sums_parts, column, row);
+                    float four[4], other[4] = {};
+                    if (in_two_rounds && round == 0)
+                        read_shared(other, to);
+#pragma unroll
+                    for (int r = 0; r < 4; ++r)
+                        four[r] = failed ? __int_as_float(0x7fffffff) : sums[4 * half + r][c] + other[r];
+                    write_shared(to, four);
+                }
+            }
+        }
+        team_barrier(at.team);
+    }
+}
+
+__device__ __forceinline__ void read_sums(float (&to)[1], Word from) {
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(to[0]) : "r"(from));
+}
+__device__ __forceinline__ void read_sums(float (&to)[2], Word from) {
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "r"(from));
+}
+
+/* Add all parts of K to sums[gate][row] of this thread's item. */
+__device__ __forceinline__ void take_sums(float (&sums)[4][item_rows], const Part &at, const Shared &shared) {
+#pragma unroll
+    for (int gate = 0; gate < 4; ++gate)
+#pragma unroll
+        for (int part = 0; part < sums_parts; ++part) {
+            float numbers[item_rows];
+            read_sums(numbers, place_of_sum(shared, part, gate * column_units + at.unit_in_column(), at.row()));
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r)
+                sums[gate][r] += numbers[r];
+        }
+}
+
+#else
+
 /* Add up the two halves of K, and write the partial sums for the owners. Each half keeps 32 of the 64 rows. */
 __device__ __forceinline__ void send_partials(float (&sums)[8][8], const Part &at, const Shared &shared, int pass,
                                               bool failed) {
-    const Word halves = shared.halves + (at.half * 32 + at.lane) * 16;  // [half of K][column][64 threads]
-    float total[8][4];                                                  // [column][row]
+    const Word halves = shared.sums + (at.column_part * 32 + at.lane) * 16;  // [half of K][column][64 threads]
+    float total[8][4];                                                       // [column][row]
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
         float given[4];
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
-            given[r] = at.k_half ? sums[r][c] : sums[4 + r][c];
-            total[c][r] = at.k_half ? sums[4 + r][c] : sums[r][c];
+            given[r] = at.k_part ? sums[r][c] : sums[4 + r][c];
+            total[c][r] = at.k_part ? sums[4 + r][c] : sums[r][c];
         }
-        write_shared(halves + ((1 - at.k_half) * 8 + c) * (64 * 16), given);
+        write_shared(halves + ((1 - at.k_part) * 8 + c) * (64 * 16), given);
     }
     team_barrier(at.team);
     // Of this thread's 8 × 8 sums: the first of the four rows that it keeps, and the columns.
-    const int row = PRODUCTS == 0 ? at.k_half * 32 + at.row_lane * 4 : at.row_lane * 8 + at.k_half * 4;
+    const int row = PRODUCTS == 0 ? at.k_part * 32 + at.row_lane * 4 : at.row_lane * 8 + at.k_part * 4;
     float *const to = at.partial(pass, at.slice) + row;
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
         float other[4];
-        read_shared(other, halves + (at.k_half * 8 + c) * (64 * 16));
+        read_shared(other, halves + (at.k_part * 8 + c) * (64 * 16));
 #pragma unroll
         for (int r = 0; r < 4; ++r)
             total[c][r] = failed ? __int_as_float(0x7fffffff) : total[c][r] + other[r];
         const int column = PRODUCTS == 0 ? c / 4 * 16 + at.column_lane * 4 + c % 4 : at.column_lane * 8 + c;
-        write(to + (at.half * 32 + column) * tile_rows, total[c]);
+        write(to + (at.column_part * 32 + column) * tile_rows, total[c]);
     }
 }
 
@@ -510,30 +625,22 @@ __device__ __forceinline__ void take_partials(float (&sums)[gates][item_rows], c
                 sums[gate][r] += parts[slice][gate][r];
 }
 
-/* One product, and the partial sums sent. `product` counts a team's products. The teams take turns: team 1 begins a
- * product when team 0 has done its own, and team 0 begins the next one when team 1 has done half of it. So one team
- * waits for other blocks while the other one multiplies. */
-__device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int pass, int &product,
-                                                  Stage &stage, Waiting &waiting) {
+#endif
+
+/* The product of an item, and its sums sent to their owners. */
+__device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int pass, Stage &stage,
+                                                  Waiting &waiting) {
     float sums[8][8] = {};
-    waiting.until(
-        [&] {
-            int done;
-            asm volatile("ld.volatile.shared.u32 %0, [%1];"
-                         : "=r"(done)
-                         : "r"(shared.products + 4 * (1 - at.team))
-                         : "memory");
-            return done >= product + at.team;
-        },
-        true);
-    ++product;
-    multiply(sums, at, shared, product, stage, waiting);
+    multiply(sums, at, shared, stage, waiting);
+#if K_SLICES == 1
+    send_sums(sums, at, shared, waiting.failed);
+#else
     send_partials(sums, at, shared, pass, waiting.failed);
+#endif
 }
 
 /* Say that this block has published its numbers of a pass. */
 __device__ __forceinline__ void publish(const Part &at, int pass) {
-    bulk_fence();
     team_barrier(at.team);
     if (at.thread == 0)
         count_up(at.counters + pass * counter_stride);
@@ -549,8 +656,6 @@ __device__ __forceinline__ size_t place_in_batch(const Part &at, int pass) {
     return (size_t)(at.first_row + pass * tile_rows + at.row()) * HIDDEN + at.unit();
 }
 
-__device__ __forceinline__ void prefetch(const float *from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
-
 #if FORWARD
 
 extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const Arguments a) {
@@ -558,10 +663,10 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
     const int first = a.first_state ? 0 : 1;  // the first step that has a product: without h0, step 0 has none
     set_up(a, shared_memory);
     if (threadIdx.x >= worker_threads) {
-        fetch(a, shared_memory, a.seq - first);
+        fetch(a, shared_memory, first, a.seq);
         return;
     }
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(worker_registers));
     await_product();
     const Part at(a);
     const Shared shared(shared_memory, at.team);
@@ -587,7 +692,9 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         }
         if (at.has_item()) {
             write(carried(at, pass), cells);
+#if K_SLICES > 1
             clear_partials<4>(at, pass);
+#endif
         }
         if (first == 0)
             publish_states(0, pass, states);
@@ -598,29 +705,35 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
     for (int gate = 0; gate < 4; ++gate)
         bias[gate] = at.has_item() && unit < HIDDEN ? a.bias[gate * HIDDEN + unit] : 0;
     Stage stage;
-    for (int step = 0, product = 0; step < a.seq; ++step)
-        for (int pass = at.team; pass < at.passes; pass += teams) {
-            const int rows = at.rows_there(pass);
+    for (int item = at.team; item < a.seq * at.passes; item += teams) {
+            const int step = item / at.passes, pass = item % at.passes, rows = at.rows_there(pass);
             const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
             float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
-#pragma unroll
-            for (int r = 0; r < item_rows; ++r)
-#pragma unroll
-                for (int gate = 0; gate < 4; ++gate)
-                    if (r < rows)
-                        prefetch(gates + (r * 4 + gate) * HIDDEN);
-            if (step >= first)
-                multiply_and_send(at, shared, pass, product, stage, waiting);
+            // The inputs' part of the sums comes in while the product is computed.
             float total[4][item_rows], cells[item_rows], states[item_rows];
 #pragma unroll
             for (int r = 0; r < item_rows; ++r)
 #pragma unroll
                 for (int gate = 0; gate < 4; ++gate)
-                    total[gate][r] = r < rows ? gates[(r * 4 + gate) * HIDDEN] + bias[gate] : 0;
+                    total[gate][r] = r < rows ? gates[(r * 4 + gate) * HIDDEN] : 0;
+            await_turn(shared, item, waiting);
+            if (step >= first)
+                multiply_and_send(at, shared, pass, stage, waiting);
+            else if (at.thread == 0)
+                end_turn(at, shared);
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r)
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate)
+                    total[gate][r] += bias[gate];
             if (at.has_item()) {
                 read(cells, carried(at, pass));
                 if (step >= first)
+#if K_SLICES == 1
+                    take_sums(total, at, shared);
+#else
                     take_partials<4>(total, at, pass, waiting);
+#endif
 #pragma unroll
                 for (int r = 0; r < item_rows; ++r) {
 #pragma unroll
@@ -634,7 +747,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
             if (step + 1 < a.seq)
                 publish_states(step + 1 - first, pass, states);
             else
-                team_barrier(at.team);  // all have read the halves
+                team_barrier(at.team);  // all have read the sums
 #pragma unroll
             for (int r = 0; r < item_rows; ++r) {
                 if (r >= rows)
@@ -650,8 +763,6 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                     a.end_cell[in_batch + r * HIDDEN] = cells[r];
             }
         }
-    if (at.thread == 0)
-        set_products(at, shared, no_end);
 }
 
 #else
@@ -662,10 +773,10 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
     const int step_count = a.seq + (a.end_state ? 1 : 0);
     set_up(a, shared_memory);
     if (threadIdx.x >= worker_threads) {
-        fetch(a, shared_memory, step_count - 1);
+        fetch(a, shared_memory, 1, step_count);
         return;
     }
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(worker_registers));
     const Part at(a);
     const Shared shared(shared_memory, at.team);
     Waiting waiting(a.failure);
@@ -673,26 +784,14 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
     const int unit = at.unit();
     float bias_sums[4] = {};
     Stage stage;
-    for (int back = 0, product = 0; back < step_count; ++back)
-        for (int pass = at.team; pass < at.passes; pass += teams) {
+    for (int item = at.team; item < step_count * at.passes; item += teams) {
+            const int back = item / at.passes, pass = item % at.passes;
             const int step = a.seq - 1 - back, rows = step < 0 ? 0 : at.rows_there(pass);
             const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
             float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
             const float *const before = step > 0 ? a.cells + place - (size_t)a.batch * HIDDEN : a.first_cell + in_batch;
             const bool has_before = step > 0 || a.first_cell;
-#pragma unroll
-            for (int r = 0; r < item_rows; ++r)
-                if (back > 0 && r < rows) {
-#pragma unroll
-                    for (int gate = 0; gate < 4; ++gate)
-                        prefetch(gates + (r * 4 + gate) * HIDDEN);
-                    if (has_before)
-                        prefetch(before + r * HIDDEN);
-                    prefetch(a.states + place + r * HIDDEN);
-                }
-            if (back > 0)
-                multiply_and_send(at, shared, pass, product, stage, waiting);
-            // i, f, g, o, the cell, the cell before and d_y come in while the other slices' sums do.
+            // i, f, g, o, the cell, the cell before and d_y come in while the product is computed.
             float value[item_rows][7], d_cells[item_rows] = {}, d_states[1][item_rows] = {};
 #pragma unroll
             for (int r = 0; r < item_rows; ++r) {
@@ -703,6 +802,11 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
                 value[r][5] = r < rows && has_before ? before[r * HIDDEN] : 0;
                 value[r][6] = r < rows ? a.states[place + r * HIDDEN] : 0;
             }
+            await_turn(shared, item, waiting);
+            if (back > 0)
+                multiply_and_send(at, shared, pass, stage, waiting);
+            else if (at.thread == 0)
+                end_turn(at, shared);
             if (at.has_item()) {
                 if (back > 0) {
                     read(d_cells, carried(at, pass));
@@ -735,7 +839,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
                 }
                 publish(at, pass);
             } else {
-                team_barrier(at.team);  // all have read the halves
+                team_barrier(at.team);  // all have read the sums
             }
 #pragma unroll
             for (int r = 0; r < item_rows; ++r)
@@ -752,14 +856,13 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
                 }
         }
 
-    if (at.thread == 0)
-        set_products(at, shared, no_end);
 
     // The bias's gradient: the sum over the threads of both teams that have the same unit.
-    float4 *const all = (float4 *)(shared_memory + Shared(shared_memory, 0).halves - shared_address(shared_memory));
-    asm volatile("bar.sync 3, %0;" ::"n"(worker_threads) : "memory");  // the other team may still use its halves
+    float4 *const all = (float4 *)(shared_memory + Shared(shared_memory, 0).sums - shared_address(shared_memory));
+    // Another team may still use its sums.
+    asm volatile("bar.sync %0, %1;" ::"n"(1 + teams), "n"(worker_threads) : "memory");
     all[threadIdx.x] = make_float4(bias_sums[0], bias_sums[1], bias_sums[2], bias_sums[3]);
-    asm volatile("bar.sync 3, %0;" ::"n"(worker_threads) : "memory");
+    asm volatile("bar.sync %0, %1;" ::"n"(1 + teams), "n"(worker_threads) : "memory");
     if (threadIdx.x < own_units && unit < HIDDEN) {
         float4 sum = make_float4(0, 0, 0, 0);
         for (int thread = threadIdx.x; thread < worker_threads; thread += own_units)
