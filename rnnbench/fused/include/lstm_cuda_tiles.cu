@@ -21,11 +21,11 @@
  *          (memory)         bulk copies     8 × 8 a thread  (memory)                          (memory)
  *
  * Forward, a block may also have all of K (K_SLICES is 1), with fewer columns or rows. Then it owns its columns, and their
- * sums only pass through its shared memory. Each block reads twice as many published numbers or more.
+ * sums only pass through its shared memory. In return, the blocks may read up to twice as many published numbers.
  *
- * All of this memory stays in the L2 cache. The exchanges and the gates take 3 to 8 µs. They cost little time where there are
- * several passes of TILE_ROWS rows each: a block has two or three teams of four warps. A step of a pass is an item, and
- * the teams take items in turn. While one team waits, another one multiplies.
+ * All of this memory stays in the L2 cache. The exchanges and the gates take 3 to 8 µs. They cost little time where there
+ * are several passes of TILE_ROWS rows each: a block has two or three teams of four warps. A step of a pass is an item,
+ * and the teams take items in turn. While one team waits, another one multiplies.
  *
  *   Published numbers: a counter for each pass says how many blocks have written theirs. A warp that fetches waits for
  *   it. There are two buffers, for even and odd steps: a block publishes step t only when all have read step t-2.
@@ -495,8 +495,8 @@ __device__ __forceinline__ int add_lanes(float (&sums)[8][8], const Part &at) {
     return first;
 }
 
-/* Write the sums to shared memory, for the owners. Where there is room for two parts of K only, two warps write first, and
- * the other two add their own. */
+/* Write the sums to shared memory, for the owners. Where there is room for two parts of K only, two warps write first,
+ * and the other two add their own. */
 __device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, bool failed) {
     constexpr bool in_two_rounds = sums_parts < k_parts;
     const int first = add_lanes(sums, at);
