@@ -35,10 +35,10 @@ __device__ __forceinline__ Long nanoseconds() {
     return now;
 }
 
-/* How a wait ended. It stays with a warp: after the first failure no later wait takes time. */
-/* The rows' kernel asks often. The tiles' one needs few instructions, since its loop of products fills their cache. */
+// The rows' kernel asks often. The tiles' one needs few instructions, since its loop of products fills their cache.
 constexpr int tries_at_once = TILES ? 1 : 32;
 
+/* How a wait ended. It stays with a warp: after the first failure no later wait takes time. */
 struct Waiting {
     Word *failure;
     bool failed;

@@ -282,6 +282,8 @@ struct Plan {
     int padded() const {
         return way == Way::tiles ? column_slices * (backward ? tile_columns : tile_columns / 4) : blocks * units;
     }
+    /* Of tiles: how many parts of K a team's sums have in shared memory. With three teams there is room for two. */
+    int sums_parts() const { return k_slices > 1 ? 1 : teams == 2 ? 128 / tile_columns : 2; }
     int passes() const { return rows / pass_rows; }
     int slots() const { return backward ? tiles * vector * (k_lanes / copies) : 8; }
     int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes * k_parts())); }
@@ -292,12 +294,10 @@ struct Plan {
     size_t shared_bytes() const {
         if (way == Way::steps)
             return 0;
-        if (way == Way::tiles) {  // barriers, weights, sums of parts of K, stages
-            const int sums_parts = k_slices > 1 ? 1 : teams == 2 ? 128 / tile_columns : 2;
+        if (way == Way::tiles)  // barriers, weights, sums, stages
             return (teams * (2 * stages + 1) * 8 + 127) / 128 * 128 +
                    4L * (slice_tiles * tile_k * tile_columns +
-                         teams * (sums_parts * pass_rows * tile_columns + stages * pass_rows * tile_k));
-        }
+                         teams * (sums_parts() * pass_rows * tile_columns + stages * pass_rows * tile_k));
         const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes * k_parts();
         const long head = (buffers * 2 * 8 + 4 * 8 + warps * 4 + 127) / 128 * 128 + rows * units * 4;
         const long weights = long(chunks() - register_chunks) * slots() * threads * 16;
@@ -350,7 +350,8 @@ struct Plan {
             add({define("COLUMN_SLICES", column_slices), define("K_SLICES", k_slices),
                  define("SLICE_TILES", slice_tiles), define("STAGES", stages), define("PRODUCTS", int(products)),
                  define("TEAMS", teams), define("TILE_ROWS", pass_rows), define("TILE_COLUMNS", tile_columns),
-                 define("TILE_K", tile_k), define("TURN_TILES", turn_tiles)});
+                 define("TILE_K", tile_k), define("TURN_TILES", turn_tiles),
+                 define("SUMS_PARTS", sums_parts())});
         if (way == Way::rows)
             add({define("CLUSTER", cluster), define("BLOCKS", blocks), define("UNITS", units),
                  define("REGISTER_CHUNKS", register_chunks), define("PASS_ROWS", pass_rows), define("STAGES", stages),
@@ -494,7 +495,7 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
     struct Shape {
         int teams, rows, columns, k;  // of a tile
         bool whole;                   // a block has all of K; it multiplies by FMA
-        int turn;                     // after so many tiles the next team begins: the best measured
+        int turn;                     // after so many tiles the next team may begin: the best that was measured
     };
     std::vector<Shape> shapes = {{2, 64, 64, 32, false, 10}};
     if (!backward)

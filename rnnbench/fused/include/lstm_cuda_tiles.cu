@@ -24,8 +24,8 @@
  * sums only pass through its shared memory. In return, the blocks may read up to twice as many published numbers.
  *
  * All of this memory stays in the L2 cache. The exchanges and the gates take 3 to 8 µs. They cost little time where there
- * are several passes of TILE_ROWS rows each: a block has two or three teams of four warps. A step of a pass is an item,
- * and the teams take items in turn. While one team waits, another one multiplies.
+ * are several passes of TILE_ROWS rows each: a block has two or three teams of four warps. A step of a pass is a turn,
+ * and the teams take the turns one after the other. While one team waits, another one multiplies.
  *
  *   Published numbers: a counter for each pass says how many blocks have written theirs. A warp that fetches waits for
  *   it. There are two buffers, for even and odd steps: a block publishes step t only when all have read step t-2.
@@ -40,11 +40,11 @@
  *              k lane, of 1, 2 or 4: every such number of K. The lanes add up their sums by shuffles afterwards.
  *              On tensor cores (PRODUCTS 1 or 2): rows 8·(lane / 4) + 0..7, columns 8·(lane % 4) + 0..7
  *
- * So a thread reads 16 numbers for 64 products. Three things bound it, and all depend on how the compiler sees the loop:
+ * So a thread reads 16 numbers for 64 products. Three things bound it:
  *   The registers' two banks: an FMA whose operands lie in the same bank takes two ticks. That is 1 in 12 or so, with the
- *   reads in the order below and at most 168 registers. With other orders or more registers it is up to 1 in 4.
- *   The cache of instructions holds about 32 KiB, 2048 of them. A loop that isn't in it waits at each jump.
- *   The shared memory's port: lanes that read the same k, or places in different banks, share a read.
+ *   reads in the order below and at most 168 registers. With other orders or many more registers it is up to 1 in 4.
+ *   The cache of instructions, which seems to hold about 2,000. A loop that isn't in it waits at each jump.
+ *   The shared memory's port: lanes share a read if they read the same k, or from different banks.
  */
 #if TILES
 
@@ -52,7 +52,7 @@ constexpr bool whole = K_SLICES == 1;  // a block has all of K, and no other blo
 constexpr int tile_rows = TILE_ROWS, tile_columns = TILE_COLUMNS, tile_k = TILE_K, tile_floats = tile_rows * tile_k;
 constexpr int team_threads = 128, teams = TEAMS, worker_threads = teams * team_threads;
 constexpr int all_threads = worker_threads + 128;  // of the last four warps, one for each team fetches
-// The last four warps give registers to the others. Without tensor cores, more would only be chosen worse.
+// The last four warps give registers to the others. From many more than 168, the compiler chooses worse ones for FMA.
 constexpr int worker_registers = PRODUCTS > 0 ? 232 : teams == 2 ? 168 : 160, fetch_registers = teams == 2 ? 40 : 32;
 constexpr int row_lanes = tile_rows / 8, column_lanes = 4, k_lanes = 32 / (row_lanes * column_lanes);
 constexpr int column_parts = tile_columns / 32, k_parts = 4 / column_parts;  // of the warps of a team
@@ -66,9 +66,8 @@ constexpr int own_units = column_units / K_SLICES;
 // A thread owns so many rows of one unit, in each pass.
 constexpr int item_rows = own_units * tile_rows > team_threads ? own_units * tile_rows / team_threads : 1;
 constexpr int items = own_units * tile_rows / item_rows;
-constexpr int sums_floats = tile_rows * tile_columns;                  // of a product
-constexpr int partial_floats = whole ? 0 : sums_floats;                // in memory, for a block and pass
-constexpr int sums_parts = whole ? (teams == 2 ? k_parts : 2) : 1;     // of K, on their way through shared memory
+constexpr int sums_floats = tile_rows * tile_columns;    // of a product
+constexpr int partial_floats = whole ? 0 : sums_floats;  // in memory, for a block and pass
 constexpr int published_floats = tile_count * tile_floats;  // of a pass
 constexpr int counter_stride = 32;                          // counters lie so many words apart
 static_assert(own_units * K_SLICES == column_units && slice_k * K_SLICES >= tile_count * tile_k, "sizes");
@@ -167,14 +166,14 @@ struct Part {
 struct Shared {
     Word full, empty;            // of this team: barriers, [stage]
     Word turns;                  // of all teams: barriers
-    Word weights, sums, stages;  // [k][column]; of parts of K, on their way to other threads; [stage][k][row]
+    Word weights, sums, stages;  // [k][column]; [part of K], on their way to other threads; [stage][k][row]
     __device__ Shared(const unsigned char *shared, int team) {
         const Word begin = shared_address(shared);
         full = begin + team * 2 * STAGES * 8, empty = full + STAGES * 8;
         turns = begin + teams * 2 * STAGES * 8;
         weights = begin + (teams * (2 * STAGES + 1) * 8 + 127) / 128 * 128;
-        sums = weights + (slice_k * tile_columns + team * sums_parts * sums_floats) * 4;
-        stages = weights + (slice_k * tile_columns + teams * sums_parts * sums_floats + team * STAGES * tile_floats) * 4;
+        sums = weights + (slice_k * tile_columns + team * SUMS_PARTS * sums_floats) * 4;
+        stages = weights + (slice_k * tile_columns + teams * SUMS_PARTS * sums_floats + team * STAGES * tile_floats) * 4;
     }
 };
 
@@ -229,13 +228,13 @@ __device__ __forceinline__ void load_weights(Word weights, const float *U, const
 #endif
 }
 
-/* The turn of an item begins when that of the item before ends: after TURN_TILES tiles of its product, so that the teams
- * don't all multiply, and then wait, at the same time. A warp that waits at a barrier takes no time from the others. */
-__device__ __forceinline__ void await_turn(const Shared &shared, int item, Waiting &waiting) {
-    if (item > 0)
-        waiting.until([&] { return barrier_passed(shared.turns + (item - 1) % teams * 8, (item - 1) / teams & 1); });
+/* A turn begins when TURN_TILES tiles of the product before are done. Without a rule the teams soon multiply at the same
+ * time, and wait at the same time. A warp that waits at a barrier takes no time from the others. */
+__device__ __forceinline__ void await_turn(const Shared &shared, int turn, Waiting &waiting) {
+    if (turn > 0)
+        waiting.until([&] { return barrier_passed(shared.turns + (turn - 1) % teams * 8, (turn - 1) / teams & 1); });
 }
-__device__ __forceinline__ void end_turn(const Part &at, const Shared &shared) {
+__device__ __forceinline__ void let_next_begin(const Part &at, const Shared &shared) {
     barrier_arrive(shared.turns + at.team * 8);
 }
 
@@ -271,8 +270,8 @@ __device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *s
         return;
     Stage stage;
     bool is_first_round = true;
-    for (int item = at.team; item < steps * at.passes; item += teams) {
-        const int number = item / at.passes - first, pass = item % at.passes;
+    for (int turn = at.team; turn < steps * at.passes; turn += teams) {
+        const int number = turn / at.passes - first, pass = turn % at.passes;
         if (number < 0)
             continue;
         waiting.until([&] { return read_counter(at.counters + pass * counter_stride) >= Word(number + 1) * blocks; });
@@ -349,7 +348,7 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
         if (at.lane == 0)
             barrier_arrive(empty);  // only now have all numbers certainly been read
         if (at.thread == 0 && tile == max(1, at.tiles() + 1 - TURN_TILES))
-            end_turn(at, shared);
+            let_next_begin(at, shared);
     }
 }
 
@@ -462,7 +461,7 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
         if (at.lane == 0)
             barrier_arrive(empty);  // only now have all numbers certainly been read
         if (at.thread == 0 && tile == max(1, at.tiles() + 1 - TURN_TILES))
-            end_turn(at, shared);
+            let_next_begin(at, shared);
     }
 }
 
@@ -498,11 +497,11 @@ __device__ __forceinline__ int add_lanes(float (&sums)[8][8], const Part &at) {
 /* Write the sums to shared memory, for the owners. Where there is room for two parts of K only, two warps write first,
  * and the other two add their own. */
 __device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, bool failed) {
-    constexpr bool in_two_rounds = sums_parts < k_parts;
+    constexpr bool in_two_rounds = SUMS_PARTS < k_parts;
     const int first = add_lanes(sums, at);
 #pragma unroll 1
     for (int round = in_two_rounds ? 1 : 0; round >= 0; --round) {
-        if (!in_two_rounds || at.k_part / sums_parts == round) {
+        if (!in_two_rounds || at.k_part / SUMS_PARTS == round) {
 #pragma unroll
             for (int c = 0; c < 8 / k_lanes; ++c) {
                 const int place = first + c;
@@ -510,7 +509,7 @@ __device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, c
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const int row = at.row_lane * 4 + half * (tile_rows / 2);
-                    const Word to = place_of_sum(shared, at.k_part % sums_parts, column, row);
+                    const Word to = place_of_sum(shared, at.k_part % SUMS_PARTS, column, row);
                     float four[4], other[4] = {};
                     if (in_two_rounds && round == 0)
                         read_shared(other, to);
@@ -537,7 +536,7 @@ __device__ __forceinline__ void take_sums(float (&sums)[4][item_rows], const Par
 #pragma unroll
     for (int gate = 0; gate < 4; ++gate)
 #pragma unroll
-        for (int part = 0; part < sums_parts; ++part) {
+        for (int part = 0; part < SUMS_PARTS; ++part) {
             float numbers[item_rows];
             read_sums(numbers, place_of_sum(shared, part, gate * column_units + at.unit_in_column(), at.row()));
 #pragma unroll
@@ -627,7 +626,7 @@ __device__ __forceinline__ void take_partials(float (&sums)[gates][item_rows], c
 
 #endif
 
-/* The product of an item, and its sums sent to their owners. */
+/* A product, and its sums sent to their owners. */
 __device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int pass, Stage &stage,
                                                   Waiting &waiting) {
     float sums[8][8] = {};
@@ -705,64 +704,64 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
     for (int gate = 0; gate < 4; ++gate)
         bias[gate] = at.has_item() && unit < HIDDEN ? a.bias[gate * HIDDEN + unit] : 0;
     Stage stage;
-    for (int item = at.team; item < a.seq * at.passes; item += teams) {
-            const int step = item / at.passes, pass = item % at.passes, rows = at.rows_there(pass);
-            const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
-            float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
-            // The inputs' part of the sums comes in while the product is computed.
-            float total[4][item_rows], cells[item_rows], states[item_rows];
+    for (int turn = at.team; turn < a.seq * at.passes; turn += teams) {
+        const int step = turn / at.passes, pass = turn % at.passes, rows = at.rows_there(pass);
+        const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
+        float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
+        // The inputs' part of the sums comes in while the product is computed.
+        float total[4][item_rows], cells[item_rows], states[item_rows];
 #pragma unroll
-            for (int r = 0; r < item_rows; ++r)
+        for (int r = 0; r < item_rows; ++r)
 #pragma unroll
-                for (int gate = 0; gate < 4; ++gate)
-                    total[gate][r] = r < rows ? gates[(r * 4 + gate) * HIDDEN] : 0;
-            await_turn(shared, item, waiting);
+            for (int gate = 0; gate < 4; ++gate)
+                total[gate][r] = r < rows ? gates[(r * 4 + gate) * HIDDEN] : 0;
+        await_turn(shared, turn, waiting);
+        if (step >= first)
+            multiply_and_send(at, shared, pass, stage, waiting);
+        else if (at.thread == 0)
+            let_next_begin(at, shared);
+#pragma unroll
+        for (int r = 0; r < item_rows; ++r)
+#pragma unroll
+            for (int gate = 0; gate < 4; ++gate)
+                total[gate][r] += bias[gate];
+        if (at.has_item()) {
+            read(cells, carried(at, pass));
             if (step >= first)
-                multiply_and_send(at, shared, pass, stage, waiting);
-            else if (at.thread == 0)
-                end_turn(at, shared);
-#pragma unroll
-            for (int r = 0; r < item_rows; ++r)
-#pragma unroll
-                for (int gate = 0; gate < 4; ++gate)
-                    total[gate][r] += bias[gate];
-            if (at.has_item()) {
-                read(cells, carried(at, pass));
-                if (step >= first)
 #if K_SLICES == 1
-                    take_sums(total, at, shared);
+                take_sums(total, at, shared);
 #else
-                    take_partials<4>(total, at, pass, waiting);
+                take_partials<4>(total, at, pass, waiting);
 #endif
-#pragma unroll
-                for (int r = 0; r < item_rows; ++r) {
-#pragma unroll
-                    for (int gate = 0; gate < 4; ++gate)
-                        total[gate][r] = gate == 2 ? tangent(total[gate][r]) : sigmoid(total[gate][r]);
-                    cells[r] = fmaf(total[1][r], cells[r], total[0][r] * total[2][r]);
-                    states[r] = waiting.failed ? __int_as_float(0x7fffffff) : total[3][r] * tangent(cells[r]);
-                }
-                write(carried(at, pass), cells);
-            }
-            if (step + 1 < a.seq)
-                publish_states(step + 1 - first, pass, states);
-            else
-                team_barrier(at.team);  // all have read the sums
 #pragma unroll
             for (int r = 0; r < item_rows; ++r) {
-                if (r >= rows)
-                    continue;
-                a.states[place + r * HIDDEN] = states[r];
-#if KEEP
 #pragma unroll
                 for (int gate = 0; gate < 4; ++gate)
-                    gates[(r * 4 + gate) * HIDDEN] = total[gate][r];
-                a.cells[place + r * HIDDEN] = cells[r];
-#endif
-                if (step + 1 == a.seq && a.end_cell)
-                    a.end_cell[in_batch + r * HIDDEN] = cells[r];
+                    total[gate][r] = gate == 2 ? tangent(total[gate][r]) : sigmoid(total[gate][r]);
+                cells[r] = fmaf(total[1][r], cells[r], total[0][r] * total[2][r]);
+                states[r] = waiting.failed ? __int_as_float(0x7fffffff) : total[3][r] * tangent(cells[r]);
             }
+            write(carried(at, pass), cells);
         }
+        if (step + 1 < a.seq)
+            publish_states(step + 1 - first, pass, states);
+        else
+            team_barrier(at.team);  // all have read the sums
+#pragma unroll
+        for (int r = 0; r < item_rows; ++r) {
+            if (r >= rows)
+                continue;
+            a.states[place + r * HIDDEN] = states[r];
+#if KEEP
+#pragma unroll
+            for (int gate = 0; gate < 4; ++gate)
+                gates[(r * 4 + gate) * HIDDEN] = total[gate][r];
+            a.cells[place + r * HIDDEN] = cells[r];
+#endif
+            if (step + 1 == a.seq && a.end_cell)
+                a.end_cell[in_batch + r * HIDDEN] = cells[r];
+        }
+    }
 }
 
 #else
@@ -784,80 +783,79 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
     const int unit = at.unit();
     float bias_sums[4] = {};
     Stage stage;
-    for (int item = at.team; item < step_count * at.passes; item += teams) {
-            const int back = item / at.passes, pass = item % at.passes;
-            const int step = a.seq - 1 - back, rows = step < 0 ? 0 : at.rows_there(pass);
-            const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
-            float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
-            const float *const before = step > 0 ? a.cells + place - (size_t)a.batch * HIDDEN : a.first_cell + in_batch;
-            const bool has_before = step > 0 || a.first_cell;
-            // i, f, g, o, the cell, the cell before and d_y come in while the product is computed.
-            float value[item_rows][7], d_cells[item_rows] = {}, d_states[1][item_rows] = {};
+    for (int turn = at.team; turn < step_count * at.passes; turn += teams) {
+        const int back = turn / at.passes, pass = turn % at.passes;
+        const int step = a.seq - 1 - back, rows = step < 0 ? 0 : at.rows_there(pass);
+        const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
+        float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
+        const float *const before = step > 0 ? a.cells + place - (size_t)a.batch * HIDDEN : a.first_cell + in_batch;
+        const bool has_before = step > 0 || a.first_cell;
+        // i, f, g, o, the cell, the cell before and d_y come in while the product is computed.
+        float value[item_rows][7], d_cells[item_rows] = {}, d_states[1][item_rows] = {};
 #pragma unroll
-            for (int r = 0; r < item_rows; ++r) {
+        for (int r = 0; r < item_rows; ++r) {
+#pragma unroll
+            for (int gate = 0; gate < 4; ++gate)
+                value[r][gate] = r < rows ? gates[(r * 4 + gate) * HIDDEN] : 0;
+            value[r][4] = r < rows ? a.cells[place + r * HIDDEN] : 0;
+            value[r][5] = r < rows && has_before ? before[r * HIDDEN] : 0;
+            value[r][6] = r < rows ? a.states[place + r * HIDDEN] : 0;
+        }
+        await_turn(shared, turn, waiting);
+        if (back > 0)
+            multiply_and_send(at, shared, pass, stage, waiting);
+        else if (at.thread == 0)
+            let_next_begin(at, shared);
+        if (at.has_item()) {
+            if (back > 0) {
+                read(d_cells, carried(at, pass));
+                take_partials<1>(d_states, at, pass, waiting);
+            } else {
+                clear_partials<1>(at, pass);
+            }
+        }
+        float d_gates[4][item_rows];
+#pragma unroll
+        for (int r = 0; r < item_rows; ++r) {
+            const float i = value[r][0], f = value[r][1], g = value[r][2], o = value[r][3];
+            const float curve = tangent(value[r][4]);
+            if (waiting.failed)
+                d_states[0][r] = __int_as_float(0x7fffffff);
+            const float d_state = d_states[0][r] + value[r][6];
+            const float d_cell = fmaf(d_state * o, 1.f - curve * curve, d_cells[r]);
+            d_cells[r] = d_cell * f;
+            d_gates[0][r] = d_cell * g * (i * (1.f - i)), d_gates[1][r] = d_cell * value[r][5] * (f * (1.f - f));
+            d_gates[2][r] = d_cell * i * (1.f - g * g), d_gates[3][r] = d_state * curve * (o * (1.f - o));
+        }
+        if (back + 1 < step_count) {
+            if (at.has_item()) {
+                write(carried(at, pass), d_cells);
 #pragma unroll
                 for (int gate = 0; gate < 4; ++gate)
-                    value[r][gate] = r < rows ? gates[(r * 4 + gate) * HIDDEN] : 0;
-                value[r][4] = r < rows ? a.cells[place + r * HIDDEN] : 0;
-                value[r][5] = r < rows && has_before ? before[r * HIDDEN] : 0;
-                value[r][6] = r < rows ? a.states[place + r * HIDDEN] : 0;
+                    write(at.published + (back & 1) * at.odd + (size_t)pass * published_floats +
+                              (unit * 4 + gate) * tile_rows + place_of_row(gate, at.row()),
+                          d_gates[gate]);
             }
-            await_turn(shared, item, waiting);
-            if (back > 0)
-                multiply_and_send(at, shared, pass, stage, waiting);
-            else if (at.thread == 0)
-                end_turn(at, shared);
-            if (at.has_item()) {
-                if (back > 0) {
-                    read(d_cells, carried(at, pass));
-                    take_partials<1>(d_states, at, pass, waiting);
-                } else {
-                    clear_partials<1>(at, pass);
-                }
-            }
-            float d_gates[4][item_rows];
-#pragma unroll
-            for (int r = 0; r < item_rows; ++r) {
-                const float i = value[r][0], f = value[r][1], g = value[r][2], o = value[r][3];
-                const float curve = tangent(value[r][4]);
-                if (waiting.failed)
-                    d_states[0][r] = __int_as_float(0x7fffffff);
-                const float d_state = d_states[0][r] + value[r][6];
-                const float d_cell = fmaf(d_state * o, 1.f - curve * curve, d_cells[r]);
-                d_cells[r] = d_cell * f;
-                d_gates[0][r] = d_cell * g * (i * (1.f - i)), d_gates[1][r] = d_cell * value[r][5] * (f * (1.f - f));
-                d_gates[2][r] = d_cell * i * (1.f - g * g), d_gates[3][r] = d_state * curve * (o * (1.f - o));
-            }
-            if (back + 1 < step_count) {
-                if (at.has_item()) {
-                    write(carried(at, pass), d_cells);
-#pragma unroll
-                    for (int gate = 0; gate < 4; ++gate)
-                        write(at.published + (back & 1) * at.odd + (size_t)pass * published_floats +
-                                  (unit * 4 + gate) * tile_rows + place_of_row(gate, at.row()),
-                              d_gates[gate]);
-                }
-                publish(at, pass);
-            } else {
-                team_barrier(at.team);  // all have read the sums
-            }
-#pragma unroll
-            for (int r = 0; r < item_rows; ++r)
-                if (r < rows) {
-#pragma unroll
-                    for (int gate = 0; gate < 4; ++gate) {
-                        bias_sums[gate] += d_gates[gate][r];
-                        gates[(r * 4 + gate) * HIDDEN] = d_gates[gate][r];
-                    }
-                    if (step == 0 && a.end_cell)
-                        a.end_cell[in_batch + r * HIDDEN] = d_cells[r];
-                } else if (step < 0 && r < at.rows_there(pass)) {
-                    a.end_state[in_batch + r * HIDDEN] = d_states[0][r];
-                }
+            publish(at, pass);
+        } else {
+            team_barrier(at.team);  // all have read the sums
         }
+#pragma unroll
+        for (int r = 0; r < item_rows; ++r)
+            if (r < rows) {
+#pragma unroll
+                for (int gate = 0; gate < 4; ++gate) {
+                    bias_sums[gate] += d_gates[gate][r];
+                    gates[(r * 4 + gate) * HIDDEN] = d_gates[gate][r];
+                }
+                if (step == 0 && a.end_cell)
+                    a.end_cell[in_batch + r * HIDDEN] = d_cells[r];
+            } else if (step < 0 && r < at.rows_there(pass)) {
+                a.end_state[in_batch + r * HIDDEN] = d_states[0][r];
+            }
+    }
 
-
-    // The bias's gradient: the sum over the threads of both teams that have the same unit.
+    // The bias's gradient: the sum over the threads of all teams that have the same unit.
     float4 *const all = (float4 *)(shared_memory + Shared(shared_memory, 0).sums - shared_address(shared_memory));
     // Another team may still use its sums.
     asm volatile("bar.sync %0, %1;" ::"n"(1 + teams), "n"(worker_threads) : "memory");
