@@ -52,22 +52,25 @@ def test_a_folder_is_replaced(exists, is_link, is_elsewhere, tmp_path, elsewhere
 def test_a_folder_is_never_absent_while_it_is_replaced(tmp_path):
     """A process that is killed in between leaves one of the two."""
     target, fresh = (folder_with(tmp_path / name, index=name) for name in ("html", "fresh"))
-    is_done = threading.Event()
+    replaced, is_enough = [], threading.Event()
 
     def replace():
-        try:
-            for _ in range(300):
-                files.replace_folder(fresh, target)
-        finally:
-            is_done.set()
+        while not is_enough.is_set():
+            files.replace_folder(fresh, target)
+            replaced.append(target)
 
     thread = threading.Thread(target=replace)
     thread.start()
-    seen = set()
-    while not is_done.is_set():
-        seen.add((target / "index").read_text())
-    thread.join()
-    assert seen == {"html", "fresh"}
+    seen = []
+    try:
+        while thread.is_alive() and min(len(seen), len(replaced)) < 300:
+            seen.append((target / "index").read_text())
+    finally:
+        is_enough.set()
+        thread.join()
+    assert len(replaced) >= 300
+    assert set(seen) <= {"html", "fresh"}
+    assert (target / "index").read_text() == ("fresh" if len(replaced) % 2 else "html")
 
 
 def test_a_folder_that_cannot_be_moved_is_filled(tmp_path, monkeypatch):
