@@ -400,7 +400,7 @@ def _notes(report: Report, spread: Spread | None, left_out: Mapping[str, str]) -
         notes.append("±: half of the middle half of the turns in one process. Another process may differ by 5%.")
     shares = [_of_floor(line, report.facts) or 0 for call in CALLS for line in report.lines(call)]
     if max(shares, default=0) > 1:
-        notes.append("of floor is over 100% where the machine's peak rates were measured too low: it was busy then.")
+        notes.append("of floor is over 100% where the peak rates were measured too low, for example on a busy machine.")
     notes += precision_notes(line.variant for call in CALLS for line in report.lines(call))
     notes += [f"doubtful: {doubt}" for doubt in report.doubts]
     for timing in report.timings:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import configparser
 import contextlib
-import ctypes
 import functools
 import hashlib
 import importlib
@@ -28,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from rnnbench.measure import failures
+from rnnbench.measure import failures, openblas
 from rnnbench.network.contract import Unavailable
 from rnnbench.theano_runtime import cuda, cut_off, later_versions, pieces, quick_import, theano_pymc, users_settings
 from rnnbench.theano_runtime.pieces import Piece, first_line
@@ -48,7 +47,7 @@ _DEFAULTS = {
     # Theano keeps the memory of intermediate results for the next call instead of freeing it.
     "allow_gc": "False",
     "scan.allow_gc": "False",
-    # Modules need no path to OpenBLAS, because _load_blas loads it into the process. A path would
+    # Modules need no path to OpenBLAS, because openblas.load loads it into the process. A path would
     # differ between environments, and each environment would compile everything again.
     "blas.ldflags": "-lm",
 }
@@ -122,7 +121,7 @@ def cache() -> Path:
 @functools.cache
 def _prepare(device: str) -> ModuleType:
     global _device
-    _load_blas()
+    openblas.load()
     own_blas = users_settings.value("blas.ldflags") is None
     flags = [*_native_flags(), *_FLAGS, *(["-DRNNBENCH_OPENBLAS"] if own_blas else [])]
     folder = _include_folder(flags)
@@ -202,14 +201,6 @@ def _find_compiler() -> Piece:
         return Piece("g++", reason=reason)
     version = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, check=False).stdout
     return Piece("g++", Path(path), version.strip() or None)
-
-
-def _load_blas() -> None:
-    """Load OpenBLAS into the process, so that modules compiled later find its functions."""
-    import scipy_openblas32
-
-    folder = Path(scipy_openblas32.get_lib_dir())
-    ctypes.CDLL(str(next(folder.glob("libscipy_openblas.*"))), ctypes.RTLD_GLOBAL)
 
 
 def _native_flags() -> list[str]:

@@ -1,10 +1,12 @@
 """The machine's facts. A CPU keeps the highest peak rates that it has shown."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from rnnbench import theano_runtime
 from rnnbench.history import machine
 from rnnbench.measure import gpu, hardware, threads
 from rnnbench.measure.state import Doubtful
@@ -26,6 +28,38 @@ def write_machine_json(folder, content):
 def test_the_peak_rates_are_plausible(facts):
     assert 1e9 < float(facts["float32_flops"]) < hardware.limit("cpu")
     assert 1e8 < float(facts["memory_bandwidth"]) < 1e13
+
+
+# A product of 2048 × 2048 in a Theano function. Prints its FLOP/s.
+PRODUCT = """
+import statistics, time
+import numpy as np
+from rnnbench import theano_runtime
+theano = theano_runtime.prepare()
+matrix = theano.shared(np.ones((2048, 2048), "float32"))
+product = theano.function([], theano.Out(theano.tensor.dot(matrix, matrix), borrow=True))
+seconds = []
+for _ in range(20):
+    start = time.perf_counter()
+    product()
+    seconds.append(time.perf_counter() - start)
+print(2 * 2048**3 / statistics.median(seconds))
+"""
+
+
+@pytest.mark.alone
+def test_no_product_is_clearly_faster_than_the_peak_rate(facts, python):
+    """NumPy 1.23.5 doesn't know Intel's Emerald Rapids. There its products took six times as long as Theano's."""
+    if reason := theano_runtime.unavailable():
+        pytest.skip(reason)
+    run = python("-c", PRODUCT)
+    assert float(run.stdout) < 1.3 * float(facts["float32_flops"]), run.stderr
+
+
+def test_the_peak_rate_is_measured_without_openblas_too(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy_openblas32", None)
+    monkeypatch.setattr(hardware, "_SECONDS", 0.1)
+    assert 1e9 < hardware.product_rate() < hardware.limit("cpu")
 
 
 def test_a_limit_on_this_process_does_not_lower_the_peak_rate(tmp_path, monkeypatch):

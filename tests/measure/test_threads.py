@@ -13,14 +13,12 @@ VARIABLES = ("OMP_NUM_THREADS", *threads._LIBRARY_VARIABLES)
 
 # Prints the library's own number of threads after a network is built.
 OBSERVED = """
-import ctypes, sys
-from pathlib import Path
+import sys
 from rnnbench import Workload, build
+from rnnbench.measure import openblas
 build(sys.argv[1], Workload(2, 3, 4, 1))
 if sys.argv[1] == "scan":
-    import scipy_openblas32
-    library = ctypes.CDLL(str(next(Path(scipy_openblas32.get_lib_dir()).glob("libscipy_openblas.*"))))
-    print(library.scipy_openblas_get_num_threads())
+    print(openblas.load().scipy_openblas_get_num_threads())
 else:
     import torch
     print(torch.get_num_threads())
