@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -40,6 +41,18 @@ def scan() -> Callable[..., Network]:
     The benchmarks use the same function, so tests and benchmarks share the compiled networks.
     """
     return lambda *sizes: prepared("scan", *sizes).network
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str, str], None]:
+    """Return a function that skips a test if a variant can't run on a device. It asks once for each variant."""
+    reason = functools.cache(lambda name, device: variants.available(device, [name])[name])
+
+    def need(name: str, device: str) -> None:
+        if said := reason(name, device):
+            pytest.skip(said)
+
+    return need
 
 
 @pytest.fixture

@@ -33,9 +33,8 @@ def _unset(monkeypatch):
 
 @pytest.mark.parametrize("name", ["scan", "torch"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_variants_library_computes_with_the_requested_threads(name, count, python):
-    if reason := variants.available()[name]:
-        pytest.skip(reason)
+def test_a_variants_library_computes_with_the_requested_threads(name, count, need, python):
+    need(name, "cpu")
     run = python("-c", OBSERVED, name, OMP_NUM_THREADS=str(count), OPENBLAS_NUM_THREADS="", MKL_NUM_THREADS="")
     assert run.stdout == f"{count}\n", run.stderr
 

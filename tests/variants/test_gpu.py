@@ -41,13 +41,12 @@ every_variant = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture(scope="module")
-def network():
+def network(need):
     """Return a function that returns a variant's network of some sizes on the GPU, and builds each only once."""
     built = {}
 
     def get(name, *sizes):
-        if reason := variants.available("cuda")[name]:
-            pytest.skip(reason)
+        need(name, "cuda")
         if (name, sizes) not in built:
             built[name, sizes] = build(name, Workload(*sizes), device="cuda")
         return built[name, sizes]
@@ -322,9 +321,8 @@ print(memory.peak_memory(lambda: (train(), net.synchronize()), "cuda"))
 
 
 @every_variant
-def test_peak_memory_includes_a_train_steps_results(name, python):
-    if reason := variants.available("cuda")[name]:
-        pytest.skip(reason)
+def test_peak_memory_includes_a_train_steps_results(name, need, python):
+    need(name, "cuda")
     run = python("-c", PEAK, name)
     assert run.returncode == 0, run.stderr
     states = Workload(128, 30, 512, 1).targets.nbytes
@@ -357,9 +355,8 @@ prepared(sys.argv[1], 128, 200, 1024, 3).warm("train")
 
 
 @pytest.mark.parametrize("name", ["scan", "cudnn", "fused", "torch", "jax_cudnn"])
-def test_a_gpu_out_of_memory_is_reported_in_one_sentence(name, python):
-    if reason := variants.available("cuda")[name]:
-        pytest.skip(reason)
+def test_a_gpu_out_of_memory_is_reported_in_one_sentence(name, need, python):
+    need(name, "cuda")
     run = python("-c", OUT_OF_MEMORY, name, RNNBENCH_DEVICE="cuda")
     assert (run.returncode, run.stdout.splitlines()[-1]) == (1, "a small one runs")
     assert "Traceback" not in run.stderr

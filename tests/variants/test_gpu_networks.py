@@ -23,12 +23,11 @@ NETWORKS = {
 
 
 @pytest.fixture(scope="module")
-def network():
+def network(need):
     """Return a function that returns a variant's network on the GPU and its workload, and skips what can't run."""
 
     def get(name, kind, features):
-        if reason := variants.available("cuda")[name]:
-            pytest.skip(reason)
+        need(name, "cuda")
         work = replaced(NETWORKS[features], kind)
         if reason := variants.supports(name, work):
             pytest.skip(reason)

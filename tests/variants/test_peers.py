@@ -98,11 +98,10 @@ def test_a_peer_says_what_it_cannot_compute(name):
 
 @pytest.mark.parametrize("work", WORKLOADS, ids=name_of)
 @pytest.mark.parametrize("name", [name for name in SIXTEEN_BITS if not name.startswith(("flashrnn", "torch_compile"))])
-def test_a_twin_in_16_bits_computes_in_16_bits(name, work):
+def test_a_twin_in_16_bits_computes_in_16_bits(name, work, need):
     """The twins are made for GPUs. On a CPU they compute the same, and slowly."""
     row = variants.VARIANTS[name]
-    if reason := variants.available()[row.base]:
-        pytest.skip(reason)
+    need(row.base, "cpu")
     network = importlib.import_module(row.module).Network(variants.workload(name, work), "cpu")
     check(name, network, work)
     outputs = reference.outputs(variants.workload(name, work))
@@ -146,9 +145,8 @@ print(state.between(first, state.observe("cpu"))["used"])
 
 
 @pytest.mark.parametrize("name", [name for name in PEERS if "cpu" in variants.VARIANTS[name].devices])
-def test_a_variant_computes_with_one_thread_if_omp_num_threads_is_1(name, python):
-    if reason := variants.available("cpu")[name]:
-        pytest.skip(reason)
+def test_a_variant_computes_with_one_thread_if_omp_num_threads_is_1(name, need, python):
+    need(name, "cpu")
     function = "train" if name in TRAINING else "forward"
     run = python("-c", THREADS, name, function, OMP_NUM_THREADS="1")
     # The limit is above 1 because JAX's calling thread prepares the next call meanwhile.
@@ -209,9 +207,8 @@ def test_asv_skips_the_training_of_a_variant_that_cannot_train():
     benchmark.time_forward.setup(32, 30, 128, 1)
 
 
-def test_keras_refuses_another_type_of_numbers(python, tmp_path):
-    if reason := variants.available()["keras"]:
-        pytest.skip(reason)
+def test_keras_refuses_another_type_of_numbers(need, python, tmp_path):
+    need("keras", "cpu")
     (tmp_path / "keras.json").write_text('{"floatx": "float16", "backend": "tensorflow"}')
     done = python(
         "-c", "import rnnbench; rnnbench.build('keras', rnnbench.Workload(2, 3, 4, 1))", KERAS_HOME=str(tmp_path)
