@@ -48,12 +48,15 @@ print(2 * 2048**3 / statistics.median(seconds))
 
 
 @pytest.mark.alone
-def test_no_product_is_clearly_faster_than_the_peak_rate(facts, python):
-    """NumPy 1.23.5 doesn't know Intel's Emerald Rapids. There its products took six times as long as Theano's."""
+def test_no_product_is_twice_as_fast_as_the_peak_rate(facts, python):
+    """NumPy 1.23.5 doesn't know Intel's Emerald Rapids. There its products took six times as long as Theano's.
+
+    A shared host's own speed changed by a third within seconds.
+    """
     if reason := theano_runtime.unavailable():
         pytest.skip(reason)
     run = python("-c", PRODUCT)
-    assert float(run.stdout) < 1.3 * float(facts["float32_flops"]), run.stderr
+    assert float(run.stdout) < 2 * float(facts["float32_flops"]), run.stderr
 
 
 def test_the_peak_rate_is_measured_without_openblas_too(monkeypatch):
