@@ -61,16 +61,16 @@ def test_a_folder_is_never_absent_while_it_is_replaced(tmp_path):
 
     thread = threading.Thread(target=replace)
     thread.start()
-    seen = []
+    seen, reads = set(), 0
     try:
-        while thread.is_alive() and min(len(seen), len(replaced)) < 300:
-            seen.append((target / "index").read_text())
+        while thread.is_alive() and reads < 100_000 and (min(reads, len(replaced)) < 300 or len(seen) < 2):
+            seen.add((target / "index").read_text())
+            reads += 1
     finally:
         is_enough.set()
         thread.join()
     assert len(replaced) >= 300
-    assert set(seen) <= {"html", "fresh"}
-    assert (target / "index").read_text() == ("fresh" if len(replaced) % 2 else "html")
+    assert seen == {"html", "fresh"}
 
 
 def test_a_folder_that_cannot_be_moved_is_filled(tmp_path, monkeypatch):
