@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -38,11 +39,9 @@ def product_rate() -> float:
     size = 2048
     left, right = np.random.default_rng(0).random((2, size, size), FLOAT)
     product = np.empty_like(left)
-    multiply: Callable[..., object]
-    try:
+    multiply: Callable[..., object] = np.matmul
+    with contextlib.suppress(ModuleNotFoundError):
         multiply = partial(openblas.multiply, openblas.load())
-    except ModuleNotFoundError:
-        multiply = np.matmul
     return 2 * size**3 / _fastest(lambda: multiply(left, right, product))
 
 
