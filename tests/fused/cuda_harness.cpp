@@ -9,7 +9,7 @@
  *     cuda_harness plan SEQ BATCH HIDDEN KIND TEXT   time the plan whose name has this text; KIND: 0 forward, 1 kept, 2 backward
  *     cuda_harness one SEQ BATCH INPUTS HIDDEN    check one size
  *
- * The environment variable PRODUCTS, 3xtf32 or tf32, lets it use tensor cores.
+ * The environment variable PRODUCTS says how it multiplies: float32 without it, 3xtf32 or tf32 on tensor cores.
  * tests/fused/cuda_harness.sh builds and runs it. CUBLAS names the library of cuBLAS if the usual names don't load.
  */
 #define RNNBENCH_LSTM_LIMIT "50000000ull"  // a deadlock ends soon
@@ -102,8 +102,11 @@ static void *workspace(void *, size_t bytes) {
 static Device device;
 
 static Products products_wanted() {
-    const char *const name = std::getenv("PRODUCTS");
-    return !name ? Products::float32 : name[0] == '3' ? Products::tf32x3 : Products::tf32;
+    const char *const given = std::getenv("PRODUCTS");
+    const std::string name = given ? given : "float32";
+    if (name != "float32" && name != "3xtf32" && name != "tf32")
+        stop("PRODUCTS is " + name + ": it must be float32, 3xtf32 or tf32");
+    return name == "float32" ? Products::float32 : name == "3xtf32" ? Products::tf32x3 : Products::tf32;
 }
 static const Products products = products_wanted();
 
