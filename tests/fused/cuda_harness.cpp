@@ -308,22 +308,23 @@ static Shape shape_of(const Plan &plan) {
     return plan.way == Way::tiles ? Shape(plan.way, plan.pass_rows, plan.tile_columns) : Shape(plan.way, 0, 0);
 }
 
-/* Let the three kernels of this size be the cheapest of a way, forward with tiles of this shape. Returns whether there are
- * such plans. */
+/* Let the three kernels of this size be the cheapest of a way, with tiles of this shape where there are such plans. Returns
+ * whether the way has plans. */
 static bool take_way(const Sizes &sizes, const Shape &shape) {
     State &state = state_of(device);
     for (int kind = 0; kind < 3; ++kind) {
         bool found = false;
-        for (const Plan &plan : plans(state.gpu, kind == 2, kind == 1, products, sizes.hidden, sizes.batch)) {
-            Kernel kernel;
-            int resident = 0;
-            if (found || plan.way != std::get<0>(shape) || (kind < 2 && shape_of(plan) != shape))
-                continue;
-            stop(load_kernel(device, state, plan, kernel, resident));
-            found = resident >= (plan.cluster ? 1 : plan.groups);
-            if (found)
-                state.chosen[std::make_tuple(kind == 2, kind == 1, products, sizes.hidden, sizes.batch)] = kernel;
-        }
+        for (bool exactly : {true, false})
+            for (const Plan &plan : plans(state.gpu, kind == 2, kind == 1, products, sizes.hidden, sizes.batch)) {
+                Kernel kernel;
+                int resident = 0;
+                if (found || plan.way != std::get<0>(shape) || (exactly && shape_of(plan) != shape))
+                    continue;
+                stop(load_kernel(device, state, plan, kernel, resident));
+                found = resident >= (plan.cluster ? 1 : plan.groups);
+                if (found)
+                    state.chosen[std::make_tuple(kind == 2, kind == 1, products, sizes.hidden, sizes.batch)] = kernel;
+            }
         if (!found)
             return false;
     }
@@ -373,13 +374,34 @@ static bool check(Sizes sizes, bool initial, double limit, bool quiet = false) {
     layer.reference();
     bool good = true;
     std::set<Shape> shapes;
-    for (const Plan &plan : plans(state_of(device).gpu, false, false, products, sizes.hidden, sizes.batch))
-        shapes.insert(shape_of(plan));
+    for (bool backward : {false, true})
+        for (const Plan &plan : plans(state_of(device).gpu, backward, false, products, sizes.hidden, sizes.batch))
+            shapes.insert(shape_of(plan));
     for (const Shape &shape : shapes)
         if (take_way(sizes, shape))
             good = check_way(layer, limit, quiet) && good;
     state_of(device).chosen.clear();
     return check_way(layer, limit, quiet) && good;  // the model's choice
+}
+
+/* Without a product, a step's turns follow each other as fast as can be. Then a warp that still waits for its
+ * instructions must not miss its own. */
+static bool check_turns(double limit) {
+    bool unsupported = false;
+    Layer layer({1, 96, 25, 513}, false);
+    layer.reference();
+    take_way(layer.sizes, Shape(Way::tiles, 16, 32));
+    const Array large(size_t(64) << 20);  // to write it takes all of the L2 cache
+    for (int call = 0; call < 1000; ++call) {
+        cuda("cuMemsetD32Async", large.place, 0u, large.count, stream);
+        stop(forward(device, layer.forward_call(true), unsupported));
+        synchronize();
+    }
+    const std::string problem = failure(device);
+    const bool good = problem.empty() && error_of(layer.states, layer.want_states) < limit;
+    std::printf("%s 1000 calls of one step %s\n    %s\n", good ? "good" : "WRONG", problem.c_str(),
+                plan_of(false, true, layer.sizes).c_str());
+    return good;
 }
 
 /* The median of the times of many calls, µs on the GPU. */
@@ -599,6 +621,7 @@ int main(int count, char **words) {
             for (int initial = 0; initial < 2; ++initial)
                 if (initial || sizes.seq > 5)
                     good = check(sizes, initial, limit) && good;
+        good = check_turns(limit) && good;
     } else {
         std::printf("see the beginning of cuda_harness.cpp\n");
         return 2;

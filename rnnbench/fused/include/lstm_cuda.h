@@ -295,7 +295,7 @@ struct Plan {
         if (way == Way::steps)
             return 0;
         if (way == Way::tiles)  // barriers, weights, sums, stages
-            return (teams * (2 * stages + 1) * 8 + 127) / 128 * 128 +
+            return (teams * (2 * stages + 2) * 8 + 127) / 128 * 128 +
                    4L * (slice_tiles * tile_k * tile_columns +
                          teams * (sums_parts() * pass_rows * tile_columns + stages * pass_rows * tile_k));
         const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes * k_parts();

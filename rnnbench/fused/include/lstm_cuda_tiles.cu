@@ -165,13 +165,13 @@ struct Part {
 /* What lies in shared memory, as addresses there. */
 struct Shared {
     Word full, empty;            // of this team: barriers, [stage]
-    Word turns;                  // of all teams: barriers
+    Word turns;                  // of all teams: barriers, two for each
     Word weights, sums, stages;  // [k][column]; [part of K], on their way to other threads; [stage][k][row]
     __device__ Shared(const unsigned char *shared, int team) {
         const Word begin = shared_address(shared);
         full = begin + team * 2 * STAGES * 8, empty = full + STAGES * 8;
         turns = begin + teams * 2 * STAGES * 8;
-        weights = begin + (teams * (2 * STAGES + 1) * 8 + 127) / 128 * 128;
+        weights = begin + (teams * (2 * STAGES + 2) * 8 + 127) / 128 * 128;
         sums = weights + (slice_k * tile_columns + team * SUMS_PARTS * sums_floats) * 4;
         stages = weights + (slice_k * tile_columns + teams * SUMS_PARTS * sums_floats + team * STAGES * tile_floats) * 4;
     }
@@ -229,13 +229,18 @@ __device__ __forceinline__ void load_weights(Word weights, const float *U, const
 }
 
 /* A turn begins when TURN_TILES tiles of the product before are done. Without a rule the teams soon multiply at the same
- * time, and wait at the same time. A warp that waits at a barrier takes no time from the others. */
+ * time, and wait at the same time. A warp that waits at a barrier takes no time from the others.
+ * One warp of a team lets the next team begin, and the others may still wait. Until they are through, the team before can
+ * be one turn ahead, but not two. So each team has two barriers: with one, such a warp could miss its turn, for ever. */
+__device__ __forceinline__ Word barrier_of_turn(const Shared &shared, int turn) {
+    return shared.turns + (turn % teams * 2 + turn / teams % 2) * 8;
+}
 __device__ __forceinline__ void await_turn(const Shared &shared, int turn, Waiting &waiting) {
     if (turn > 0)
-        waiting.until([&] { return barrier_passed(shared.turns + (turn - 1) % teams * 8, (turn - 1) / teams & 1); });
+        waiting.until([&] { return barrier_passed(barrier_of_turn(shared, turn - 1), (turn - 1) / teams / 2 % 2); });
 }
-__device__ __forceinline__ void let_next_begin(const Part &at, const Shared &shared) {
-    barrier_arrive(shared.turns + at.team * 8);
+__device__ __forceinline__ void let_next_begin(const Shared &shared, int turn) {
+    barrier_arrive(barrier_of_turn(shared, turn));
 }
 
 /* One thread of each team calls it. */
@@ -244,7 +249,8 @@ __device__ __forceinline__ void init_barriers(const Part &at, const Shared &shar
         barrier_init(shared.full + stage * 8, 1);
         barrier_init(shared.empty + stage * 8, team_threads / 32);
     }
-    barrier_init(shared.turns + at.team * 8, 1);
+    for (int turn = at.team; turn < 2 * teams; turn += teams)
+        barrier_init(barrier_of_turn(shared, turn), 1);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
@@ -296,8 +302,8 @@ __device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *s
 
 /* The sums of this thread, over this block's slice of K and this thread's part of each tile. The next numbers are read
  * while the last ones are used, also those of the next tile. */
-__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, Stage &stage,
-                                         Waiting &waiting) {
+__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int turn,
+                                         Stage &stage, Waiting &waiting) {
     const int first_k = at.k_part * part_k + at.k_lane;
     const int row = at.row_lane * 4, column = at.column_part * 32 + at.column_lane * 4;
     Word weights = shared.weights + (first_k * tile_columns + place_of_column(first_k, column)) * 4;
@@ -348,7 +354,7 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
         if (at.lane == 0)
             barrier_arrive(empty);  // only now have all numbers certainly been read
         if (at.thread == 0 && tile == max(1, at.tiles() + 1 - TURN_TILES))
-            let_next_begin(at, shared);
+            let_next_begin(shared, turn);
     }
 }
 
@@ -379,8 +385,8 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[4], const Word (&a)[
 /* The sums of this thread, over this block's slice of K and this thread's part of each tile, on tensor cores. They round
  * the factors to TF32. With large and small parts, a·b = small·large + large·small + large·large, and the rest is too
  * small to count. A tensor core adds up with less than float32's accuracy. So only 8 numbers of K are added up there. */
-__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, Stage &stage,
-                                         Waiting &waiting) {
+__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int turn,
+                                         Stage &stage, Waiting &waiting) {
     const int k_lane = at.column_lane;
     const Word weights_at = (at.k_part * part_k + k_lane) * tile_columns +
                             place_of_column(k_lane, at.column_part * 32 + at.row_lane * 4);
@@ -461,7 +467,7 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
         if (at.lane == 0)
             barrier_arrive(empty);  // only now have all numbers certainly been read
         if (at.thread == 0 && tile == max(1, at.tiles() + 1 - TURN_TILES))
-            let_next_begin(at, shared);
+            let_next_begin(shared, turn);
     }
 }
 
@@ -627,10 +633,10 @@ __device__ __forceinline__ void take_partials(float (&sums)[gates][item_rows], c
 #endif
 
 /* A product, and its sums sent to their owners. */
-__device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int pass, Stage &stage,
-                                                  Waiting &waiting) {
+__device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int turn, int pass,
+                                                  Stage &stage, Waiting &waiting) {
     float sums[8][8] = {};
-    multiply(sums, at, shared, stage, waiting);
+    multiply(sums, at, shared, turn, stage, waiting);
 #if K_SLICES == 1
     send_sums(sums, at, shared, waiting.failed);
 #else
@@ -717,9 +723,9 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 total[gate][r] = r < rows ? gates[(r * 4 + gate) * HIDDEN] : 0;
         await_turn(shared, turn, waiting);
         if (step >= first)
-            multiply_and_send(at, shared, pass, stage, waiting);
+            multiply_and_send(at, shared, turn, pass, stage, waiting);
         else if (at.thread == 0)
-            let_next_begin(at, shared);
+            let_next_begin(shared, turn);
 #pragma unroll
         for (int r = 0; r < item_rows; ++r)
 #pragma unroll
@@ -803,9 +809,9 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
         }
         await_turn(shared, turn, waiting);
         if (back > 0)
-            multiply_and_send(at, shared, pass, stage, waiting);
+            multiply_and_send(at, shared, turn, pass, stage, waiting);
         else if (at.thread == 0)
-            let_next_begin(at, shared);
+            let_next_begin(shared, turn);
         if (at.has_item()) {
             if (back > 0) {
                 read(d_cells, carried(at, pass));
