@@ -283,7 +283,7 @@ struct Plan {
         return way == Way::tiles ? column_slices * (backward ? tile_columns : tile_columns / 4) : blocks * units;
     }
     /* Of tiles: how many parts of K a team's sums have in shared memory. With three teams there is room for two. */
-    int sums_parts() const { return k_slices > 1 ? 1 : teams == 2 ? 128 / tile_columns : 2; }
+    int sums_parts() const { return pass_rows == 64 ? 1 : teams == 2 ? 128 / tile_columns : 2; }
     int passes() const { return rows / pass_rows; }
     int slots() const { return backward ? tiles * vector * (k_lanes / copies) : 8; }
     int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes * k_parts())); }
@@ -413,8 +413,10 @@ inline double estimate_tiles(const Plan &plan) {
     // A pass's products take so many ticks at best. Alone, a team leaves more of them unused.
     const double best = double(plan.pass_rows) * plan.tile_columns * plan.slice_tiles * plan.tile_k / 128;
     const double rate = plan.products == Products::float32 ? 1.3 : plan.products == Products::tf32x3 ? 1.13 : 0.86;
+    // The exchange and the gates, as far as nothing hides them.
+    const double rest = plan.products != Products::float32 ? 4000 : plan.k_slices > 1 ? 2500 : 1500;
     const double one = 1.3 * rate * best + (plan.k_slices > 1 ? 8600 : 4200),
-                 more = plan.passes() * (rate * best + (plan.k_slices > 1 ? 4000 : 1500));
+                 more = plan.passes() * (rate * best + rest);
     return std::max(one, more) * plan.launches;
 }
 
@@ -493,21 +495,24 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
     if (gpu.major < 9)
         return;
     struct Shape {
+        Products products;
         int teams, rows, columns, k;  // of a tile
-        bool whole;                   // a block has all of K; it multiplies by FMA
         int turn;                     // after so many tiles the next team may begin: the best that was measured
     };
-    std::vector<Shape> shapes = {{2, 64, 64, 32, false, 10}};
-    if (!backward)
-        shapes.insert(shapes.end(), {{2, 16, 64, 128, true, 4}, {2, 16, 32, 128, true, 6}, {3, 32, 32, 64, true, 5}});
+    std::vector<Shape> shapes = {{Products::float32, 2, 16, 32, 128, 6},
+                                 {Products::float32, 2, 16, 64, 128, 4},
+                                 {Products::float32, 3, 32, 32, 64, backward ? 8 : 5}};
+    if (products != Products::float32)
+        shapes.push_back({products, 2, 64, 64, 32, 10});
     for (const Shape &shape : shapes) {
+        const bool by_fma = shape.products == Products::float32;
         const int column_units = backward ? shape.columns : shape.columns / 4;
-        const int multiple = backward ? column_units : shape.k;  // units fill columns of blocks, and K fills tiles
-        // With other blocks, an owner has at most 8 units.
-        for (int k_slices = shape.whole ? 1 : column_units / 8; k_slices <= (shape.whole ? 1 : 16); k_slices *= 2) {
+        // Units fill columns of blocks, and K fills tiles.
+        const int multiple = backward ? std::max(column_units, shape.k / 4) : shape.k;
+        for (int k_slices = 1; k_slices <= (by_fma && !backward ? 1 : 16); k_slices *= 2) {
             Plan plan = {};
             plan.way = Way::tiles, plan.backward = backward, plan.keep = keep, plan.hidden = int(hidden);
-            plan.products = shape.whole ? Products::float32 : products;
+            plan.products = shape.products;
             plan.teams = shape.teams, plan.pass_rows = shape.rows;
             plan.tile_columns = shape.columns, plan.tile_k = shape.k;
             plan.k_slices = k_slices, plan.units = column_units / k_slices;
@@ -515,6 +520,8 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
             plan.blocks = plan.column_slices * k_slices;
             const int all_tiles = plan.padded() * (backward ? 4 : 1) / shape.k;
             plan.slice_tiles = int(ceiling(all_tiles, k_slices));
+            if (plan.units < 1 || plan.units * shape.rows > (by_fma ? 256 : 512))
+                continue;  // an owner's thread has at most two rows of one unit by FMA, and four on tensor cores
             if (plan.slice_tiles * (k_slices - 1) >= all_tiles)
                 continue;  // the last slice would have nothing to do
             plan.turn_tiles = std::min(plan.slice_tiles, shape.turn);
@@ -529,7 +536,7 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
             plan.rows = int(std::min(ceiling(ceiling(batch, plan.groups), rows) * rows, 512L));
             plan.launches = int(ceiling(batch, long(plan.groups) * plan.rows));
             plan.groups = int(std::min(long(plan.groups), ceiling(batch, plan.rows)));
-            if (shape.whole && plan.passes() < shape.teams)
+            if (by_fma && plan.passes() < shape.teams)
                 continue;  // a team would have nothing to do, and the rows' kernel is faster
             plan.cost = estimate_tiles(plan);
             all.push_back(plan);

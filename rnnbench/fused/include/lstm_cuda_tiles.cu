@@ -6,22 +6,24 @@
  * Who does what. The recurrent product is (rows × K)·(K × columns). Forward the columns are the gates' sums, and K is
  * hidden. Backward the columns are the states' gradients, and K is 4·hidden. Blocks share both:
  *
- *                     columns, 64 for each block
+ *                     columns, 32 or 64 for each block
  *                  +--------+--------+--------+----
  *         K slice 0| block  | block  | block  |         a block keeps its part of the matrix in shared memory:
- *                  |  0     |  2     |  4     |         64 columns × at most 512 numbers of K
+ *                  |  0     |  2     |  4     |         32,768 numbers or so
  *                  +--------+--------+--------+----
  *         K slice 1|  1     |  3     |  5     |         forward, 64 columns are 4 gates × 16 units
  *                  +--------+--------+--------+----
  *
- * The blocks below each other, K_SLICES of them, add up their partial sums. Each then owns 64 / K_SLICES of the columns:
+ * The blocks below each other, K_SLICES of them, add up their partial sums. Each then owns 1 / K_SLICES of the columns:
  * it computes their gates and new states, or their gradients, and publishes what the next step's product needs.
  *
  *     published numbers ── tile by tile ──> products ── partial sums ──> owners: gates ──> published numbers
  *          (memory)         bulk copies     8 × 8 a thread  (memory)                          (memory)
  *
- * Forward, a block may also have all of K (K_SLICES is 1), with fewer columns or rows. Then it owns its columns, and their
- * sums only pass through its shared memory. In return, the blocks may read up to twice as many published numbers.
+ * Two kinds of kernels differ in their tiles and in the way of the sums:
+ *   By FMA (PRODUCTS 0), tiles have 16 or 32 rows. The sums go to the block's shared memory. Forward, a block has all
+ *   of K (K_SLICES is 1), so no sums go further. Backward, those of other owners go on to them.
+ *   On tensor cores (PRODUCTS 1 or 2), tiles have 64 rows × 64 columns, and all sums go to memory.
  *
  * All of this memory stays in the L2 cache. The exchanges and the gates take 3 to 8 µs. They cost little time where there
  * are several passes of TILE_ROWS rows each: a block has two or three teams of four warps. A step of a pass is a turn,
@@ -37,8 +39,8 @@
  *     warp     warp % column_parts: which 32 columns     warp / column_parts: which part of the tile's K
  *     lane     row lane: rows 4·(row lane) + 0..3, and TILE_ROWS / 2 more     a tile of numbers lies as [k][row],
  *              column lane, of 4: columns 4·(column lane) + 0..3, and 16 more     weights lie as [k][column]
- *              k lane, of 1, 2 or 4: every such number of K. The lanes add up their sums by shuffles afterwards.
- *              On tensor cores (PRODUCTS 1 or 2): rows 8·(lane / 4) + 0..7, columns 8·(lane % 4) + 0..7
+ *              k lane, of 2 or 4: every such number of K. The lanes add up their sums by shuffles afterwards.
+ *              On tensor cores: rows 8·(lane / 4) + 0..7, columns 8·(lane % 4) + 0..7
  *
  * So a thread reads 16 numbers for 64 products. Three things bound it:
  *   The registers' two banks: an FMA whose operands lie in the same bank takes two ticks. That is 1 in 12 or so, with the
@@ -48,7 +50,6 @@
  */
 #if TILES
 
-constexpr bool whole = K_SLICES == 1;  // a block has all of K, and no other block has sums for it
 constexpr int tile_rows = TILE_ROWS, tile_columns = TILE_COLUMNS, tile_k = TILE_K, tile_floats = tile_rows * tile_k;
 constexpr int team_threads = 128, teams = TEAMS, worker_threads = teams * team_threads;
 constexpr int all_threads = worker_threads + 128;  // of the last four warps, one for each team fetches
@@ -67,7 +68,7 @@ constexpr int own_units = column_units / K_SLICES;
 constexpr int item_rows = own_units * tile_rows > team_threads ? own_units * tile_rows / team_threads : 1;
 constexpr int items = own_units * tile_rows / item_rows;
 constexpr int sums_floats = tile_rows * tile_columns;    // of a product
-constexpr int partial_floats = whole ? 0 : sums_floats;  // in memory, for a block and pass
+constexpr int partial_floats = K_SLICES == 1 ? 0 : sums_floats;  // in memory, for a block and pass
 constexpr int published_floats = tile_count * tile_floats;  // of a pass
 constexpr int counter_stride = 32;                          // counters lie so many words apart
 static_assert(own_units * K_SLICES == column_units && slice_k * K_SLICES >= tile_count * tile_k, "sizes");
@@ -110,12 +111,10 @@ __device__ __forceinline__ void team_barrier(int team) {
 __device__ __forceinline__ int place_of_row(int k, int row) {
     if (PRODUCTS > 0)
         return row ^ ((k & 1) | (k & 2) << 1) * 4;
-    return k_lanes == 1 ? row : k_lanes == 2 ? row ^ (k & 1) * 16 : row ^ (k & 2) * 4;
+    return k_lanes == 2 ? row ^ (k & 1) * 16 : row ^ (k & 2) * 4;
 }
 __device__ __forceinline__ int place_of_column(int k, int column) {
-    if (PRODUCTS > 0)
-        return column ^ (k & 3) * 8;
-    return k_lanes == 1 ? column : column ^ (k & 1) * 16;
+    return PRODUCTS > 0 ? column ^ (k & 3) * 8 : column ^ (k & 1) * 16;
 }
 
 /* Which part of the layer this block and thread have. */
@@ -153,8 +152,8 @@ struct Part {
     __device__ int tiles() const { return max(0, min(SLICE_TILES, tile_count - slice * SLICE_TILES)); }
     /* What this thread owns: item_rows rows, from row() of the pass on, of one unit. */
     __device__ bool has_item() const { return thread < items; }
-    __device__ int unit_in_column() const { return slice * own_units + thread % own_units; }
-    __device__ int unit() const { return column * column_units + unit_in_column(); }
+    __device__ int unit_in_column(int slice) const { return slice * own_units + thread % own_units; }
+    __device__ int unit() const { return column * column_units + unit_in_column(slice); }
     __device__ int row() const { return thread / own_units * item_rows; }
     /* Of the item's rows, how many the batch has. */
     __device__ int rows_there(int pass) const {
@@ -230,8 +229,8 @@ __device__ __forceinline__ void load_weights(Word weights, const float *U, const
 
 /* A turn begins when TURN_TILES tiles of the product before are done. Without a rule the teams soon multiply at the same
  * time, and wait at the same time. A warp that waits at a barrier takes no time from the others.
- * One warp of a team lets the next team begin, and the others may still wait. Until they are through, the team before can
- * be one turn ahead, but not two. So each team has two barriers: with one, such a warp could miss its turn, for ever. */
+ * One warp of a team lets the next team begin, while the others may still wait. Until they are through, the team before
+ * can be one turn ahead, but not two. So each team has two barriers. With one, such a warp could miss its turn. */
 __device__ __forceinline__ Word barrier_of_turn(const Shared &shared, int turn) {
     return shared.turns + (turn % teams * 2 + turn / teams % 2) * 8;
 }
@@ -326,12 +325,10 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
 #pragma unroll 1
     for (int tile = at.tiles(); tile > 0; --tile) {
         const Word empty = shared.empty + stage.number * 8;
-        bool next_is_full = true;
         stage.next();
+        const bool next_is_full = tile == 1 || is_full();  // asked early, since the answer takes long
 #pragma unroll
         for (int k = 0; k < steps; ++k) {
-            if (k == 0 && tile > 1)  // asked early, since the answer takes long
-                next_is_full = is_full();
             if (k + 1 < steps) {
                 read_factors((k + 1) % 2, numbers + (k + 1) * k_lanes * tile_rows * 4,
                              weights + (k + 1) * k_lanes * tile_columns * 4);
@@ -356,6 +353,111 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
         if (at.thread == 0 && tile == max(1, at.tiles() + 1 - TURN_TILES))
             let_next_begin(shared, turn);
     }
+}
+
+/* Where the sum of a part of K lies in shared memory. Fours of rows change places, so that lanes use different banks. */
+__device__ __forceinline__ Word place_of_sum(const Shared &shared, int part, int column, int row) {
+    const int places = tile_rows == 32 ? (column >> 1 & 6) ^ (column & 7) : column >> 1 & 3;
+    return shared.sums + ((part * tile_columns + column) * tile_rows + (row ^ places * 4)) * 4;
+}
+
+/* Add up the numbers of K of a warp's lanes. Each lane keeps 8 / k_lanes of its columns, from the returned one on. */
+__device__ __forceinline__ int add_lanes(float (&sums)[8][8], const Part &at) {
+    int first = 0;
+#pragma unroll
+    for (int lanes = 1, kept = 4; lanes < k_lanes; lanes *= 2, kept /= 2) {
+        const bool second = at.k_lane & lanes;
+        first += second ? kept : 0;
+#pragma unroll
+        for (int r = 0; r < 8; ++r)
+#pragma unroll
+            for (int c = 0; c < kept; ++c) {
+                const float given = second ? sums[r][c] : sums[r][kept + c];
+                const float own = second ? sums[r][kept + c] : sums[r][c];
+                sums[r][c] = own + __shfl_xor_sync(0xffffffffu, given, lanes * row_lanes * column_lanes);
+            }
+    }
+    return first;
+}
+
+/* Write the sums to shared memory, for those who share them out. Where there is room for two parts of K only, two warps
+ * write first, and the other two add their own. */
+__device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, int,
+                                          bool failed) {
+    constexpr bool in_two_rounds = SUMS_PARTS < k_parts;
+    const int first = add_lanes(sums, at);
+#pragma unroll 1
+    for (int round = in_two_rounds ? 1 : 0; round >= 0; --round) {
+        if (!in_two_rounds || at.k_part / SUMS_PARTS == round) {
+#pragma unroll
+            for (int c = 0; c < 8 / k_lanes; ++c) {
+                const int place = first + c;
+                const int column = at.column_part * 32 + place / 4 * 16 + at.column_lane * 4 + place % 4;
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = at.row_lane * 4 + half * (tile_rows / 2);
+                    const Word to = place_of_sum(shared, at.k_part % SUMS_PARTS, column, row);
+                    float four[4], other[4] = {};
+                    if (in_two_rounds && round == 0)
+                        read_shared(other, to);
+#pragma unroll
+                    for (int r = 0; r < 4; ++r)
+                        four[r] = failed ? __int_as_float(0x7fffffff) : sums[4 * half + r][c] + other[r];
+                    write_shared(to, four);
+                }
+            }
+        }
+        team_barrier(at.team);
+    }
+}
+
+__device__ __forceinline__ void read_sums(float (&to)[1], Word from) {
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(to[0]) : "r"(from));
+}
+__device__ __forceinline__ void read_sums(float (&to)[2], Word from) {
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "r"(from));
+}
+
+/* Add all parts of K of this block to sums[gate][row], for the item of a slice with this thread's number. */
+template <int gates>
+__device__ __forceinline__ void add_parts(float (&sums)[gates][item_rows], const Part &at, const Shared &shared,
+                                          int slice) {
+#pragma unroll
+    for (int gate = 0; gate < gates; ++gate)
+#pragma unroll
+        for (int part = 0; part < SUMS_PARTS; ++part) {
+            float numbers[item_rows];
+            read_sums(numbers, place_of_sum(shared, part, gate * column_units + at.unit_in_column(slice), at.row()));
+#pragma unroll
+            for (int r = 0; r < item_rows; ++r)
+                sums[gate][r] += numbers[r];
+        }
+}
+
+/* Where slice `from` writes its sums for the item of slice `to` with this thread's number. */
+__device__ __forceinline__ float *partial_of_item(const Part &at, int pass, int from, int to, int gate) {
+    return at.partial(pass, from) + to * (sums_floats / K_SLICES) + gate * (own_units * tile_rows) +
+           at.thread * item_rows;
+}
+
+/* The other slices of this block's columns. */
+constexpr int others = K_SLICES - 1;
+__device__ __forceinline__ int other_slice(const Part &at, int other) { return (at.slice + 1 + other) % K_SLICES; }
+
+/* Send this block's sums to the other slices' owners, and add its own to sums[gate][row] of this thread's item. */
+template <int gates>
+__device__ __forceinline__ void share_sums(float (&sums)[gates][item_rows], const Part &at, const Shared &shared,
+                                           int pass) {
+#pragma unroll
+    for (int other = 0; other < others; ++other) {
+        const int slice = other_slice(at, other);
+        float given[gates][item_rows] = {};
+        add_parts(given, at, shared, slice);
+#pragma unroll
+        for (int gate = 0; gate < gates; ++gate)
+            write(partial_of_item(at, pass, at.slice, slice, gate), given[gate]);
+    }
+    add_parts(sums, at, shared, at.slice);
 }
 
 #else
@@ -471,91 +573,9 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
     }
 }
 
-#endif
-
-#if K_SLICES == 1
-
-/* Where the sum of a part of K lies in shared memory. Fours of rows change places, so that lanes use different banks. */
-__device__ __forceinline__ Word place_of_sum(const Shared &shared, int part, int column, int row) {
-    const int places = tile_rows == 32 ? (column >> 1 & 6) ^ (column & 7) : column >> 1 & 3;
-    return shared.sums + ((part * tile_columns + column) * tile_rows + (row ^ places * 4)) * 4;
-}
-
-/* Add up the numbers of K of a warp's lanes. Each lane keeps 8 / k_lanes of its columns, from the returned one on. */
-__device__ __forceinline__ int add_lanes(float (&sums)[8][8], const Part &at) {
-    int first = 0;
-#pragma unroll
-    for (int lanes = 1, kept = 4; lanes < k_lanes; lanes *= 2, kept /= 2) {
-        const bool second = at.k_lane & lanes;
-        first += second ? kept : 0;
-#pragma unroll
-        for (int r = 0; r < 8; ++r)
-#pragma unroll
-            for (int c = 0; c < kept; ++c) {
-                const float given = second ? sums[r][c] : sums[r][kept + c];
-                const float own = second ? sums[r][kept + c] : sums[r][c];
-                sums[r][c] = own + __shfl_xor_sync(0xffffffffu, given, lanes * row_lanes * column_lanes);
-            }
-    }
-    return first;
-}
-
-/* Write the sums to shared memory, for the owners. Where there is room for two parts of K only, two warps write first,
- * and the other two add their own. */
-__device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, bool failed) {
-    constexpr bool in_two_rounds = SUMS_PARTS < k_parts;
-    const int first = add_lanes(sums, at);
-#pragma unroll 1
-    for (int round = in_two_rounds ? 1 : 0; round >= 0; --round) {
-        if (!in_two_rounds || at.k_part / SUMS_PARTS == round) {
-#pragma unroll
-            for (int c = 0; c < 8 / k_lanes; ++c) {
-                const int place = first + c;
-                const int column = at.column_part * 32 + place / 4 * 16 + at.column_lane * 4 + place % 4;
-#pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    const int row = at.row_lane * 4 + half * (tile_rows / 2);
-                    const Word to = place_of_sum(shared, at.k_part % SUMS_PARTS, column, row);
-                    float four[4], other[4] = {};
-                    if (in_two_rounds && round == 0)
-                        read_shared(other, to);
-#pragma unroll
-                    for (int r = 0; r < 4; ++r)
-                        four[r] = failed ? __int_as_float(0x7fffffff) : sums[4 * half + r][c] + other[r];
-                    write_shared(to, four);
-                }
-            }
-        }
-        team_barrier(at.team);
-    }
-}
-
-__device__ __forceinline__ void read_sums(float (&to)[1], Word from) {
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(to[0]) : "r"(from));
-}
-__device__ __forceinline__ void read_sums(float (&to)[2], Word from) {
-    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "r"(from));
-}
-
-/* Add all parts of K to sums[gate][row] of this thread's item. */
-__device__ __forceinline__ void take_sums(float (&sums)[4][item_rows], const Part &at, const Shared &shared) {
-#pragma unroll
-    for (int gate = 0; gate < 4; ++gate)
-#pragma unroll
-        for (int part = 0; part < SUMS_PARTS; ++part) {
-            float numbers[item_rows];
-            read_sums(numbers, place_of_sum(shared, part, gate * column_units + at.unit_in_column(), at.row()));
-#pragma unroll
-            for (int r = 0; r < item_rows; ++r)
-                sums[gate][r] += numbers[r];
-        }
-}
-
-#else
-
 /* Add up the two halves of K, and write the partial sums for the owners. Each half keeps 32 of the 64 rows. */
-__device__ __forceinline__ void send_partials(float (&sums)[8][8], const Part &at, const Shared &shared, int pass,
-                                              bool failed) {
+__device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, int pass,
+                                          bool failed) {
     const Word halves = shared.sums + (at.column_part * 32 + at.lane) * 16;  // [half of K][column][64 threads]
     float total[8][4];                                                       // [column][row]
 #pragma unroll
@@ -570,7 +590,7 @@ __device__ __forceinline__ void send_partials(float (&sums)[8][8], const Part &a
     }
     team_barrier(at.team);
     // Of this thread's 8 × 8 sums: the first of the four rows that it keeps, and the columns.
-    const int row = PRODUCTS == 0 ? at.k_part * 32 + at.row_lane * 4 : at.row_lane * 8 + at.k_part * 4;
+    const int row = at.row_lane * 8 + at.k_part * 4;
     float *const to = at.partial(pass, at.slice) + row;
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
@@ -579,15 +599,22 @@ __device__ __forceinline__ void send_partials(float (&sums)[8][8], const Part &a
 #pragma unroll
         for (int r = 0; r < 4; ++r)
             total[c][r] = failed ? __int_as_float(0x7fffffff) : total[c][r] + other[r];
-        const int column = PRODUCTS == 0 ? c / 4 * 16 + at.column_lane * 4 + c % 4 : at.column_lane * 8 + c;
-        write(to + (at.column_part * 32 + column) * tile_rows, total[c]);
+        write(to + (at.column_part * 32 + at.column_lane * 8 + c) * tile_rows, total[c]);
     }
 }
 
-/* Where a slice's partial sums of this thread's item are, for one of its unit's gates. Backward there is no gate. */
-__device__ __forceinline__ float *own_partial(const Part &at, int pass, int slice, int gate) {
-    return at.partial(pass, slice) + (gate * column_units + at.unit_in_column()) * tile_rows + at.row();
+/* Where slice `from` writes its sums for the item of slice `to` with this thread's number. */
+__device__ __forceinline__ float *partial_of_item(const Part &at, int pass, int from, int to, int gate) {
+    return at.partial(pass, from) + (gate * column_units + at.unit_in_column(to)) * tile_rows + at.row();
 }
+
+/* All sums of this block's columns are in memory, its own too. */
+constexpr int others = K_SLICES;
+__device__ __forceinline__ int other_slice(const Part &, int other) { return other; }
+template <int gates>
+__device__ __forceinline__ void share_sums(float (&)[gates][item_rows], const Part &, const Shared &, int) {}
+
+#endif
 
 /* Write `missing` in place of all partial sums of this thread's item. */
 template <int gates> __device__ __forceinline__ void clear_partials(const Part &at, int pass) {
@@ -596,52 +623,47 @@ template <int gates> __device__ __forceinline__ void clear_partials(const Part &
     for (int r = 0; r < item_rows; ++r)
         nothing[r] = __uint_as_float(missing);
 #pragma unroll
-    for (int slice = 0; slice < K_SLICES; ++slice)
+    for (int other = 0; other < others; ++other)
 #pragma unroll
         for (int gate = 0; gate < gates; ++gate)
-            write(own_partial(at, pass, slice, gate), nothing);
+            write(partial_of_item(at, pass, other_slice(at, other), at.slice, gate), nothing);
 }
 
-/* Wait for the partial sums of this thread's item, and add them to sums[gate][row]. */
+/* Add the sums of all slices to sums[gate][row] of this thread's item, as they come. */
 template <int gates>
-__device__ __forceinline__ void take_partials(float (&sums)[gates][item_rows], const Part &at, int pass,
-                                              Waiting &waiting) {
-    float parts[K_SLICES][gates][item_rows];
+__device__ __forceinline__ void take_sums(float (&sums)[gates][item_rows], const Part &at, const Shared &shared,
+                                          int pass, Waiting &waiting) {
+    share_sums(sums, at, shared, pass);
+    float parts[others + 1][gates][item_rows];  // one is never used: there may be no others
     waiting.until([&] {
         bool all_there = true;
 #pragma unroll
-        for (int slice = 0; slice < K_SLICES; ++slice)
+        for (int other = 0; other < others; ++other)
 #pragma unroll
             for (int gate = 0; gate < gates; ++gate) {
-                read(parts[slice][gate], own_partial(at, pass, slice, gate));
+                read(parts[other][gate], partial_of_item(at, pass, other_slice(at, other), at.slice, gate));
 #pragma unroll
                 for (int r = 0; r < item_rows; ++r)
-                    all_there = all_there && __float_as_uint(parts[slice][gate][r]) != missing;
+                    all_there = all_there && __float_as_uint(parts[other][gate][r]) != missing;
             }
         return all_there;
     });
     clear_partials<gates>(at, pass);
 #pragma unroll
-    for (int slice = 0; slice < K_SLICES; ++slice)
+    for (int other = 0; other < others; ++other)
 #pragma unroll
         for (int gate = 0; gate < gates; ++gate)
 #pragma unroll
             for (int r = 0; r < item_rows; ++r)
-                sums[gate][r] += parts[slice][gate][r];
+                sums[gate][r] += parts[other][gate][r];
 }
-
-#endif
 
 /* A product, and its sums sent to their owners. */
 __device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int turn, int pass,
                                                   Stage &stage, Waiting &waiting) {
     float sums[8][8] = {};
     multiply(sums, at, shared, turn, stage, waiting);
-#if K_SLICES == 1
-    send_sums(sums, at, shared, waiting.failed);
-#else
-    send_partials(sums, at, shared, pass, waiting.failed);
-#endif
+    send_sums(sums, at, shared, pass, waiting.failed);
 }
 
 /* Say that this block has published its numbers of a pass. */
@@ -697,9 +719,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         }
         if (at.has_item()) {
             write(carried(at, pass), cells);
-#if K_SLICES > 1
             clear_partials<4>(at, pass);
-#endif
         }
         if (first == 0)
             publish_states(0, pass, states);
@@ -734,11 +754,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         if (at.has_item()) {
             read(cells, carried(at, pass));
             if (step >= first)
-#if K_SLICES == 1
-                take_sums(total, at, shared);
-#else
-                take_partials<4>(total, at, pass, waiting);
-#endif
+                take_sums(total, at, shared, pass, waiting);
 #pragma unroll
             for (int r = 0; r < item_rows; ++r) {
 #pragma unroll
@@ -815,7 +831,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
         if (at.has_item()) {
             if (back > 0) {
                 read(d_cells, carried(at, pass));
-                take_partials<1>(d_states, at, pass, waiting);
+                take_sums(d_states, at, shared, pass, waiting);
             } else {
                 clear_partials<1>(at, pass);
             }
