@@ -49,13 +49,14 @@ def test_a_tap_shows_the_note(chromium, address, history):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(chromium, recorded_site, serve, scheme):
     context = chromium.new_context(color_scheme=scheme)
-    tab = page_opener(context.new_page(), serve(recorded_site))()
+    show = page_opener(context.new_page(), serve(recorded_site))
+    tab = show()
     for width in (390, 768, 1280):
         tab.set_viewport_size({"width": width, "height": 844})
         results = Axe().run(tab)
         assert not results.response["violations"], results.generate_report()
-    tab.evaluate(OPEN_ALL)
-    results = Axe().run(page_opener(tab, serve(recorded_site))(machine="h100", against="titan-x"))
+    show(machine="h100", against="titan-x").evaluate(OPEN_ALL)
+    results = Axe().run(tab)
     assert not results.response["violations"], results.generate_report()
     context.close()
 
