@@ -35,11 +35,10 @@ __device__ __forceinline__ Long nanoseconds() {
     return now;
 }
 
-// The rows' kernel asks often. The tiles' one needs few instructions, since its loop of products fills their cache.
-constexpr int tries_at_once = TILES ? 1 : 32;
-
 /* How a wait ended. It stays with a warp: after the first failure no later wait takes time. */
 struct Waiting {
+    // The rows' kernel asks often. The tiles' one needs few instructions, since its loop of products fills their cache.
+    static constexpr int tries_at_once = TILES ? 1 : 32;
     Word *failure;
     bool failed;
 
