@@ -193,7 +193,7 @@ $(VENV)/bench: setup.py | prerequisites
 $(VENV)/test: $(VENV)/bench
 	@echo '==> Installing what the tests need in $(VENV).'
 	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[theano,bench,cluster,report,test]'
-	@# The tests compile the CUDA kernels. In a folder of its own it doesn't get in the way of a GPU machine's CUDA.
+	@# NVRTC compiles the CUDA kernels in the tests. From a folder of its own, it can't replace a GPU machine's CUDA.
 	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/nvrtc \
 		'nvidia-cuda-nvrtc==13.0.88; sys_platform == "linux"'
 	@touch $@
