@@ -283,7 +283,7 @@ struct Plan {
         return way == Way::tiles ? column_slices * (backward ? tile_columns : tile_columns / 4) : blocks * units;
     }
     /* Of tiles: how many parts of K a team's sums have in shared memory. With three teams there is room for two. */
-    int sums_parts() const { return pass_rows == 64 ? 1 : teams == 2 ? 128 / tile_columns : 2; }
+    int sums_parts() const { return products != Products::float32 ? 1 : teams == 2 ? 128 / tile_columns : 2; }
     int passes() const { return rows / pass_rows; }
     int slots() const { return backward ? tiles * vector * (k_lanes / copies) : 8; }
     int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes * k_parts())); }
@@ -520,7 +520,7 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
             plan.blocks = plan.column_slices * k_slices;
             const int all_tiles = plan.padded() * (backward ? 4 : 1) / shape.k;
             plan.slice_tiles = int(ceiling(all_tiles, k_slices));
-            if (plan.units < 1 || plan.units * shape.rows > (by_fma ? 256 : 512))
+            if (plan.units * shape.rows > (by_fma ? 256 : 512))
                 continue;  // an owner's thread has at most two rows of one unit by FMA, and four on tensor cores
             if (plan.slice_tiles * (k_slices - 1) >= all_tiles)
                 continue;  // the last slice would have nothing to do

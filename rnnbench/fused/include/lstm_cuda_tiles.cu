@@ -145,14 +145,14 @@ struct Part {
                   (size_t)group * most_passes * padded * tile_rows;
         counters = a.counters + (size_t)group * most_passes * counter_stride;
     }
-    /* The partial sums of a slice, for this block's columns: [column][row]. */
+    /* The partial sums of a slice, for this block's columns, in the order of partial_of_item. */
     __device__ float *partial(int pass, int of_slice) const {
         return partials + ((size_t)(pass * COLUMN_SLICES + column) * K_SLICES + of_slice) * partial_floats;
     }
     __device__ int tiles() const { return max(0, min(SLICE_TILES, tile_count - slice * SLICE_TILES)); }
     /* What this thread owns: item_rows rows, from row() of the pass on, of one unit. */
     __device__ bool has_item() const { return thread < items; }
-    __device__ int unit_in_column(int slice) const { return slice * own_units + thread % own_units; }
+    __device__ int unit_in_column(int of_slice) const { return of_slice * own_units + thread % own_units; }
     __device__ int unit() const { return column * column_units + unit_in_column(slice); }
     __device__ int row() const { return thread / own_units * item_rows; }
     /* Of the item's rows, how many the batch has. */
