@@ -14,8 +14,8 @@ INCLUDE = HERE.parents[1] / "rnnbench" / "fused" / "include"
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
     """What the compiler says, a line for each kernel."""
-    found = list(Path(sys.prefix, "nvrtc").glob("nvidia/*/lib/libnvrtc.so.*"))
-    if not found:
+    nvrtc = next(Path(sys.prefix, "nvrtc").glob("nvidia/*/lib/libnvrtc.so.*"), None)
+    if nvrtc is None:
         pytest.skip("NVRTC isn't in the environment's folder nvrtc: make .venv/test")
     folder = tmp_path_factory.mktemp("compile")
     text = "".join((INCLUDE / f"lstm_cuda{part}.cu").read_text() for part in ("", "_rows", "_tiles", "_steps"))
@@ -25,7 +25,7 @@ def lines(tmp_path_factory):
     warnings = ["-std=c++14", "-Wall", "-Wextra", "-Werror"]
     includes = [f"-I{folder}", f"-I{INCLUDE}"]
     subprocess.run(["g++", *warnings, *includes, HERE / "compile_program.cpp", "-o", program, "-ldl"], check=True)
-    run = subprocess.run([program, *found], capture_output=True, text=True)
+    run = subprocess.run([program, nvrtc], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:]
     return run.stdout.splitlines()
 

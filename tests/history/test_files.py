@@ -71,6 +71,7 @@ def test_a_folder_is_never_absent_while_it_is_replaced(tmp_path):
         thread.join()
     assert len(replaced) >= 300
     assert seen == {"html", "fresh"}
+    assert (target / "index").read_text() == ("fresh" if len(replaced) % 2 else "html")
 
 
 def test_a_folder_that_cannot_be_moved_is_filled(tmp_path, monkeypatch):
