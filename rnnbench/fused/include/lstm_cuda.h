@@ -499,7 +499,7 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
         int teams, rows, columns, k;  // of a tile
         int turn;                     // after so many tiles the next team may begin: the best that was measured
     };
-    std::vector<Shape> shapes = {{Products::float32, 2, 16, 32, 128, 6},
+    std::vector<Shape> shapes = {{Products::float32, 2, 16, 32, 128, 7},
                                  {Products::float32, 2, 16, 64, 128, 4},
                                  {Products::float32, 3, 32, 32, 64, backward ? 8 : 5}};
     if (products != Products::float32)
