@@ -805,19 +805,37 @@ inline std::string choose(Device &device, State &state, bool backward, bool keep
 
 inline unsigned long long address(const void *pointer) { return reinterpret_cast<unsigned long long>(pointer); }
 
-/* C = A·op(B) + beta C at one of the steps, of the whole batch. Returns "" or a sentence. */
-inline std::string multiply_step(Device &device, Products products, bool transpose_b, long m, long n, long k,
-                                 const float *a, const float *b, float beta, float *c) {
+/* How many rows of C = A·B to compute first, in a product of their own; 0 if one product is as fast. C is m × n.
+ * cuBLAS cuts a large C into tiles of 128 × 256, and each multiprocessor takes one tile at a time. So the tiles come in
+ * waves, and a last wave of few tiles takes as long as a full one: on an H100, 400 tiles take as long as 528. The first
+ * product gets the whole waves. For the few rows that are left, cuBLAS chooses smaller tiles. docs/fused.md has the times,
+ * of Hopper, and of n and k from 512 on. At hidden 128 two products took longer. */
+inline long rows_of_whole_waves(const Gpu &gpu, long m, long n, long k) {
+    const long tile_rows = 128, across = ceiling(n, 256), tiles = ceiling(m, tile_rows) * across;
+    const long waves = tiles / gpu.multiprocessors, last = tiles % gpu.multiprocessors;
+    if (gpu.major != 9 || std::min(n, k) < 512 || last == 0 || 3 * last > 2 * gpu.multiprocessors)
+        return 0;
+    return waves * gpu.multiprocessors / across * tile_rows;
+}
+
+/* C = A·op(B) + beta C of whole arrays, op(B) being k × n. Returns "", or a sentence that says that `what` failed. */
+inline std::string multiply_rows(Device &device, const Gpu &gpu, Products products, bool transpose_b, long m, long n,
+                                 long k, const float *a, const float *b, float beta, float *c, const char *what) {
     std::string problem;
-    if (!device.multiply(device.context_of_caller, products, false, transpose_b, m, n, k, 1, a, k, b,
-                         transpose_b ? k : n, beta, c, n, problem) &&
-        problem.empty())
-        problem = "lstm: a product of the recurrence failed";
+    const long first = products == Products::float32 ? rows_of_whole_waves(gpu, m, n, k) : 0;
+    auto multiply = [&](long begin, long end) {
+        return begin == end || device.multiply(device.context_of_caller, products, false, transpose_b, end - begin, n,
+                                               k, 1, a + begin * k, k, b, transpose_b ? k : n, beta, c + begin * n, n,
+                                               problem);
+    };
+    if (!(multiply(0, first) && multiply(first, m)) && problem.empty())
+        problem = std::string("lstm: ") + what + " failed";
     return problem;
 }
 
 /* cuBLAS and a kernel at each step. `end_cell` is memory for the cells if no gates are kept. */
-inline std::string launch_forward_steps(Device &device, const Kernel &kernel, Products products, Arguments arguments) {
+inline std::string launch_forward_steps(Device &device, const Gpu &gpu, const Kernel &kernel, Products products,
+                                        Arguments arguments) {
     const long hidden = kernel.plan.hidden, batch = arguments.batch;
     const LaunchConfig config = plain_config(ceiling(batch * hidden, threads), threads, device.stream);
     void *parameters[] = {&arguments};
@@ -827,8 +845,8 @@ inline std::string launch_forward_steps(Device &device, const Kernel &kernel, Pr
         const float *const before =
             step ? arguments.states + (step - 1) * batch * hidden : arguments.first_state;
         if (before)
-            problem = multiply_step(device, products, false, batch, 4 * hidden, hidden, before, arguments.U, 1,
-                                    arguments.gates + step * batch * 4 * hidden);
+            problem = multiply_rows(device, gpu, products, false, batch, 4 * hidden, hidden, before, arguments.U, 1,
+                                    arguments.gates + step * batch * 4 * hidden, "a product of the recurrence");
         if (problem.empty())
             problem = Driver::get().check(
                 Driver::get().cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
@@ -838,7 +856,8 @@ inline std::string launch_forward_steps(Device &device, const Kernel &kernel, Pr
 }
 
 /* The same backward. `exchange` is memory for the gradients of cells, and after them of states. */
-inline std::string launch_backward_steps(Device &device, const Kernel &kernel, Products products, Arguments arguments) {
+inline std::string launch_backward_steps(Device &device, const Gpu &gpu, const Kernel &kernel, Products products,
+                                         Arguments arguments) {
     const Driver &driver = Driver::get();
     const long hidden = kernel.plan.hidden, batch = arguments.batch;
     LaunchConfig config = plain_config(ceiling(batch * hidden, threads), threads, device.stream);
@@ -852,8 +871,9 @@ inline std::string launch_backward_steps(Device &device, const Kernel &kernel, P
                                "cuLaunchKernelEx of lstm_backward");
         float *const to = step ? arguments.end_state : d_first_state;
         if (to && problem.empty())
-            problem = multiply_step(device, products, true, batch, hidden, 4 * hidden,
-                                    arguments.gates + step * batch * 4 * hidden, arguments.U, 0, to);
+            problem = multiply_rows(device, gpu, products, true, batch, hidden, 4 * hidden,
+                                    arguments.gates + step * batch * 4 * hidden, arguments.U, 0, to,
+                                    "a product of the recurrence");
     }
     config = plain_config(ceiling(4 * hidden, threads), threads, device.stream);
     config.grid[1] = kernel.plan.bias_groups(batch);
@@ -884,8 +904,8 @@ inline std::string launch(Device &device, State &state, const Kernel &kernel, Pr
     const Plan &plan = kernel.plan;
     arguments.rows = plan.rows;
     if (plan.way == Way::steps)
-        return plan.backward ? launch_backward_steps(device, kernel, products, arguments)
-                             : launch_forward_steps(device, kernel, products, arguments);
+        return plan.backward ? launch_backward_steps(device, state.gpu, kernel, products, arguments)
+                             : launch_forward_steps(device, state.gpu, kernel, products, arguments);
     for (int number = 0; number < plan.launches; ++number) {
         arguments.begin = number * plan.groups * plan.rows;
         arguments.end = std::min(arguments.batch, arguments.begin + plan.groups * plan.rows);
@@ -986,12 +1006,10 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
             problem =
                 driver.check(driver.cuMemsetD32Async(address(arguments.gates), 0, count * step_gates, device.stream),
                              "cuMemsetD32Async");
-        else if (!device.multiply(device.context_of_caller, call.products, false, false, count * sizes.batch,
-                                  4 * sizes.hidden, sizes.inputs, 1, call.inputs + step * sizes.batch * sizes.inputs,
-                                  sizes.inputs, call.W, 4 * sizes.hidden, 0, arguments.gates, 4 * sizes.hidden,
-                                  problem) &&
-                 problem.empty())
-            problem = "lstm: the product of the inputs and W failed";
+        else
+            problem = multiply_rows(device, state.gpu, call.products, false, count * sizes.batch, 4 * sizes.hidden,
+                                    sizes.inputs, call.inputs + step * sizes.batch * sizes.inputs, call.W, 0,
+                                    arguments.gates, "the product of the inputs and W");
         if (problem.empty())
             problem = launch(device, state, kernel, call.products, arguments, sizes.inputs > 0);
         if (!problem.empty())
@@ -1056,33 +1074,30 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
         if (!problem.empty())
             return problem;
     }
-    auto multiply = [&](bool transpose_a, bool transpose_b, long m, long n, long k, const float *a, long lda,
-                        const float *b, long ldb, float beta, float *c, long ldc) {
-        if (problem.empty() && m > 0 && n > 0 &&
-            !device.multiply(device.context_of_caller, call.products, transpose_a, transpose_b, m, n, k, 1, a, lda, b,
-                             ldb, beta, c, ldc, problem) &&
+    // to = fromᵀ·(gates' gradients from this step on) + beta·to
+    auto multiply_gradients = [&](long inputs, long rows, const float *from, long step, float beta, float *to) {
+        if (problem.empty() && inputs > 0 &&
+            !device.multiply(device.context_of_caller, call.products, true, false, inputs, width, rows, 1, from, inputs,
+                             call.gates + step * 4 * cells, width, beta, to, width, problem) &&
             problem.empty())
             problem = "lstm: a product of the weights' gradients failed";
     };
     if (call.dW)
-        multiply(true, false, sizes.inputs, width, all_rows, call.inputs, sizes.inputs, call.gates, width, 0, call.dW,
-                 width);
+        multiply_gradients(sizes.inputs, all_rows, call.inputs, 0, 0, call.dW);
     if (call.dU) {
         const bool more_steps = sizes.seq > 1;
         if (more_steps)
-            multiply(true, false, sizes.hidden, width, all_rows - sizes.batch, call.states, sizes.hidden,
-                     call.gates + 4 * cells, width, 0, call.dU, width);
+            multiply_gradients(sizes.hidden, all_rows - sizes.batch, call.states, 1, 0, call.dU);
         else if (!call.h0)
             problem =
                 driver.check(driver.cuMemsetD32Async(address(call.dU), 0, size_t(sizes.hidden) * width, device.stream),
                              "cuMemsetD32Async");
         if (call.h0)
-            multiply(true, false, sizes.hidden, width, sizes.batch, call.h0, sizes.hidden, call.gates, width,
-                     more_steps ? 1.f : 0.f, call.dU, width);
+            multiply_gradients(sizes.hidden, sizes.batch, call.h0, 0, more_steps ? 1.f : 0.f, call.dU);
     }
-    if (call.d_inputs)
-        multiply(false, true, all_rows, sizes.inputs, width, call.gates, width, call.W, width, 0, call.d_inputs,
-                 sizes.inputs);
+    if (call.d_inputs && sizes.inputs > 0 && problem.empty())
+        problem = multiply_rows(device, state.gpu, call.products, true, all_rows, sizes.inputs, width, call.gates,
+                                call.W, 0, call.d_inputs, "the product of the gates' gradients and W");
     return problem;
 }
 
