@@ -1,7 +1,9 @@
 """rnnbench.fused.lstm on a GPU: its results and gradients, its errors, and what Theano makes of it."""
 
 import importlib
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from helpers.layers import NAMES, WRONG_SIZES, correct, draw, nodes, symbols
 
 from rnnbench import Workload, build, reference, theano_runtime
 from rnnbench.fused import lstm
+from rnnbench.theano_runtime import cuda
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
 
@@ -132,6 +135,16 @@ def test_random_shapes_over_poisoned_memory_are_all_correct(theano, compiled):
             assert np.allclose(one, other, rtol=1e-4, atol=5e-6 * np.abs(other).max()), sizes
 
 
+@pytest.mark.parametrize("products", TOLERANCES)
+def test_each_way_of_the_kernels_agrees_with_float64_without_theano(tmp_path, products):
+    paths = {piece.name: str(piece.path) for piece in cuda.find()}
+    libraries = {"NVRTC": paths["nvrtc"], "CUBLAS": paths["cublas"]}
+    environment = {**os.environ, **libraries, "PRODUCTS": products, "BUILD": str(tmp_path)}
+    program = Path(__file__).with_name("cuda_harness.sh")
+    run = subprocess.run([program, "check"], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:]
+
+
 @pytest.mark.parametrize("sizes", [(0, 3, 4, 5), (3, 0, 4, 5), (3, 4, 0, 5), (3, 4, 5, 0)], ids=str)
 def test_empty_sizes_give_empty_results_and_zeros(compiled, sizes):
     values = draw(*sizes)
@@ -233,6 +246,7 @@ from helpers.layers import correct, draw
 from rnnbench import reference, theano_runtime
 theano = theano_runtime.prepare("cuda")
 from rnnbench.fused import lstm
+from rnnbench.theano_runtime import cuda
 from theano.gpuarray import init_dev
 # Theano has a context for "cuda0". For this name libgpuarray makes a second one, with a stream of its own, on one GPU.
 init_dev("cuda", "second")
