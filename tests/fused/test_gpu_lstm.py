@@ -135,6 +135,7 @@ def test_random_shapes_over_poisoned_memory_are_all_correct(theano, compiled):
             assert np.allclose(one, other, rtol=1e-4, atol=5e-6 * np.abs(other).max()), sizes
 
 
+@pytest.mark.usefixtures("theano")  # it skips the test where there is no GPU
 @pytest.mark.parametrize("products", TOLERANCES)
 def test_each_way_of_the_kernels_agrees_with_float64_without_theano(tmp_path, products):
     paths = {piece.name: str(piece.path) for piece in cuda.find()}
@@ -246,7 +247,6 @@ from helpers.layers import correct, draw
 from rnnbench import reference, theano_runtime
 theano = theano_runtime.prepare("cuda")
 from rnnbench.fused import lstm
-from rnnbench.theano_runtime import cuda
 from theano.gpuarray import init_dev
 # Theano has a context for "cuda0". For this name libgpuarray makes a second one, with a stream of its own, on one GPU.
 init_dev("cuda", "second")
