@@ -57,7 +57,7 @@ def test_facts_that_change_with_an_update_do_not_cut_a_series(index):
 def test_the_times_come_first_and_benchmarks_without_results_are_left_out(index):
     names = list(index["benchmarks"])
     groups = list(dict.fromkeys(name.partition(".")[0] for name in names))
-    assert groups == ["lstm", "compile", "memory", "accuracy", "gru", "rnn", "models"]
+    assert groups == ["lstm", "device", "compile", "memory", "accuracy", "gru", "rnn", "models"]
     measured = {
         name
         for path in recorded.HISTORY.glob("*/*-*.json")

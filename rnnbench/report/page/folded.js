@@ -65,7 +65,7 @@ function drawCosts(record, choice, positions) {
     );
     const headings = [['Implementation', 'text'], [shapeHeading(), 'text'],
         ...quantities.map((quantity) => index.costs[quantity])];
-    const caption = 'Build time, memory and error';
+    const caption = 'Build time, memory, error and the GPU’s own time';
     fill('costs-table', rows.length > 0 && drawTable('costs-rows', caption, headings, rows, choice.sort));
     fill('costs-elsewhere', ...missingCosts(record));
 }
