@@ -1,5 +1,5 @@
-/* Prints what rows_of_whole_waves says of an H100, and checks multiply_rows for a small Hopper GPU that isn't there: the
- * products are computed on the CPU. It ends with status 1 if a number is wrong. */
+/* Prints what rows_of_whole_waves says of an H100, and checks multiply_rows for small GPUs that aren't there: the products
+ * are computed on the CPU. It ends with status 1 if a number is wrong, or the number of products. */
 static const char rnnbench_lstm_cuda_source[] = "";
 
 #include "lstm_cuda.h"
@@ -8,12 +8,12 @@ static const char rnnbench_lstm_cuda_source[] = "";
 
 using namespace rnnbench_fused_cuda;
 
-static int products = 0;
+static int product_count = 0;
 
 /* Device::multiply for whole arrays, on the CPU. */
 static bool multiply(void *, Products, bool, bool transpose_b, long m, long n, long k, float, const float *a, long lda,
                      const float *b, long ldb, float beta, float *c, long ldc, std::string &) {
-    ++products;
+    ++product_count;
     for (long row = 0; row < m; ++row)
         for (long column = 0; column < n; ++column) {
             float sum = 0;
@@ -32,7 +32,7 @@ int main() {
                       << rows_of_whole_waves(h100, rows, 4 * hidden, hidden) << " and "
                       << rows_of_whole_waves(h100, rows, hidden, 4 * hidden) << std::endl;
 
-    const Gpu small = {5, 9, 0, 232448, true, {}};
+    const Gpu hopper = {5, 9, 0, 232448, true, {}}, ampere = {5, 8, 0, 166912, false, {}};
     const long m = 500, n = 600, k = 512;  // 4 × 3 tiles: two waves of five, and two more
     Device device = {};
     device.multiply = multiply;
@@ -47,10 +47,15 @@ int main() {
         std::string error;
         multiply(nullptr, Products::float32, false, transpose_b, m, n, k, 1, a.data(), k, b.data(), transpose_b ? k : n,
                  1, want.data(), n, error);
-        products = 0;
-        error = multiply_rows(device, small, Products::float32, transpose_b, m, n, k, a.data(), b.data(), 1, c.data(),
-                              "it");
-        good = good && error.empty() && products == 2 && c == want;
+        auto check = [&](const Gpu &gpu, Products products, int count) {
+            std::vector<float> found = c;
+            product_count = 0;
+            error = multiply_rows(device, gpu, products, transpose_b, m, n, k, a.data(), b.data(), 1, found.data(), "it");
+            good = good && error.empty() && product_count == count && found == want;
+        };
+        check(hopper, Products::float32, 2);
+        check(hopper, Products::tf32, 1);
+        check(ampere, Products::float32, 1);
     }
     std::cout << (good ? "equal" : "NOT equal") << std::endl;
     return good ? 0 : 1;
