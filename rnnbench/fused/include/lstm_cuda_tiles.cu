@@ -39,7 +39,9 @@
  *     warp     warp % column_parts: which 32 columns     warp / column_parts: which part of the tile's K
  *     lane     row lane: rows 4·(row lane) + 0..3, and TILE_ROWS / 2 more     a tile of numbers lies as [k][row],
  *              column lane, of 4: columns 4·(column lane) + 0..3, and 16 more     weights lie as [k][column]
- *              k lane, of 2 or 4: every such number of K. The lanes add up their sums by shuffles afterwards.
+ *              k lane, of 2 or 4: every such number of K. The lanes add up their sums by shuffles afterwards. An odd
+ *              k lane calls the second four columns its first, and k lanes 2 and 3 do so with the rows. Each then
+ *              gives away its second half, and no instruction must choose which.
  *              On tensor cores: rows 8·(lane / 4) + 0..7, columns 8·(lane % 4) + 0..7
  *
  * So a thread reads 16 numbers for 64 products. Three things bound it:
@@ -106,15 +108,15 @@ __device__ __forceinline__ void team_barrier(int team) {
     asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "n"(team_threads) : "memory");
 }
 
-/* Where a row lies among those of number k of K, and a column among the weights of k. Where lanes read neighbouring k,
- * rows and columns change places, so that these lanes read from different banks. */
+/* Where a row lies among those of number k of K, and a column among the weights of k. Lanes that read neighbouring k
+ * must read from different banks. So rows and columns change places, where the lanes don't begin with different ones. */
 __device__ __forceinline__ int place_of_row(int k, int row) {
     if (PRODUCTS > 0)
         return row ^ ((k & 1) | (k & 2) << 1) * 4;
-    return k_lanes == 2 ? row ^ (k & 1) * 16 : row ^ (k & 2) * 4;
+    return k_lanes == 2 ? row ^ (k & 1) * 16 : row;
 }
 __device__ __forceinline__ int place_of_column(int k, int column) {
-    return PRODUCTS > 0 ? column ^ (k & 3) * 8 : column ^ (k & 1) * 16;
+    return PRODUCTS > 0 ? column ^ (k & 3) * 8 : column;
 }
 
 /* Which part of the layer this block and thread have. */
@@ -145,6 +147,9 @@ struct Part {
                   (size_t)group * most_passes * padded * tile_rows;
         counters = a.counters + (size_t)group * most_passes * counter_stride;
     }
+    /* By FMA: the first of a lane's first four rows and columns. The other four are tile_rows / 2 and 16 away. */
+    __device__ int first_row_of_lane() const { return row_lane * 4 + (k_lanes == 4 ? k_lane / 2 * (tile_rows / 2) : 0); }
+    __device__ int first_column_of_lane() const { return column_part * 32 + column_lane * 4 + k_lane % 2 * 16; }
     /* The partial sums of a slice, for this block's columns, in the order of partial_of_item. */
     __device__ float *partial(int pass, int of_slice) const {
         return partials + ((size_t)(pass * COLUMN_SLICES + column) * K_SLICES + of_slice) * partial_floats;
@@ -304,12 +309,12 @@ __device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *s
 __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int turn,
                                          Stage &stage, Waiting &waiting) {
     const int first_k = at.k_part * part_k + at.k_lane;
-    const int row = at.row_lane * 4, column = at.column_part * 32 + at.column_lane * 4;
-    Word weights = shared.weights + (first_k * tile_columns + place_of_column(first_k, column)) * 4;
+    const int row = at.first_row_of_lane(), column = at.first_column_of_lane();
+    Word weights = shared.weights + (first_k * tile_columns + column) * 4;
     const Word numbers_at = shared.stages + (first_k * tile_rows + place_of_row(first_k, row)) * 4;
-    // From there to the second four of the rows and columns.
-    const int to_rows = (place_of_row(first_k, row + tile_rows / 2) - place_of_row(first_k, row)) * 4;
-    const int to_columns = (place_of_column(first_k, column + 16) - place_of_column(first_k, column)) * 4;
+    // From there to the other four rows and columns.
+    const int to_rows = (place_of_row(first_k, row ^ tile_rows / 2) - place_of_row(first_k, row)) * 4;
+    const int to_columns = ((column ^ 16) - column) * 4;
     float x[2][8], w[2][8];
     auto read_factors = [&](int to, Word numbers, Word weights) {
         read_shared(w[to], weights);
@@ -357,27 +362,24 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
 
 /* Where the sum of a part of K lies in shared memory. Fours of rows change places, so that lanes use different banks. */
 __device__ __forceinline__ Word place_of_sum(const Shared &shared, int part, int column, int row) {
-    const int places = tile_rows == 32 ? (column >> 1 & 6) ^ (column & 7) : column >> 1 & 3;
-    return shared.sums + ((part * tile_columns + column) * tile_rows + (row ^ places * 4)) * 4;
+    const int change = tile_rows == 32 ? (column >> 1 & 6) ^ (column & 7) : column >> 1 & 7;
+    return shared.sums + (part * sums_floats + (column * tile_rows + row ^ change * 4)) * 4;
 }
 
-/* Add up the numbers of K of a warp's lanes. Each lane keeps 8 / k_lanes of its columns, from the returned one on. */
-__device__ __forceinline__ int add_lanes(float (&sums)[8][8], const Part &at) {
-    int first = 0;
+/* Add up the sums of a warp's k lanes. Each keeps its first four columns and, if there are four k lanes, rows. */
+constexpr int kept_rows = k_lanes == 4 ? 4 : 8;
+__device__ __forceinline__ void add_lanes(float (&sums)[8][8]) {
+    constexpr int lanes = row_lanes * column_lanes;
 #pragma unroll
-    for (int lanes = 1, kept = 4; lanes < k_lanes; lanes *= 2, kept /= 2) {
-        const bool second = at.k_lane & lanes;
-        first += second ? kept : 0;
+    for (int r = 0; r < 8; ++r)
 #pragma unroll
-        for (int r = 0; r < 8; ++r)
+        for (int c = 0; c < 4; ++c)
+            sums[r][c] += __shfl_xor_sync(0xffffffffu, sums[r][4 + c], lanes);
 #pragma unroll
-            for (int c = 0; c < kept; ++c) {
-                const float given = second ? sums[r][c] : sums[r][kept + c];
-                const float own = second ? sums[r][kept + c] : sums[r][c];
-                sums[r][c] = own + __shfl_xor_sync(0xffffffffu, given, lanes * row_lanes * column_lanes);
-            }
-    }
-    return first;
+    for (int r = kept_rows; r < 8; ++r)
+#pragma unroll
+        for (int c = 0; c < 4; ++c)
+            sums[r - kept_rows][c] += __shfl_xor_sync(0xffffffffu, sums[r][c], 2 * lanes);
 }
 
 /* Write the sums to shared memory, for those who share them out. Where there is room for two parts of K only, two warps
@@ -385,27 +387,24 @@ __device__ __forceinline__ int add_lanes(float (&sums)[8][8], const Part &at) {
 __device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, int,
                                           bool failed) {
     constexpr bool in_two_rounds = SUMS_PARTS < k_parts;
-    const int first = add_lanes(sums, at);
+    add_lanes(sums);
 #pragma unroll 1
     for (int round = in_two_rounds ? 1 : 0; round >= 0; --round) {
         if (!in_two_rounds || at.k_part / SUMS_PARTS == round) {
 #pragma unroll
-            for (int c = 0; c < 8 / k_lanes; ++c) {
-                const int place = first + c;
-                const int column = at.column_part * 32 + place / 4 * 16 + at.column_lane * 4 + place % 4;
+            for (int c = 0; c < 4; ++c)
 #pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    const int row = at.row_lane * 4 + half * (tile_rows / 2);
-                    const Word to = place_of_sum(shared, at.k_part % SUMS_PARTS, column, row);
+                for (int first = 0; first < kept_rows; first += 4) {
+                    const Word to = place_of_sum(shared, at.k_part % SUMS_PARTS, at.first_column_of_lane() + c,
+                                                 at.first_row_of_lane() + first * (tile_rows / 8));
                     float four[4], other[4] = {};
                     if (in_two_rounds && round == 0)
                         read_shared(other, to);
 #pragma unroll
                     for (int r = 0; r < 4; ++r)
-                        four[r] = failed ? __int_as_float(0x7fffffff) : sums[4 * half + r][c] + other[r];
+                        four[r] = failed ? __int_as_float(0x7fffffff) : sums[first + r][c] + other[r];
                     write_shared(to, four);
                 }
-            }
         }
         team_barrier(at.team);
     }
