@@ -1,5 +1,6 @@
-/* Prints what rows_of_whole_waves says of an H100, and checks multiply_rows for small GPUs that aren't there: the products
- * are computed on the CPU. It ends with status 1 if a number is wrong, or the number of products. */
+/* Prints what rows_of_whole_waves and steps_of_whole_waves say of an H100. It also checks multiply_rows for small GPUs that
+ * aren't there: the products are computed on the CPU. It ends with status 1 if a number is wrong, or the number of
+ * products. */
 static const char rnnbench_lstm_cuda_source[] = "";
 
 #include "lstm_cuda.h"
@@ -31,6 +32,11 @@ int main() {
             std::cout << rows << " rows, hidden " << hidden << ": "
                       << rows_of_whole_waves(h100, rows, 4 * hidden, hidden) << " and "
                       << rows_of_whole_waves(h100, rows, hidden, 4 * hidden) << std::endl;
+
+    for (long batch : {32, 100, 128, 256})
+        for (long hidden : {128, 1024})
+            std::cout << "at most 128 steps of " << batch << " rows, hidden " << hidden << ": "
+                      << steps_of_whole_waves(h100, 128, batch, 4 * hidden, hidden) << std::endl;
 
     const Gpu hopper = {5, 9, 0, 232448, true, {}}, ampere = {5, 8, 0, 166912, false, {}};
     const long m = 500, n = 600, k = 512;  // 4 × 3 tiles: two waves of five, and two more

@@ -805,17 +805,38 @@ inline std::string choose(Device &device, State &state, bool backward, bool keep
 
 inline unsigned long long address(const void *pointer) { return reinterpret_cast<unsigned long long>(pointer); }
 
-/* How many rows of C = A·B to compute first, in a product of their own; 0 if one product is as fast. C is m × n.
- * cuBLAS cuts a large C into tiles of 128 × 256, and each multiprocessor takes one tile at a time. So the tiles come in
- * waves, and a last wave of few tiles costs almost a full one: on an H100, 400 tiles took 342 µs, and 384 took 280. The
- * first product gets the whole waves. For the few rows that are left, cuBLAS chooses smaller tiles. docs/fused.md has the
- * times. They were measured on Hopper, with n and k of at least 512. At hidden 128 two products took longer. */
+/* cuBLAS cuts a large product C = A·B into tiles of 128 × 256, and each multiprocessor takes one tile at a time. So the
+ * tiles come in waves, and a last wave of few tiles costs almost a full one: on an H100, 400 tiles took 342 µs, and 384
+ * took 280. docs/fused.md has more times. They were measured on Hopper, where C has at least 512 columns, and each number
+ * at least 512 products. At hidden 128 two products took longer than one. */
+struct Waves {
+    static constexpr long tile_rows = 128;
+    const long across, tiles, whole, last;  // tiles beside each other, all, whole waves, and tiles in the last wave
+    const bool matter;
+
+    Waves(const Gpu &gpu, long m, long n, long k)
+        : across(ceiling(n, 256)), tiles(ceiling(m, tile_rows) * across), whole(tiles / gpu.multiprocessors),
+          last(tiles % gpu.multiprocessors), matter(gpu.major == 9 && std::min(n, k) >= 512) {}
+};
+
+/* How many rows of C, which is m × n, to compute first, in a product of their own; 0 if one product is as fast. The first
+ * product gets the whole waves. For the few rows that are left, cuBLAS chooses smaller tiles. */
 inline long rows_of_whole_waves(const Gpu &gpu, long m, long n, long k) {
-    const long tile_rows = 128, across = ceiling(n, 256), tiles = ceiling(m, tile_rows) * across;
-    const long waves = tiles / gpu.multiprocessors, last = tiles % gpu.multiprocessors;
-    if (gpu.major != 9 || std::min(n, k) < 512 || last == 0 || 3 * last > 2 * gpu.multiprocessors)
+    const Waves waves(gpu, m, n, k);
+    if (!waves.matter || waves.last == 0 || 3 * waves.last > 2 * gpu.multiprocessors)
         return 0;
-    return waves * gpu.multiprocessors / across * tile_rows;
+    return waves.whole * gpu.multiprocessors / waves.across * waves.tile_rows;
+}
+
+/* How many steps' products, of `batch` rows each, to compute at once, if all are too many: at most `most`, but the
+ * largest number that fills whole waves, if that is more than half of them. */
+inline long steps_of_whole_waves(const Gpu &gpu, long most, long batch, long n, long k) {
+    for (long steps = most; 2 * steps > most; --steps) {
+        const Waves waves(gpu, steps * batch, n, k);
+        if (waves.matter && waves.last == 0)
+            return steps;
+    }
+    return most;
 }
 
 /* C = A·op(B) + beta C of whole arrays, op(B) being k × n. Returns "", or a sentence that says that `what` failed. */
@@ -970,11 +991,15 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
     if (!problem.empty())
         return problem;
 
-    const long steps =
+    // x·W has room for `most` steps. If there are more, it takes `steps` at once, until `most` are left.
+    const long most =
         keep ? sizes.seq : std::max(1L, std::min(sizes.seq, long(most_product_bytes / (step_gates * sizeof(float)))));
+    const long steps = most == sizes.seq
+                           ? most
+                           : steps_of_whole_waves(state.gpu, most, sizes.batch, 4 * sizes.hidden, sizes.inputs);
     Workspace parts;
-    const size_t products_at = parts.add(keep ? 0 : steps * step_gates * sizeof(float));
-    const bool needs_cells = steps < sizes.seq || (!keep && kernel.plan.way == Way::steps);
+    const size_t products_at = parts.add(keep ? 0 : most * step_gates * sizeof(float));
+    const bool needs_cells = most < sizes.seq || (!keep && kernel.plan.way == Way::steps);
     const size_t cells_at = parts.add(needs_cells ? cells * sizeof(float) : 0);
     const size_t exchange_at = parts.add(kernel.plan.exchange_bytes());
     const size_t counters_at = parts.add(kernel.plan.counter_count() * sizeof(unsigned));
@@ -992,8 +1017,8 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
     arguments.failure = state.failures_on_gpu;
     arguments.batch = int(sizes.batch);
     arguments.end_cell = needs_cells ? reinterpret_cast<float *>(workspace + cells_at) : nullptr;
-    for (long step = 0; step < sizes.seq; step += steps) {
-        const long count = std::min(steps, sizes.seq - step);
+    for (long step = 0, count; step < sizes.seq; step += count) {
+        count = sizes.seq - step <= most ? sizes.seq - step : steps;
         arguments.gates = keep ? call.gates : reinterpret_cast<float *>(workspace + products_at);
         arguments.states = call.states + step * cells;
         arguments.first_state = step ? arguments.states - cells : call.h0;
