@@ -30,10 +30,11 @@ _MAX_BYTES = {"short": 40, "line": 150}
 _FACT = {"anyOf": [_FACT_TEXT, {"type": "null"}]}
 _FACTS = {"type": "object", "propertyNames": _FACT_NAME, "maxProperties": 20, "additionalProperties": _FACT}
 
-# NaN means n/a; it passes both limits. The ends of a confidence interval may be infinite.
+# NaN means n/a; it passes both limits. The ends of a confidence interval may be infinite. But an integer that is too
+# large for a float stops asv.
 _LARGEST = 1e300
 _MEASURED = {"anyOf": [{"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}, {"type": "null"}]}
-_STATISTIC = {"type": ["number", "null"]}
+_STATISTIC = {"anyOf": [_MEASURED, {"type": "number", "not": {"type": "integer"}}]}
 _MOMENT = {"type": "integer", "minimum": 0, "maximum": 253402300799999}  # ms since 1970, to the year 9999
 _PARAMETERS = {"type": "array", "maxItems": 10, "items": {"type": "array", "maxItems": 1000, "items": _TEXT}}
 

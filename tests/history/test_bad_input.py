@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+import pytest
 from asv import runner
 from asv.benchmarks import Benchmarks
 from helpers import ROOT, recorded
@@ -154,6 +155,21 @@ def test_a_dashboard_of_broken_results(capsys, tmp_path_factory, monkeypatch, re
     configuration = json.loads((ROOT / "asv.conf.json").read_text()) | {"repo": str(ROOT)}
     (folder / "asv.conf.json").write_text(json.dumps(configuration))
     call(["publish"], capsys)
+
+
+def with_interval(end):
+    """Return the recorded results with this upper end of each shape's confidence interval."""
+    results = copy.deepcopy(RESULTS)
+    column = results["result_columns"].index("stats_ci_99_b")
+    for row in results["results"].values():
+        row[column:] = [[end], *row[column + 1 :]]
+    return results
+
+
+def test_an_end_of_an_interval_may_be_infinite_but_not_too_large_for_a_float():
+    asv_files.check("results", with_interval(float("inf")))
+    with pytest.raises(ValueError, match="isn't as asv writes it"):
+        asv_files.check("results", with_interval(10**400))
 
 
 CONFIGURATION = json.loads((ROOT / "asv.conf.json").read_text())
