@@ -30,13 +30,14 @@ int main() {
     for (long rows : {960, 3200, 3840, 6400, 12800, 25600})
         for (long hidden : {128, 512, 1024})
             std::cout << rows << " rows, hidden " << hidden << ": "
-                      << rows_of_whole_waves(h100, rows, 4 * hidden, hidden) << " and "
-                      << rows_of_whole_waves(h100, rows, hidden, 4 * hidden) << std::endl;
+                      << rows_of_whole_waves(h100, Products::float32, rows, 4 * hidden, hidden) << " and "
+                      << rows_of_whole_waves(h100, Products::float32, rows, hidden, 4 * hidden) << std::endl;
 
     for (long batch : {32, 100, 128, 256})
         for (long hidden : {128, 1024})
             std::cout << "at most 128 steps of " << batch << " rows, hidden " << hidden << ": "
-                      << steps_of_whole_waves(h100, 128, batch, 4 * hidden, hidden) << std::endl;
+                      << steps_of_whole_waves(h100, Products::float32, 128, batch, 4 * hidden, hidden) << " and "
+                      << steps_of_whole_waves(h100, Products::tf32x3, 128, batch, 4 * hidden, hidden) << std::endl;
 
     const Gpu hopper = {5, 9, 0, 232448, true, {}}, ampere = {5, 8, 0, 166912, false, {}};
     const long m = 500, n = 600, k = 512;  // 4 × 3 tiles: two waves of five, and two more

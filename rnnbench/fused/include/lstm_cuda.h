@@ -807,35 +807,36 @@ inline unsigned long long address(const void *pointer) { return reinterpret_cast
 
 /* cuBLAS cuts a large product C = A·B into tiles of 128 × 256, and each multiprocessor takes one tile at a time. So the
  * tiles come in waves, and a last wave of few tiles costs almost a full one: on an H100, 400 tiles took 342 µs, and 384
- * took 280. docs/fused.md has more times. They were measured on Hopper, where C has at least 512 columns, and each number
- * at least 512 products. At hidden 128 two products took longer than one. */
+ * took 280. docs/fused.md has more times. They were measured on Hopper, in strict float32, where C has at least 512 columns
+ * and each number at least 512 products. At hidden 128 two products took longer than one. */
 struct Waves {
     static constexpr long tile_rows = 128;
     const long across, tiles, whole, last;  // tiles beside each other, all, whole waves, and tiles in the last wave
-    const bool matter;
+    const bool matter;                      // whether these measurements hold
 
-    Waves(const Gpu &gpu, long m, long n, long k)
+    Waves(const Gpu &gpu, Products products, long m, long n, long k)
         : across(ceiling(n, 256)), tiles(ceiling(m, tile_rows) * across), whole(tiles / gpu.multiprocessors),
-          last(tiles % gpu.multiprocessors), matter(gpu.major == 9 && std::min(n, k) >= 512) {}
+          last(tiles % gpu.multiprocessors),
+          matter(gpu.major == 9 && products == Products::float32 && std::min(n, k) >= 512) {}
 };
 
 /* How many rows of C, which is m × n, to compute first, in a product of their own; 0 if one product is as fast. The first
  * product gets the whole waves. For the few rows that are left, cuBLAS chooses smaller tiles. */
-inline long rows_of_whole_waves(const Gpu &gpu, long m, long n, long k) {
-    const Waves waves(gpu, m, n, k);
+inline long rows_of_whole_waves(const Gpu &gpu, Products products, long m, long n, long k) {
+    const Waves waves(gpu, products, m, n, k);
     if (!waves.matter || waves.last == 0 || 3 * waves.last > 2 * gpu.multiprocessors)
         return 0;
     return waves.whole * gpu.multiprocessors / waves.across * waves.tile_rows;
 }
 
-/* How many steps' products, of `batch` rows each, to compute at once, if all are too many: at most `most`, but the
- * largest number that fills whole waves, if that is more than half of them. */
-inline long steps_of_whole_waves(const Gpu &gpu, long most, long batch, long n, long k) {
-    for (long steps = most; 2 * steps > most; --steps) {
-        const Waves waves(gpu, steps * batch, n, k);
-        if (waves.matter && waves.last == 0)
+/* How many steps of `batch` rows to compute at once, where `most` have room: the largest number that fills whole waves, if
+ * it is more than half of `most`. Otherwise `most`. */
+inline long steps_of_whole_waves(const Gpu &gpu, Products products, long most, long batch, long n, long k) {
+    if (!Waves(gpu, products, batch, n, k).matter)
+        return most;
+    for (long steps = most; 2 * steps > most; --steps)
+        if (Waves(gpu, products, steps * batch, n, k).last == 0)
             return steps;
-    }
     return most;
 }
 
@@ -843,7 +844,7 @@ inline long steps_of_whole_waves(const Gpu &gpu, long most, long batch, long n, 
 inline std::string multiply_rows(Device &device, const Gpu &gpu, Products products, bool transpose_b, long m, long n,
                                  long k, const float *a, const float *b, float beta, float *c, const char *what) {
     std::string problem;
-    const long first = products == Products::float32 ? rows_of_whole_waves(gpu, m, n, k) : 0;
+    const long first = rows_of_whole_waves(gpu, products, m, n, k);
     auto multiply = [&](long begin, long end) {
         return begin == end || device.multiply(device.context_of_caller, products, false, transpose_b, end - begin, n,
                                                k, 1, a + begin * k, k, b, transpose_b ? k : n, beta, c + begin * n, n,
@@ -996,7 +997,8 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
         keep ? sizes.seq : std::max(1L, std::min(sizes.seq, long(most_product_bytes / (step_gates * sizeof(float)))));
     const long steps = most == sizes.seq
                            ? most
-                           : steps_of_whole_waves(state.gpu, most, sizes.batch, 4 * sizes.hidden, sizes.inputs);
+                           : steps_of_whole_waves(state.gpu, call.products, most, sizes.batch, 4 * sizes.hidden,
+                                                  sizes.inputs);
     Workspace parts;
     const size_t products_at = parts.add(keep ? 0 : most * step_gates * sizeof(float));
     const bool needs_cells = most < sizes.seq || (!keep && kernel.plan.way == Way::steps);
