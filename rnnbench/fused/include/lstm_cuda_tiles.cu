@@ -109,7 +109,8 @@ __device__ __forceinline__ void team_barrier(int team) {
 }
 
 /* Where a row lies among those of number k of K, and a column among the weights of k. Lanes that read neighbouring k
- * must read from different banks. So rows and columns change places, where the lanes don't begin with different ones. */
+ * must read from different banks, so rows and columns change places. By FMA, such lanes begin with different columns. Four
+ * k lanes also begin with different rows. Then these stay where they are. */
 __device__ __forceinline__ int place_of_row(int k, int row) {
     if (PRODUCTS > 0)
         return row ^ ((k & 1) | (k & 2) << 1) * 4;
@@ -360,14 +361,16 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, co
     }
 }
 
-/* Where the sum of a part of K lies in shared memory. Fours of rows change places, so that lanes use different banks. */
+/* Where the sum of a part of K lies in shared memory. Fours of rows change places, so that lanes use different banks. With
+ * 16 rows, they also change places with those of the next column. */
 __device__ __forceinline__ Word place_of_sum(const Shared &shared, int part, int column, int row) {
     const int change = tile_rows == 32 ? (column >> 1 & 6) ^ (column & 7) : column >> 1 & 7;
-    return shared.sums + (part * sums_floats + (column * tile_rows + row ^ change * 4)) * 4;
+    return shared.sums + (part * sums_floats + ((column * tile_rows + row) ^ change * 4)) * 4;
 }
 
-/* Add up the sums of a warp's k lanes. Each keeps its first four columns and, if there are four k lanes, rows. */
 constexpr int kept_rows = k_lanes == 4 ? 4 : 8;
+
+/* Add up the sums of a warp's k lanes. Each keeps its first four columns, and its first kept_rows rows. */
 __device__ __forceinline__ void add_lanes(float (&sums)[8][8]) {
     constexpr int lanes = row_lanes * column_lanes;
 #pragma unroll
@@ -396,7 +399,7 @@ __device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, c
 #pragma unroll
                 for (int first = 0; first < kept_rows; first += 4) {
                     const Word to = place_of_sum(shared, at.k_part % SUMS_PARTS, at.first_column_of_lane() + c,
-                                                 at.first_row_of_lane() + first * (tile_rows / 8));
+                                                 at.first_row_of_lane() + first / 4 * (tile_rows / 2));
                     float four[4], other[4] = {};
                     if (in_two_rounds && round == 0)
                         read_shared(other, to);
