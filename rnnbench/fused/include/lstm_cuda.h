@@ -283,7 +283,9 @@ struct Plan {
         return way == Way::tiles ? column_slices * (backward ? tile_columns : tile_columns / 4) : blocks * units;
     }
     /* Of tiles: how many parts of K a team's sums have in shared memory. With three teams there is room for two. */
-    int sums_parts() const { return products != Products::float32 ? 1 : teams == 2 ? 128 / tile_columns : 2; }
+    int sums_parts() const { return on_tensor_cores() ? 0 : teams == 2 ? 128 / tile_columns : 2; }
+    bool on_tensor_cores() const { return products != Products::float32; }
+    int rings() const { return on_tensor_cores() ? 1 : teams; }  // of stages
     int passes() const { return rows / pass_rows; }
     int slots() const { return backward ? tiles * vector * (k_lanes / copies) : 8; }
     int chunks() const { return backward ? units / k_lanes : int(ceiling(padded(), 4 * k_lanes * k_parts())); }
@@ -295,9 +297,9 @@ struct Plan {
         if (way == Way::steps)
             return 0;
         if (way == Way::tiles)  // barriers, weights, sums, stages
-            return (teams * (2 * stages + 2) * 8 + 127) / 128 * 128 +
-                   4L * (slice_tiles * tile_k * tile_columns +
-                         teams * (sums_parts() * pass_rows * tile_columns + stages * pass_rows * tile_k));
+            return ((rings() * 2 * stages + teams * 2) * 8 + 127) / 128 * 128 +
+                   4L * (slice_tiles * tile_k * tile_columns + teams * sums_parts() * pass_rows * tile_columns +
+                         rings() * stages * (products == Products::tf32x3 ? 2 : 1) * pass_rows * tile_k);
         const long buffers = cluster ? 2 * passes() : stages, row_floats = chunks() * 4 * k_lanes * k_parts();
         const long head = (buffers * 2 * 8 + 4 * 8 + warps * 4 + 127) / 128 * 128 + rows * units * 4;
         const long weights = long(chunks() - register_chunks) * slots() * threads * 16;
@@ -313,7 +315,7 @@ struct Plan {
 
     int block_threads() const {
         if (way == Way::tiles)
-            return 128 * teams + 128;
+            return 128 * teams + (on_tensor_cores() ? 256 : 128);
         return threads + (way == Way::steps ? 0 : 32 * (gate_warps + (cluster ? 0 : 2)));
     }
 
@@ -412,10 +414,11 @@ inline double estimate_rows(const Plan &plan, const Gpu &gpu) {
 inline double estimate_tiles(const Plan &plan) {
     // A pass's products take so many ticks at best. Alone, a team leaves more of them unused.
     const double best = double(plan.pass_rows) * plan.tile_columns * plan.slice_tiles * plan.tile_k / 128;
-    const double rate = plan.products == Products::float32 ? 1.3 : plan.products == Products::tf32x3 ? 1.13 : 0.86;
+    const double rate = !plan.on_tensor_cores() ? 1.3 : plan.products == Products::tf32x3 ? 0.65 : 0.45;
     // The exchange and the gates, as far as nothing hides them.
-    const double rest = plan.products != Products::float32 ? 4000 : plan.k_slices > 1 ? 2500 : 1500;
-    const double one = 1.3 * rate * best + (plan.k_slices > 1 ? 8600 : 4200),
+    const double rest = plan.on_tensor_cores() ? (plan.backward ? 7800 : 5800) : plan.k_slices > 1 ? 2500 : 1500;
+    const double one = plan.on_tensor_cores() ? rate * best + (plan.backward ? 16000 : 13500)
+                                              : 1.3 * rate * best + (plan.k_slices > 1 ? 8600 : 4200),
                  more = plan.passes() * (rate * best + rest);
     return std::max(one, more) * plan.launches;
 }
@@ -489,7 +492,8 @@ inline void add_rows_plans(std::vector<Plan> &all, const Gpu &gpu, bool backward
             }
 }
 
-/* Append the plans of lstm_cuda_tiles.cu. They need Hopper's bulk copies. */
+/* Append the plans of lstm_cuda_tiles.cu. They need Hopper's bulk copies. Those on tensor cores need an instruction that no
+ * later GPU has. */
 inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backward, bool keep, Products products,
                             long hidden, long batch) {
     if (gpu.major < 9)
@@ -497,18 +501,19 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
     struct Shape {
         Products products;
         int teams, rows, columns, k;  // of a tile
-        int turn;                     // after so many tiles the next team may begin: the best that was measured
+        int turn;  // after so many tiles the next team may begin: the best that was measured, or 0 for the fewest
     };
     std::vector<Shape> shapes = {{Products::float32, 2, 16, 32, 128, 7},
                                  {Products::float32, 2, 16, 64, 128, 4},
                                  {Products::float32, 3, 32, 32, 64, backward ? 8 : 5}};
-    if (products != Products::float32)
-        shapes.push_back({products, 2, 64, 64, 32, 10});
+    if (products != Products::float32 && gpu.major == 9)
+        shapes.push_back({products, 2, 64, 64, 32, 0});
     for (const Shape &shape : shapes) {
         const bool by_fma = shape.products == Products::float32;
+        const int together = by_fma ? 1 : 2;  // tiles
         const int column_units = backward ? shape.columns : shape.columns / 4;
         // Units fill columns of blocks, and K fills tiles.
-        const int multiple = backward ? std::max(column_units, shape.k / 4) : shape.k;
+        const int multiple = backward ? std::max(column_units, shape.k / 4) : shape.k * together;
         for (int k_slices = 1; k_slices <= (by_fma && !backward ? 1 : 16); k_slices *= 2) {
             Plan plan = {};
             plan.way = Way::tiles, plan.backward = backward, plan.keep = keep, plan.hidden = int(hidden);
@@ -522,14 +527,16 @@ inline void add_tiles_plans(std::vector<Plan> &all, const Gpu &gpu, bool backwar
             plan.slice_tiles = int(ceiling(all_tiles, k_slices));
             if (plan.units * shape.rows > (by_fma ? 256 : 512))
                 continue;  // an owner's thread has at most two rows of one unit by FMA, and four on tensor cores
-            if (plan.slice_tiles * (k_slices - 1) >= all_tiles)
-                continue;  // the last slice would have nothing to do
-            plan.turn_tiles = std::min(plan.slice_tiles, shape.turn);
+            if (plan.slice_tiles % together || plan.slice_tiles * (k_slices - 1) >= all_tiles)
+                continue;  // a tile would be alone, or the last slice would have nothing to do
             plan.stages = 6;
             while (plan.stages > 2 && plan.shared_bytes() > size_t(gpu.shared_bytes))
                 --plan.stages;
             if (plan.shared_bytes() > size_t(gpu.shared_bytes) || plan.blocks > gpu.multiprocessors)
                 continue;
+            // On tensor cores, the next turn's first two tiles must have free stages (see multiply).
+            plan.turn_tiles = by_fma ? std::min(plan.slice_tiles, shape.turn)
+                                     : std::max(2, int(ceiling(plan.slice_tiles + 2 - plan.stages, 2)) * 2);
             const long resident = gpu.multiprocessors / plan.blocks, rows = plan.pass_rows;
             plan.groups = int(std::min(resident, ceiling(batch, rows)));
             // More rows would need much memory.

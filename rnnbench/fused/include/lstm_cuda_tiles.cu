@@ -23,7 +23,7 @@
  * Two kinds of kernels differ in their tiles and in the way of the sums:
  *   By FMA (PRODUCTS 0), tiles have 16 or 32 rows. The sums go to the block's shared memory. Forward, a block has all
  *   of K (K_SLICES is 1), so no sums go further. Backward, those of other owners go on to them.
- *   On tensor cores (PRODUCTS 1 or 2), tiles have 64 rows × 64 columns, and all sums go to memory.
+ *   On tensor cores (PRODUCTS 1 or 2), tiles have 64 rows × 64 columns, and all sums go to memory. More about them below.
  *
  * All of this memory stays in the L2 cache. The exchanges and the gates take 3 to 8 µs. They cost little time where there
  * are several passes of TILE_ROWS rows each: a block has two or three teams of four warps. A step of a pass is a turn,
@@ -34,7 +34,7 @@
  *   Partial sums: an owner reads until no number is `missing`, a NaN that no sum can be. Then it writes `missing` again,
  *   before it publishes. The next partial sums come when all blocks have published. So this needs no counter.
  *
- * A team's product of TILE_ROWS × TILE_COLUMNS, for one tile of TILE_K numbers of K:
+ * A team's product of TILE_ROWS × TILE_COLUMNS by FMA, for one tile of TILE_K numbers of K:
  *
  *     warp     warp % column_parts: which 32 columns     warp / column_parts: which part of the tile's K
  *     lane     row lane: rows 4·(row lane) + 0..3, and TILE_ROWS / 2 more     a tile of numbers lies as [k][row],
@@ -42,24 +42,32 @@
  *              k lane, of 2 or 4: every such number of K. The lanes add up their sums by shuffles afterwards. An odd
  *              k lane calls the second four columns its first, and k lanes 2 and 3 do so with the rows. Each then
  *              gives away its second half, and no instruction must choose which.
- *              On tensor cores: rows 8·(lane / 4) + 0..7, columns 8·(lane % 4) + 0..7
  *
  * So a thread reads 16 numbers for 64 products. Three things bound it:
  *   The registers' two banks: an FMA whose operands lie in the same bank takes two ticks. That is 1 in 12 or so, with the
  *   reads in the order below and at most 168 registers. With other orders or many more registers it is up to 1 in 4.
  *   The cache of instructions, which seems to hold about 2,000. A loop that isn't in it waits at each jump.
  *   The shared memory's port: lanes share a read if they read the same k, or from different banks.
+ *
+ * Tensor cores compute (64 columns × 8)·(8 × 64 rows) at a time for a team, while its warps do other things. They read the
+ * numbers from shared memory and the weights from registers. Eight more warps load tiles for both teams, in the order of
+ * the turns, and split the numbers into a large and a small part (see multiply). So there is one ring of stages:
+ *
+ *     warps that load, 4 for even tiles and 4 for odd ones ──> stages: [large, small][k / 4][row][k % 4] ──> tensor cores
+ *     warp     columns 16·warp + 0..15     lane     columns lane / 4 and 8 more, rows 8·j + 2·(lane % 4) + 0..1
  */
 #if TILES
 
 constexpr int tile_rows = TILE_ROWS, tile_columns = TILE_COLUMNS, tile_k = TILE_K, tile_floats = tile_rows * tile_k;
 constexpr int team_threads = 128, teams = TEAMS, worker_threads = teams * team_threads;
-constexpr int all_threads = worker_threads + 128;  // of the last four warps, one for each team fetches
-// The last four warps give registers to the others. From many more than 168, the compiler chooses worse ones for FMA.
-constexpr int worker_registers = PRODUCTS > 0 ? 232 : teams == 2 ? 168 : 160, fetch_registers = teams == 2 ? 40 : 32;
+// The last warps load tiles: on tensor cores all eight, by FMA one for each team of four warps. They give registers to the
+// others. From many more than 168, the compiler chooses worse ones for FMA.
+constexpr int all_threads = worker_threads + (PRODUCTS > 0 ? 256 : 128);
+constexpr int worker_registers = PRODUCTS > 0 ? 184 : teams == 2 ? 168 : 160;
+constexpr int fetch_registers = PRODUCTS > 0 ? 72 : teams == 2 ? 40 : 32;
+constexpr bool reads_ahead = PRODUCTS == 0;  // on tensor cores, the products leave no registers for what the gates need
 constexpr int row_lanes = tile_rows / 8, column_lanes = 4, k_lanes = 32 / (row_lanes * column_lanes);
 constexpr int column_parts = tile_columns / 32, k_parts = 4 / column_parts;  // of the warps of a team
-constexpr int part_k = tile_k / k_parts;                                     // of a tile, for a warp
 constexpr int column_units = FORWARD ? tile_columns / 4 : tile_columns;  // units of a block's columns
 constexpr int padded = column_units * COLUMN_SLICES;  // units of all blocks; those beyond HIDDEN are zero
 constexpr int tile_count = (FORWARD ? 1 : 4) * padded / tile_k;
@@ -72,6 +80,8 @@ constexpr int items = own_units * tile_rows / item_rows;
 constexpr int sums_floats = tile_rows * tile_columns;    // of a product
 constexpr int partial_floats = K_SLICES == 1 ? 0 : sums_floats;  // in memory, for a block and pass
 constexpr int published_floats = tile_count * tile_floats;  // of a pass
+constexpr int stage_floats = (PRODUCTS == 1 ? 2 : 1) * tile_floats;  // 3xTF32: large and small parts
+constexpr int rings = PRODUCTS > 0 ? 1 : teams;                      // of stages
 constexpr int counter_stride = 32;                          // counters lie so many words apart
 static_assert(own_units * K_SLICES == column_units && slice_k * K_SLICES >= tile_count * tile_k, "sizes");
 static_assert(items <= team_threads && item_rows <= 4, "a thread has one item in a pass");
@@ -108,16 +118,16 @@ __device__ __forceinline__ void team_barrier(int team) {
     asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "n"(team_threads) : "memory");
 }
 
-/* Where a row lies among those of number k of K, and a column among the weights of k. Lanes that read neighbouring k
- * must read from different banks, so rows and columns change places. By FMA, such lanes begin with different columns. Four
- * k lanes also begin with different rows. Then these stay where they are. */
-__device__ __forceinline__ int place_of_row(int k, int row) {
-    if (PRODUCTS > 0)
-        return row ^ ((k & 1) | (k & 2) << 1) * 4;
-    return k_lanes == 2 ? row ^ (k & 1) * 16 : row;
-}
-__device__ __forceinline__ int place_of_column(int k, int column) {
-    return PRODUCTS > 0 ? column ^ (k & 3) * 8 : column;
+/* By FMA: where a row lies among those of number k of K. Lanes that read neighbouring k must read from different banks.
+ * Such lanes begin with different columns. Four k lanes also begin with different rows. Two k lanes don't, so their rows
+ * change places. */
+__device__ __forceinline__ int place_of_row(int k, int row) { return k_lanes == 2 ? row ^ (k & 1) * 16 : row; }
+
+/* Where a weight lies. On tensor cores, four of a thread lie together: of two columns, for k and k + 4. */
+__device__ __forceinline__ int place_of_weight(int k, int column) {
+    if (PRODUCTS == 0)
+        return k * tile_columns + column;
+    return (k / 8 * team_threads + column / 16 * 32 + column % 8 * 4 + k % 4) * 4 + k / 4 % 2 * 2 + column / 8 % 2;
 }
 
 /* Which part of the layer this block and thread have. */
@@ -169,22 +179,24 @@ struct Part {
 
 /* What lies in shared memory, as addresses there. */
 struct Shared {
-    Word full, empty;            // of this team: barriers, [stage]
+    Word full, empty;            // of this team's ring: barriers, [stage]
     Word turns;                  // of all teams: barriers, two for each
     Word weights, sums, stages;  // [k][column]; [part of K], on their way to other threads; [stage][k][row]
     __device__ Shared(const unsigned char *shared, int team) {
         const Word begin = shared_address(shared);
-        full = begin + team * 2 * STAGES * 8, empty = full + STAGES * 8;
-        turns = begin + teams * 2 * STAGES * 8;
-        weights = begin + (teams * (2 * STAGES + 2) * 8 + 127) / 128 * 128;
+        const int ring = rings == 1 ? 0 : team;
+        full = begin + ring * 2 * STAGES * 8, empty = full + STAGES * 8;
+        turns = begin + rings * 2 * STAGES * 8;
+        weights = begin + ((rings * 2 * STAGES + teams * 2) * 8 + 127) / 128 * 128;
         sums = weights + (slice_k * tile_columns + team * SUMS_PARTS * sums_floats) * 4;
-        stages = weights + (slice_k * tile_columns + teams * SUMS_PARTS * sums_floats + team * STAGES * tile_floats) * 4;
+        stages = weights + (slice_k * tile_columns + teams * SUMS_PARTS * sums_floats + ring * STAGES * stage_floats) * 4;
     }
 };
 
 /* A place in the ring of stages: the next one, and how often it has been used, modulo 2. */
 struct Stage {
-    Word number = 0, round = 0;
+    Word number, round;
+    __device__ explicit Stage(Word uses = 0) : number(uses % STAGES), round(uses / STAGES % 2) {}
     __device__ void next() {
         if (++number == STAGES)
             number = 0, round ^= 1;
@@ -201,15 +213,16 @@ struct __align__(4 * piece) Piece {
 __device__ __forceinline__ void load_weights(Word weights, const float *U, const Part &at) {
     const int count = at.tiles() * tile_k;
 #if FORWARD
-    const int column = threadIdx.x * piece % tile_columns, first = at.slice * slice_k;
+    constexpr int copied = PRODUCTS > 0 ? 1 : piece;  // for tensor cores, neighbours in U lie apart
+    const int column = threadIdx.x * copied % tile_columns, first = at.slice * slice_k;
     const int unit = at.column * column_units + column % column_units;
     const float *const from = U + column / column_units * HIDDEN + unit;
-    for (int k = threadIdx.x * piece / tile_columns; k < count; k += worker_threads * piece / tile_columns) {
+    for (int k = threadIdx.x * copied / tile_columns; k < count; k += worker_threads * copied / tile_columns) {
         const bool is_there = first + k < HIDDEN && unit < HIDDEN;
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(
-                         weights + (k * tile_columns + place_of_column(k, column)) * 4),
-                     "l"(is_there ? from + (size_t)(first + k) * (4 * HIDDEN) : U), "n"(4 * piece),
-                     "r"(is_there ? 4 * piece : 0)
+                         weights + place_of_weight(k, column) * 4),
+                     "l"(is_there ? from + (size_t)(first + k) * (4 * HIDDEN) : U), "n"(4 * copied),
+                     "r"(is_there ? 4 * copied : 0)
                      : "memory");
     }
     asm volatile("cp.async.wait_all;" ::: "memory");
@@ -226,7 +239,7 @@ __device__ __forceinline__ void load_weights(Word weights, const float *U, const
 #pragma unroll
         for (int number = 0; number < piece; ++number) {
             const int k = (unit + number) * 4 + gate;
-            asm volatile("st.shared.f32 [%0], %1;" ::"r"(weights + (k * tile_columns + place_of_column(k, column)) * 4),
+            asm volatile("st.shared.f32 [%0], %1;" ::"r"(weights + place_of_weight(k, column) * 4),
                          "f"(part.numbers[number]));
         }
     }
@@ -250,8 +263,8 @@ __device__ __forceinline__ void let_next_begin(const Shared &shared, int turn) {
 
 /* One thread of each team calls it. */
 __device__ __forceinline__ void init_barriers(const Part &at, const Shared &shared) {
-    for (int stage = 0; stage < STAGES; ++stage) {
-        barrier_init(shared.full + stage * 8, 1);
+    for (int stage = 0; stage < STAGES && (rings == teams || at.team == 0); ++stage) {
+        barrier_init(shared.full + stage * 8, PRODUCTS > 0 ? team_threads / 32 : 1);
         barrier_init(shared.empty + stage * 8, team_threads / 32);
     }
     for (int turn = at.team; turn < 2 * teams; turn += teams)
@@ -269,6 +282,10 @@ __device__ __forceinline__ void set_up(const Arguments &a, const unsigned char *
         init_barriers(at, shared);
     __syncthreads();
 }
+
+#if PRODUCTS == 0
+
+using Sums = float[8][8];  // of a thread: [row][column]
 
 /* The warp that fetches: all tiles of this team's products, which begin at step `first`. The numbers for that step are
  * published first. */
@@ -303,12 +320,11 @@ __device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *s
     }
 }
 
-#if PRODUCTS == 0
-
 /* The sums of this thread, over this block's slice of K and this thread's part of each tile. The next numbers are read
  * while the last ones are used, also those of the next tile. */
-__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int turn,
+__device__ __forceinline__ void multiply(Sums &sums, const Part &at, const Shared &shared, int turn,
                                          Stage &stage, Waiting &waiting) {
+    constexpr int part_k = tile_k / k_parts;  // of a tile, for a warp
     const int first_k = at.k_part * part_k + at.k_lane;
     const int row = at.first_row_of_lane(), column = at.first_column_of_lane();
     Word weights = shared.weights + (first_k * tile_columns + column) * 4;
@@ -371,7 +387,7 @@ __device__ __forceinline__ Word place_of_sum(const Shared &shared, int part, int
 constexpr int kept_rows = k_lanes == 4 ? 4 : 8;
 
 /* Add up the sums of a warp's k lanes. Each keeps its first four columns, and its first kept_rows rows. */
-__device__ __forceinline__ void add_lanes(float (&sums)[8][8]) {
+__device__ __forceinline__ void add_lanes(Sums &sums) {
     constexpr int lanes = row_lanes * column_lanes;
 #pragma unroll
     for (int r = 0; r < 8; ++r)
@@ -387,7 +403,7 @@ __device__ __forceinline__ void add_lanes(float (&sums)[8][8]) {
 
 /* Write the sums to shared memory, for those who share them out. Where there is room for two parts of K only, two warps
  * write first, and the other two add their own. */
-__device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, int,
+__device__ __forceinline__ void send_sums(Sums &sums, const Part &at, const Shared &shared, int,
                                           bool failed) {
     constexpr bool in_two_rounds = SUMS_PARTS < k_parts;
     add_lanes(sums);
@@ -436,6 +452,17 @@ __device__ __forceinline__ void add_parts(float (&sums)[gates][item_rows], const
         }
 }
 
+/* Write item_rows rows of numbers k, k + 1... of K to a pass's published ones: [k][row]. */
+template <int count>
+__device__ __forceinline__ void write_numbers(const Part &at, int pass, int step, int k,
+                                              const float (&numbers)[count][item_rows]) {
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+        write(at.published + (step & 1) * at.odd + (size_t)pass * published_floats + (k + i) * tile_rows +
+                  place_of_row(count == 1 ? k : i, at.row()),
+              numbers[i]);
+}
+
 /* Where slice `from` writes its sums for the item of slice `to` with this thread's number. */
 __device__ __forceinline__ float *partial_of_item(const Part &at, int pass, int from, int to, int gate) {
     return at.partial(pass, from) + to * (sums_floats / K_SLICES) + gate * (own_units * tile_rows) +
@@ -478,130 +505,197 @@ __device__ __forceinline__ Word small_part(float number, Word large) {
     return __float_as_uint(number - __uint_as_float(large));
 }
 
-/* sums (16 rows × 8 columns of the warp) += a (16 × 8)·b (8 × 8), on the tensor cores. */
-__device__ __forceinline__ void multiply_tile(float (&sums)[4], const Word (&a)[4], const Word (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+using Sums = float[32];  // of a thread: [rows' eight][column][row]
+
+/* Begin to compute sums (64 columns × 64 rows of a team) = or += a (64 × 8)·b (8 × 64) on the tensor cores. A thread has four
+ * numbers of `a`. b lies in shared memory: [half of the 8][row][4]. */
+__device__ __forceinline__ void begin_product(Sums &sums, const Word (&a)[4], Word b, bool add) {
+    // Between the halves lie 64 rows of 16 bytes, and between eight rows and the next 128 bytes.
+    const Long there = (Long)(b / 16) | (Long)(64 * 16 / 16) << 16 | (Long)(128 / 16) << 32;
+#define EIGHT(i)                                                                                                     \
+    "+f"(sums[i]), "+f"(sums[i + 1]), "+f"(sums[i + 2]), "+f"(sums[i + 3]), "+f"(sums[i + 4]), "+f"(sums[i + 5]),     \
+        "+f"(sums[i + 6]), "+f"(sums[i + 7])
+    asm volatile("{ .reg .pred add; setp.ne.b32 add, %37, 0; wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 "
+                 "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+                 "{%32, %33, %34, %35}, %36, add, 1, 1; }"
+                 : EIGHT(0), EIGHT(8), EIGHT(16), EIGHT(24)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(there), "r"(int(add)));
+#undef EIGHT
 }
 
-/* The sums of this thread, over this block's slice of K and this thread's part of each tile, on tensor cores. They round
- * the factors to TF32. With large and small parts, a·b = small·large + large·small + large·large, and the rest is too
- * small to count. A tensor core adds up with less than float32's accuracy. So only 8 numbers of K are added up there. */
-__device__ __forceinline__ void multiply(float (&sums)[8][8], const Part &at, const Shared &shared, int turn,
-                                         Stage &stage, Waiting &waiting) {
-    const int k_lane = at.column_lane;
-    const Word weights_at = (at.k_part * part_k + k_lane) * tile_columns +
-                            place_of_column(k_lane, at.column_part * 32 + at.row_lane * 4);
-    const Word numbers_at = (at.k_part * part_k + k_lane) * tile_rows;
-    const Word rows_at[2] = {4u * (numbers_at + place_of_row(k_lane, at.row_lane * 8)),
-                             4u * (numbers_at + place_of_row(k_lane, at.row_lane * 8 + 4))};
-    Word weights = shared.weights + 4 * weights_at, numbers = shared.stages + stage.number * (tile_floats * 4);
-    float x[2][8], w[2][4];  // of k + k_lane, and four further
-    auto read_factors = [&](int k) {
+/* Begin the products of 16 numbers of K. w: this thread's weights for them, which become the next ones. */
+__device__ __forceinline__ void begin_products(Sums &sums, float (&w)[2][4], Word &weights, Word b) {
+    constexpr Word eight = 2 * tile_rows * 16, small_ones = tile_floats * 4;  // bytes: to the next eight, to small parts
+    Word large[2][4], small[2][4];
 #pragma unroll
-        for (int part = 0; part < 2; ++part) {
-            read_shared(x[part], numbers + rows_at[0] + (k + 4 * part) * tile_rows * 4);
-            read_shared(x[part] + 4, numbers + rows_at[1] + (k + 4 * part) * tile_rows * 4);
-            read_shared(w[part], weights + (k + 4 * part) * tile_columns * 4);
-        }
-    };
+    for (int k = 0; k < 2; ++k)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            large[k][i] = large_part(w[k][i]), small[k][i] = small_part(w[k][i], large[k][i]);
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+    if (PRODUCTS == 1) {
+        begin_product(sums, small[0], b, false);
+        begin_product(sums, small[1], b + eight, true);
+        begin_product(sums, large[0], b + small_ones, true);
+        begin_product(sums, large[1], b + small_ones + eight, true);
+    }
+    begin_product(sums, large[0], b, PRODUCTS == 1);
+    begin_product(sums, large[1], b + eight, true);
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+    weights += 2 * team_threads * 16;
+    read_shared(w[0], weights);  // beyond the last tile, of no use
+    read_shared(w[1], weights + team_threads * 16);
+}
+
+/* Wait until all products but the last `others` groups are there, and add these to sums. */
+template <int others> __device__ __forceinline__ void add_products(Sums &sums, Sums &products) {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(others) : "memory");
+#pragma unroll
+    for (int i = 0; i < 32; ++i) {
+        asm volatile("" : "+f"(products[i])::"memory");  // not read before
+        sums[i] += products[i];
+    }
+}
+
+/* The warps that load: all tiles, turn by turn, from step `first` on. The numbers for that step are published first. */
+__device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *shared_memory, int first, int steps) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(fetch_registers));
+    const Part at(a);
+    const Shared shared(shared_memory, 0);
+    Waiting waiting(a.failure);
+    constexpr int fours = tile_floats / 4 / team_threads, ahead = 2;  // of a thread in a tile; pairs that are on their way
+    const int in_pair = (threadIdx.x - worker_threads) / team_threads;  // which tile of a pair these warps load
+    Stage stage(in_pair);
+    bool is_first_round = true;
+    for (int turn = 0; turn < steps * at.passes; ++turn) {
+        const int number = turn / at.passes - first, pass = turn % at.passes;
+        if (number < 0)
+            continue;
+        if (at.lane == 0)
+            waiting.until([&] { return read_counter(at.counters + pass * counter_stride) >= Word(number + 1) * blocks; });
+        __syncwarp();
+        const float *const from = at.published + (number & 1) * at.odd + (size_t)pass * published_floats +
+                                  ((size_t)at.slice * SLICE_TILES + in_pair) * tile_floats + at.thread * 4;
+        const int tiles = at.tiles();
+        float numbers[ahead][fours][4];
+        auto load = [&](int pair, float (&to)[fours][4]) {
+            if (2 * pair < tiles)
+#pragma unroll
+                for (int i = 0; i < fours; ++i)
+                    read(to[i], from + (size_t)pair * (2 * tile_floats) + i * (team_threads * 4));
+        };
+#pragma unroll
+        for (int pair = 0; pair < ahead; ++pair)
+            load(pair, numbers[pair]);
+#pragma unroll 1
+        for (int begin = 0; 2 * begin < tiles; begin += ahead)
+#pragma unroll
+            for (int next = 0; next < ahead; ++next) {
+                if (2 * (begin + next) >= tiles)
+                    break;
+                if (!is_first_round)
+                    waiting.until([&] { return barrier_passed(shared.empty + stage.number * 8, stage.round ^ 1); });
+                if (__any_sync(0xffffffffu, waiting.failed))
+                    return;  // the workers give up too, and write NaN
+                const Word to = shared.stages + (stage.number * stage_floats + at.thread * 4) * 4;
+#pragma unroll
+                for (int i = 0; i < fours; ++i) {
+                    float large[4], small[4];
+#pragma unroll
+                    for (int k = 0; k < 4; ++k) {
+                        const Word bits = large_part(numbers[next][i][k]);
+                        large[k] = __uint_as_float(bits);
+                        small[k] = __uint_as_float(small_part(numbers[next][i][k], bits));
+                    }
+                    write_shared(to + i * (team_threads * 16), large);
+                    if (PRODUCTS == 1)
+                        write_shared(to + (tile_floats + i * (team_threads * 4)) * 4, small);
+                }
+                load(begin + next + ahead, numbers[next]);
+                asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // tensor cores see it
+                __syncwarp();
+                if (at.lane == 0)
+                    barrier_arrive(shared.full + stage.number * 8);
+                stage.next(), stage.next();
+                is_first_round = is_first_round && stage.round == 0;
+            }
+    }
+}
+
+/* The sums of this thread, over this block's slice of K, on tensor cores. They round the factors to TF32. With large and
+ * small parts, a·b = small·large + large·small + large·large, and the rest is too small to count. A tensor core adds up
+ * with less than float32's accuracy. So only 16 numbers of K are added up there.
+ *
+ * Tiles come in pairs: the compiler lets products overlap only within one round of the loop. The next team may begin when
+ * TURN_TILES tiles are done. Before, tiles of an earlier round may be in its first two stages, and look like its own. */
+__device__ __forceinline__ void multiply(Sums &sums, const Part &at, const Shared &shared, int turn, Stage &stage,
+                                         Waiting &waiting) {
+    Word weights = shared.weights + at.thread * 16;
+    float w[2][4];
+    read_shared(w[0], weights);
+    read_shared(w[1], weights + team_threads * 16);
     auto is_full = [&] { return barrier_passed(shared.full + stage.number * 8, stage.round); };
-    waiting.until(is_full);
-    read_factors(0);
-    constexpr int parts_unrolled = PRODUCTS == 2 ? 1 : 2;  // with two, the rounding takes too many registers
-    for (int tile = at.tiles(); tile > 0; --tile) {
-        const Word empty = shared.empty + stage.number * 8;
-        bool next_is_full = true;
-        stage.next();
-#pragma unroll parts_unrolled
-        for (int k = 0; k < part_k; k += 8) {
-            Word large[4][4], small[4][4], large_w[4][2], small_w[4][2];
-#pragma unroll
-            for (int part = 0; part < 4; ++part)
-#pragma unroll
-                for (int m = 0; m < 4; ++m) {
-                    const float number = x[part / 2][2 * m + part % 2];
-                    large[m][part] = large_part(number), small[m][part] = small_part(number, large[m][part]);
-                }
-#pragma unroll
-            for (int part = 0; part < 2; ++part)
-#pragma unroll
-                for (int n = 0; n < 4; ++n) {
-                    large_w[n][part] = large_part(w[part][n]);
-                    small_w[n][part] = small_part(w[part][n], large_w[n][part]);
-                }
-            // The next numbers are read while these are multiplied.
-            if (k + 8 < part_k) {
-                read_factors(k + 8);
-                if (tile > 1)  // asked early, since the answer takes long
-                    next_is_full = is_full();
-            } else if (tile > 1) {
-                if (!__all_sync(0xffffffffu, next_is_full))
-                    waiting.until(is_full);
-                weights += tile_k * tile_columns * 4;
-                numbers = shared.stages + stage.number * (tile_floats * 4);
-                read_factors(0);
-            }
-#pragma unroll
-            for (int n = 0; n < 4; n += 2) {
-                float part[2][4][4] = {};
-                if (PRODUCTS == 1) {
-#pragma unroll
-                    for (int tiles = 0; tiles < 8; ++tiles)
-                        multiply_tile(part[tiles / 4][tiles % 4], small[tiles % 4], large_w[n + tiles / 4]);
-#pragma unroll
-                    for (int tiles = 0; tiles < 8; ++tiles)
-                        multiply_tile(part[tiles / 4][tiles % 4], large[tiles % 4], small_w[n + tiles / 4]);
-                }
-#pragma unroll
-                for (int tiles = 0; tiles < 8; ++tiles)
-                    multiply_tile(part[tiles / 4][tiles % 4], large[tiles % 4], large_w[n + tiles / 4]);
-#pragma unroll
-                for (int tiles = 0; tiles < 8; ++tiles) {
-                    const int m = tiles % 4, column = n + tiles / 4;
-                    const float(&more)[4] = part[tiles / 4][m];
-                    sums[2 * m][column] += more[0], sums[2 * m][column + 4] += more[1];
-                    sums[2 * m + 1][column] += more[2], sums[2 * m + 1][column + 4] += more[3];
-                }
-            }
-        }
+    auto place = [&] { return shared.stages + stage.number * (stage_floats * 4); };
+    auto leave = [&](Word number) {
         __syncwarp();
         if (at.lane == 0)
-            barrier_arrive(empty);  // only now have all numbers certainly been read
-        if (at.thread == 0 && tile == max(1, at.tiles() + 1 - TURN_TILES))
+            barrier_arrive(shared.empty + number * 8);
+    };
+    constexpr Word half = 4 * tile_rows * 16;
+    bool next_is_full = is_full();
+#pragma unroll 1
+    for (int tile = at.tiles(); tile > 0; tile -= 2) {
+        if (!__all_sync(0xffffffffu, next_is_full))
+            waiting.until(is_full);
+        Sums even, odd;
+        const Word first = stage.number, b = place();
+        stage.next();
+        next_is_full = is_full();  // asked early, since the answer takes long
+        begin_products(even, w, weights, b);
+        begin_products(odd, w, weights, b + half);
+        if (!__all_sync(0xffffffffu, next_is_full))
+            waiting.until(is_full);
+        const Word second = stage.number, next_b = place();
+        stage.next();
+        next_is_full = tile == 2 || is_full();
+        add_products<1>(sums, even);
+        begin_products(even, w, weights, next_b);
+        add_products<1>(sums, odd);
+        leave(first);
+        begin_products(odd, w, weights, next_b + half);
+        add_products<1>(sums, even);
+        add_products<0>(sums, odd);
+        leave(second);
+        if (at.thread == 0 && tile == max(2, at.tiles() + 2 - TURN_TILES))
             let_next_begin(shared, turn);
     }
 }
 
-/* Add up the two halves of K, and write the partial sums for the owners. Each half keeps 32 of the 64 rows. */
-__device__ __forceinline__ void send_sums(float (&sums)[8][8], const Part &at, const Shared &shared, int pass,
-                                          bool failed) {
-    const Word halves = shared.sums + (at.column_part * 32 + at.lane) * 16;  // [half of K][column][64 threads]
-    float total[8][4];                                                       // [column][row]
+/* Write the partial sums for the owners. */
+__device__ __forceinline__ void send_sums(const Sums &sums, const Part &at, const Shared &, int pass, bool failed) {
+    float *const to = at.partial(pass, at.slice) + (at.thread / 32 * 16 + at.lane / 4) * tile_rows + at.lane % 4 * 2;
 #pragma unroll
-    for (int c = 0; c < 8; ++c) {
-        float given[4];
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-            given[r] = at.k_part ? sums[r][c] : sums[4 + r][c];
-            total[c][r] = at.k_part ? sums[4 + r][c] : sums[r][c];
-        }
-        write_shared(halves + ((1 - at.k_part) * 8 + c) * (64 * 16), given);
+    for (int i = 0; i < 32; i += 2) {
+        const float two[2] = {failed ? __int_as_float(0x7fffffff) : sums[i],
+                              failed ? __int_as_float(0x7fffffff) : sums[i + 1]};
+        write(to + i / 2 % 2 * (8 * tile_rows) + i / 4 * 8, two);
     }
-    team_barrier(at.team);
-    // Of this thread's 8 × 8 sums: the first of the four rows that it keeps, and the columns.
-    const int row = at.row_lane * 8 + at.k_part * 4;
-    float *const to = at.partial(pass, at.slice) + row;
+}
+
+/* Write item_rows rows of numbers k, k + 1... of K to a pass's published ones: [k / 4][row][k % 4]. */
+template <int count>
+__device__ __forceinline__ void write_numbers(const Part &at, int pass, int step, int k,
+                                              const float (&numbers)[count][item_rows]) {
 #pragma unroll
-    for (int c = 0; c < 8; ++c) {
-        float other[4];
-        read_shared(other, halves + (at.k_part * 8 + c) * (64 * 16));
+    for (int r = 0; r < item_rows; ++r) {
+        float of_row[count];
 #pragma unroll
-        for (int r = 0; r < 4; ++r)
-            total[c][r] = failed ? __int_as_float(0x7fffffff) : total[c][r] + other[r];
-        write(to + (at.column_part * 32 + at.column_lane * 8 + c) * tile_rows, total[c]);
+        for (int i = 0; i < count; ++i)
+            of_row[i] = numbers[i][r];
+        write(at.published + (step & 1) * at.odd + (size_t)pass * published_floats +
+                  (k / 4 * tile_rows + at.row() + r) * 4 + k % 4,
+              of_row);
     }
 }
 
@@ -660,10 +754,12 @@ __device__ __forceinline__ void take_sums(float (&sums)[gates][item_rows], const
                 sums[gate][r] += parts[other][gate][r];
 }
 
-/* A product, and its sums sent to their owners. */
-__device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int turn, int pass,
+/* A product, and its sums sent to their owners. product: how many products come before it. */
+__device__ __forceinline__ void multiply_and_send(const Part &at, const Shared &shared, int turn, int product, int pass,
                                                   Stage &stage, Waiting &waiting) {
-    float sums[8][8] = {};
+    if (rings < teams)
+        stage = Stage(product * at.tiles());
+    Sums sums = {};
     multiply(sums, at, shared, turn, stage, waiting);
     send_sums(sums, at, shared, pass, waiting.failed);
 }
@@ -678,6 +774,12 @@ __device__ __forceinline__ void publish(const Part &at, int pass) {
 /* What an owner carries from one step to the next: the cells, or their gradients. Only it reads and writes them. */
 __device__ __forceinline__ float *carried(const Part &at, int pass) {
     return at.carried + ((size_t)pass * padded + at.unit()) * tile_rows + at.row();
+}
+
+/* The same number. But the compiler keeps nothing that it computed from it before, so registers are free meanwhile. */
+__device__ __forceinline__ int computed_anew(int number) {
+    asm volatile("" : "+r"(number));
+    return number;
 }
 
 /* The first number in a (batch, HIDDEN) array of this thread's item. */
@@ -702,21 +804,19 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
     Waiting waiting(a.failure);
 
     const int unit = at.unit();
-    auto publish_states = [&](int product, int pass, const float (&states)[item_rows]) {
+    auto publish_states = [&](int product, int pass, const float (&states)[1][item_rows]) {
         if (at.has_item())
-            write(at.published + (product & 1) * at.odd + (size_t)pass * published_floats + unit * tile_rows +
-                      place_of_row(unit, at.row()),
-                  states);
+            write_numbers(at, pass, product, unit, states);
         publish(at, pass);
     };
     // The initial states, if there are any, are published for step 0.
     for (int pass = at.team; pass < at.passes; pass += teams) {
-        float states[item_rows], cells[item_rows];
+        float states[1][item_rows], cells[item_rows];
         const size_t place = place_in_batch(at, pass);
         const int rows = at.rows_there(pass);
 #pragma unroll
         for (int r = 0; r < item_rows; ++r) {
-            states[r] = r < rows && a.first_state ? a.first_state[place + r * HIDDEN] : 0;
+            states[0][r] = r < rows && a.first_state ? a.first_state[place + r * HIDDEN] : 0;
             cells[r] = r < rows && a.first_cell ? a.first_cell[place + r * HIDDEN] : 0;
         }
         if (at.has_item()) {
@@ -733,21 +833,33 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         bias[gate] = at.has_item() && unit < HIDDEN ? a.bias[gate * HIDDEN + unit] : 0;
     Stage stage;
     for (int turn = at.team; turn < a.seq * at.passes; turn += teams) {
-        const int step = turn / at.passes, pass = turn % at.passes, rows = at.rows_there(pass);
-        const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
-        float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
-        // The inputs' part of the sums comes in while the product is computed.
-        float total[4][item_rows], cells[item_rows], states[item_rows];
+        int step, pass, rows;
+        size_t in_batch, place;
+        float *gates;  // of this unit's i, at the first row
+        auto locate = [&](int turn) {
+            step = turn / at.passes, pass = turn % at.passes, rows = at.rows_there(pass);
+            in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
+            gates = a.gates + place * 4 - unit * 3;
+        };
+        locate(turn);
+        auto multiply_in_turn = [&] {
+            await_turn(shared, turn, waiting);
+            if (step >= first)
+                multiply_and_send(at, shared, turn, turn - first * at.passes, pass, stage, waiting);
+            else if (at.thread == 0)
+                let_next_begin(shared, turn);
+        };
+        if (!reads_ahead)
+            multiply_in_turn(), locate(computed_anew(turn));
+        // The inputs' part of the sums comes in while the product is computed, or the other slices' sums are on their way.
+        float total[4][item_rows], cells[item_rows], states[1][item_rows];
 #pragma unroll
         for (int r = 0; r < item_rows; ++r)
 #pragma unroll
             for (int gate = 0; gate < 4; ++gate)
                 total[gate][r] = r < rows ? gates[(r * 4 + gate) * HIDDEN] : 0;
-        await_turn(shared, turn, waiting);
-        if (step >= first)
-            multiply_and_send(at, shared, turn, pass, stage, waiting);
-        else if (at.thread == 0)
-            let_next_begin(shared, turn);
+        if (reads_ahead)
+            multiply_in_turn();
 #pragma unroll
         for (int r = 0; r < item_rows; ++r)
 #pragma unroll
@@ -763,7 +875,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
                 for (int gate = 0; gate < 4; ++gate)
                     total[gate][r] = gate == 2 ? tangent(total[gate][r]) : sigmoid(total[gate][r]);
                 cells[r] = fmaf(total[1][r], cells[r], total[0][r] * total[2][r]);
-                states[r] = waiting.failed ? __int_as_float(0x7fffffff) : total[3][r] * tangent(cells[r]);
+                states[0][r] = waiting.failed ? __int_as_float(0x7fffffff) : total[3][r] * tangent(cells[r]);
             }
             write(carried(at, pass), cells);
         }
@@ -775,7 +887,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_forward(const 
         for (int r = 0; r < item_rows; ++r) {
             if (r >= rows)
                 continue;
-            a.states[place + r * HIDDEN] = states[r];
+            a.states[place + r * HIDDEN] = states[0][r];
 #if KEEP
 #pragma unroll
             for (int gate = 0; gate < 4; ++gate)
@@ -808,13 +920,30 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
     float bias_sums[4] = {};
     Stage stage;
     for (int turn = at.team; turn < step_count * at.passes; turn += teams) {
-        const int back = turn / at.passes, pass = turn % at.passes;
-        const int step = a.seq - 1 - back, rows = step < 0 ? 0 : at.rows_there(pass);
-        const size_t in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
-        float *const gates = a.gates + place * 4 - unit * 3;  // of this unit's i, at the first row
-        const float *const before = step > 0 ? a.cells + place - (size_t)a.batch * HIDDEN : a.first_cell + in_batch;
-        const bool has_before = step > 0 || a.first_cell;
-        // i, f, g, o, the cell, the cell before and d_y come in while the product is computed.
+        int back, pass, step, rows;
+        size_t in_batch, place;
+        float *gates;  // of this unit's i, at the first row
+        const float *before;
+        bool has_before;
+        auto locate = [&](int turn) {
+            back = turn / at.passes, pass = turn % at.passes, step = a.seq - 1 - back;
+            rows = step < 0 ? 0 : at.rows_there(pass);
+            in_batch = place_in_batch(at, pass), place = (size_t)step * a.batch * HIDDEN + in_batch;
+            gates = a.gates + place * 4 - unit * 3;
+            before = step > 0 ? a.cells + place - (size_t)a.batch * HIDDEN : a.first_cell + in_batch;
+            has_before = step > 0 || a.first_cell;
+        };
+        locate(turn);
+        auto multiply_in_turn = [&] {
+            await_turn(shared, turn, waiting);
+            if (back > 0)
+                multiply_and_send(at, shared, turn, turn - at.passes, pass, stage, waiting);
+            else if (at.thread == 0)
+                let_next_begin(shared, turn);
+        };
+        if (!reads_ahead)
+            multiply_in_turn(), locate(computed_anew(turn));
+        // i, f, g, o, the cell, the cell before and d_y come in, as the inputs' part does forward.
         float value[item_rows][7], d_cells[item_rows] = {}, d_states[1][item_rows] = {};
 #pragma unroll
         for (int r = 0; r < item_rows; ++r) {
@@ -825,11 +954,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
             value[r][5] = r < rows && has_before ? before[r * HIDDEN] : 0;
             value[r][6] = r < rows ? a.states[place + r * HIDDEN] : 0;
         }
-        await_turn(shared, turn, waiting);
-        if (back > 0)
-            multiply_and_send(at, shared, turn, pass, stage, waiting);
-        else if (at.thread == 0)
-            let_next_begin(shared, turn);
+        if (reads_ahead)
+            multiply_in_turn();
         if (at.has_item()) {
             if (back > 0) {
                 read(d_cells, carried(at, pass));
@@ -854,11 +980,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_backward(const
         if (back + 1 < step_count) {
             if (at.has_item()) {
                 write(carried(at, pass), d_cells);
-#pragma unroll
-                for (int gate = 0; gate < 4; ++gate)
-                    write(at.published + (back & 1) * at.odd + (size_t)pass * published_floats +
-                              (unit * 4 + gate) * tile_rows + place_of_row(gate, at.row()),
-                          d_gates[gate]);
+                write_numbers(at, pass, back, unit * 4, d_gates);
             }
             publish(at, pass);
         } else {
