@@ -181,7 +181,7 @@ struct Part {
 struct Shared {
     Word full, empty;            // of this team's ring: barriers, [stage]
     Word turns;                  // of all teams: barriers, two for each
-    Word weights, sums, stages;  // [k][column]; [part of K], on their way to other threads; [stage][k][row]
+    Word weights, sums, stages;  // see place_of_weight; [part of K], on their way to other threads; [stage], of a tile each
     __device__ Shared(const unsigned char *shared, int team) {
         const Word begin = shared_address(shared);
         const int ring = rings == 1 ? 0 : team;
@@ -196,6 +196,7 @@ struct Shared {
 /* A place in the ring of stages: the next one, and how often it has been used, modulo 2. */
 struct Stage {
     Word number, round;
+    /* After so many uses of the ring's stages. */
     __device__ explicit Stage(Word uses = 0) : number(uses % STAGES), round(uses / STAGES % 2) {}
     __device__ void next() {
         if (++number == STAGES)
@@ -452,7 +453,8 @@ __device__ __forceinline__ void add_parts(float (&sums)[gates][item_rows], const
         }
 }
 
-/* Write item_rows rows of numbers k, k + 1... of K to a pass's published ones: [k][row]. */
+/* Write item_rows rows of numbers k, k + 1... of K to a pass's published ones: [k][row]. With the place of the pass in a
+ * function of its own, the compiler's machine code changes everywhere. */
 template <int count>
 __device__ __forceinline__ void write_numbers(const Part &at, int pass, int step, int k,
                                               const float (&numbers)[count][item_rows]) {
@@ -505,7 +507,7 @@ __device__ __forceinline__ Word small_part(float number, Word large) {
     return __float_as_uint(number - __uint_as_float(large));
 }
 
-using Sums = float[32];  // of a thread: [rows' eight][column][row]
+using Sums = float[32];  // of a thread: [eight rows][column, 8 further][two of these rows]
 
 /* Begin to compute sums (64 columns × 64 rows of a team) = or += a (64 × 8)·b (8 × 64) on the tensor cores. A thread has four
  * numbers of `a`. b lies in shared memory: [half of the 8][row][4]. */
@@ -553,7 +555,7 @@ template <int others> __device__ __forceinline__ void add_products(Sums &sums, S
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(others) : "memory");
 #pragma unroll
     for (int i = 0; i < 32; ++i) {
-        asm volatile("" : "+f"(products[i])::"memory");  // not read before
+        asm volatile("" : "+f"(products[i])::"memory");  // the compiler reads it only now
         sums[i] += products[i];
     }
 }
@@ -776,7 +778,8 @@ __device__ __forceinline__ float *carried(const Part &at, int pass) {
     return at.carried + ((size_t)pass * padded + at.unit()) * tile_rows + at.row();
 }
 
-/* The same number. But the compiler keeps nothing that it computed from it before, so registers are free meanwhile. */
+/* The same number, but the compiler doesn't know that. So it computes anew what follows from the number, and until then keeps
+ * no registers for it. */
 __device__ __forceinline__ int computed_anew(int number) {
     asm volatile("" : "+r"(number));
     return number;
