@@ -34,7 +34,7 @@ _CODE = "\n".join(
         # NVRTC compiles the kernels' texts at run time.
         *(
             f'static const char rnnbench_{name}_source[] = R"RNNBENCH({_text(name, parts)})RNNBENCH";'
-            for name, parts in (("lstm_cuda", ("", "_rows", "_tiles", "_steps")), ("split_cuda", ("",)))
+            for name, parts in (("lstm_cuda", ("", "_rows", "_tiles", "_steps", "_product")), ("split_cuda", ("",)))
         ),
         # Each operation is a library of its own. Only visible statics are the same ones in all of them.
         "#pragma GCC visibility push(default)",

@@ -41,21 +41,25 @@ int main(int, char **words) {
     std::vector<Gpu> gpus = {{108, 8, 0, 166912, false, {}}, {58, 8, 9, 101376, false, {}}, {132, 9, 0, 232448, true, {}}};
     for (int size = 1; size <= 16; ++size)
         gpus[2].resident[size] = int(120 / size);
-    auto print = [&](const Gpu &gpu, int kind, Products products, long hidden, long batch) {
-        const Plan plan = plans(gpu, kind == 2, kind == 1, products, hidden, batch)[0];
-        std::vector<std::string> options = plan.options();
+    auto print = [&](const Gpu &gpu, const std::string &text, std::vector<std::string> options) {
         options.push_back("--gpu-architecture=" + gpu.architecture());
         options.push_back("--std=c++17");
-        std::cout << gpu.architecture() << " hidden " << hidden << ", batch " << batch << ": " << plan.text() << ": "
-                  << compiled(compiler, options) << std::endl;
+        std::cout << gpu.architecture() << " " << text << ": " << compiled(compiler, options) << std::endl;
+    };
+    auto print_plan = [&](const Gpu &gpu, int kind, Products products, long hidden, long batch) {
+        const Plan plan = plans(gpu, kind == 2, kind == 1, products, hidden, batch)[0];
+        print(gpu, "hidden " + std::to_string(hidden) + ", batch " + std::to_string(batch) + ": " + plan.text(),
+              plan.options());
     };
     for (int kind = 0; kind < 3; ++kind) {
         for (const Gpu &gpu : gpus) {
             for (long hidden : {37, 128, 512, 1024})
-                print(gpu, kind, Products::float32, hidden, 32);
-            print(gpu, kind, Products::float32, 1024, 128);
+                print_plan(gpu, kind, Products::float32, hidden, 32);
+            print_plan(gpu, kind, Products::float32, 1024, 128);
         }
         for (Products products : {Products::tf32x3, Products::tf32})
-            print(gpus[2], kind, products, 1024, 128);
+            print_plan(gpus[2], kind, products, 1024, 128);
     }
+    for (int transposed = 0; transposed < 3; ++transposed)
+        print(gpus[2], "product", product_options(transposed == 1, transposed == 2));
 }

@@ -6,7 +6,7 @@ include=$here/../../rnnbench/fused/include
 build=${BUILD:-$(mktemp -d)}
 {
     printf 'static const char rnnbench_lstm_cuda_source[] = R"RNNBENCH('
-    cat "$include/lstm_cuda.cu" "$include/lstm_cuda_rows.cu" "$include/lstm_cuda_tiles.cu" "$include/lstm_cuda_steps.cu"
+    for part in "" _rows _tiles _steps _product; do cat "$include/lstm_cuda$part.cu"; done
     printf ')RNNBENCH";\n'
 } > "$build/lstm_cuda_source.h"
 g++ -std=c++14 -O3 -march=native -fopenmp -Wall -Wextra -I"$build" -I"$include" "$here/cuda_harness.cpp" -o "$build/cuda_harness" -ldl

@@ -1,6 +1,6 @@
-/* Prints what rows_of_whole_waves and steps_of_whole_waves say of an H100. It also checks multiply_rows for small GPUs that
- * aren't there: the products are computed on the CPU. It ends with status 1 if a number is wrong, or the number of
- * products. */
+/* Prints what rows_of_whole_waves and steps_of_whole_waves say of an H100, and how it divides products on tensor cores. It
+ * also checks multiply_rows for small GPUs that aren't there: the products are computed on the CPU. It ends with status 1 if
+ * a number is wrong, or the number of products. */
 static const char rnnbench_lstm_cuda_source[] = "";
 
 #include "lstm_cuda.h"
@@ -10,6 +10,7 @@ static const char rnnbench_lstm_cuda_source[] = "";
 using namespace rnnbench_fused_cuda;
 
 static int product_count = 0;
+alignas(16) static float numbers[8];  // of a product that is only asked who would compute it
 
 /* Device::multiply for whole arrays, on the CPU. */
 static bool multiply(void *, Products, bool, bool transpose_b, long m, long n, long k, float, const float *a, long lda,
@@ -39,6 +40,27 @@ int main() {
                       << steps_of_whole_waves(h100, Products::float32, 128, batch, 4 * hidden, hidden) << " and "
                       << steps_of_whole_waves(h100, Products::tf32x3, 128, batch, 4 * hidden, hidden) << std::endl;
 
+    // The clusters that an H200's driver counts.
+    const std::map<int, int> resident = {{1, 132}, {2, 66}, {3, 41}, {4, 31}, {5, 24}, {6, 20}, {7, 17}, {8, 15}};
+    auto say = [&](const char *name, const Gpu &gpu, Products products, bool transpose_a, long m, long n, long k,
+                   const float *a = numbers) {
+        const Product product = {products, transpose_a, false, m, n, k, a, transpose_a ? m : k, numbers, n, 0, numbers, n};
+        std::cout << name << ' ' << m << " x " << n << " x " << k << ": ";
+        const Division division = divide(resident, product);
+        if (product.suits_tensor_cores(gpu) && division.cost < product.estimate_cublas())
+            std::cout << division.blocks << " blocks for a tile" << std::endl;
+        else
+            std::cout << "cuBLAS" << std::endl;
+    };
+    const Products tf32x3 = Products::tf32x3;
+    for (auto size : {std::make_tuple(3840, 4096, 1024), std::make_tuple(960, 512, 2048), std::make_tuple(1000, 148, 37)})
+        say("x.W", h100, tf32x3, false, std::get<0>(size), std::get<1>(size), std::get<2>(size));
+    for (auto size : {std::make_tuple(512, 2048, 3840), std::make_tuple(128, 512, 25600), std::make_tuple(37, 148, 9600)})
+        say("dW", h100, tf32x3, true, std::get<0>(size), std::get<1>(size), std::get<2>(size));
+    say("unaligned", h100, tf32x3, false, 3840, 4096, 1024, numbers + 1);
+    say("strict", h100, Products::float32, false, 3840, 4096, 1024);
+    say("Ampere", {108, 8, 0, 166912, false, {}}, tf32x3, false, 3840, 4096, 1024);
+
     const Gpu hopper = {5, 9, 0, 232448, true, {}}, ampere = {5, 8, 0, 166912, false, {}};
     const long m = 500, n = 600, k = 512;  // 4 × 3 tiles: two waves of five, and two more
     Device device = {};
@@ -57,7 +79,9 @@ int main() {
         auto check = [&](const Gpu &gpu, Products products, int count) {
             std::vector<float> found = c;
             product_count = 0;
-            error = multiply_rows(device, gpu, products, transpose_b, m, n, k, a.data(), b.data(), 1, found.data(), "it");
+            State state;
+            state.gpu = gpu;
+            error = multiply_rows(device, state, products, transpose_b, m, n, k, a.data(), b.data(), 1, found.data(), "it");
             good = good && error.empty() && product_count == count && found == want;
         };
         check(hopper, Products::float32, 2);

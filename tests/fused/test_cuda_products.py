@@ -1,4 +1,4 @@
-"""The CUDA layer's products in two parts: where they are cut, and that no row is lost. cuBLAS isn't needed."""
+"""The CUDA layer's products: where they are cut, who computes them, and that no row is lost. cuBLAS isn't needed."""
 
 import subprocess
 from pathlib import Path
@@ -42,6 +42,25 @@ def test_the_first_product_has_the_rows_of_whole_waves(said, rows, hidden, first
 )
 def test_a_part_of_the_steps_fills_whole_waves(said, batch, hidden, steps):
     assert f"at most 128 steps of {batch} rows, hidden {hidden}: {steps} and 128" in said
+
+
+# An H100 has room for 41 clusters of three blocks, and for 31 of four. 960 × 512 numbers are 32 tiles.
+@pytest.mark.parametrize(
+    ("product", "who"),
+    [
+        ("x.W 3840 x 4096 x 1024", "1 blocks for a tile"),
+        ("x.W 960 x 512 x 2048", "3 blocks for a tile"),
+        ("dW 512 x 2048 x 3840", "2 blocks for a tile"),
+        ("dW 128 x 512 x 25600", "cuBLAS"),  # four tiles leave most of the GPU idle
+        ("x.W 1000 x 148 x 37", "cuBLAS"),  # rows of 37 numbers can't be read by fours
+        ("dW 37 x 148 x 9600", "cuBLAS"),
+        ("unaligned 3840 x 4096 x 1024", "cuBLAS"),
+        ("strict 3840 x 4096 x 1024", "cuBLAS"),
+        ("Ampere 3840 x 4096 x 1024", "cuBLAS"),
+    ],
+)
+def test_products_on_tensor_cores_are_divided_so_that_the_gpu_is_full(said, product, who):
+    assert f"{product}: {who}" in said
 
 
 def test_two_products_give_the_numbers_of_one(said):

@@ -12,8 +12,8 @@
  *     d_h = d_y[t] + d_a[t+1]·Uᵀ       d_c = d_h·o·(1 - tanh(c[t])²) + d_c[t+1]·f[t+1]
  *     d_a = d_c·g·i(1-i),  d_c·c[t-1]·f(1-f),  d_c·i·(1-g²),  d_h·tanh(c[t])·o(1-o)
  *
- * cuBLAS computes x·W of all steps before, and the weights' gradients afterwards. lstm_cuda.h starts the kernels. This
- * file holds what they share. There are three ways, each in a file:
+ * cuBLAS or lstm_cuda_product.cu computes x·W of all steps before, and the weights' gradients afterwards. lstm_cuda.h starts
+ * the kernels. This file holds what they share. There are three ways, each in a file:
  *
  *   lstm_cuda_rows.cu   U stays in registers and shared memory, and rows of states pass by
  *   lstm_cuda_tiles.cu  U stays in shared memory, and sums stay in registers: for large sizes
@@ -136,6 +136,8 @@ __device__ __forceinline__ void write(float *to, const float (&from)[1]) {
     asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(to), "f"(from[0]) : "memory");
 }
 
+#endif
+
 /* Read or write four numbers in shared memory. */
 __device__ __forceinline__ void read_shared(float *to, Word from) {
     asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
@@ -148,9 +150,25 @@ __device__ __forceinline__ void write_shared(Word to, const float *from) {
                  : "memory");
 }
 
-#endif
-
 /* ---- Arithmetic ------------------------------------------------------------------------------------------------- */
+
+#if PRODUCT || (TILES && PRODUCTS > 0)
+
+/* The part of a number that TF32 holds, rounded to nearest. Of a NaN, the small part at least is a NaN. */
+__device__ __forceinline__ Word large_part(float number) {
+    Word bits;
+    if (PRODUCTS == 1)
+        bits = (__float_as_uint(number) + 0x1000) & 0xffffe000;
+    else
+        asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(number));  // more instructions, but a NaN stays one
+    return bits;
+}
+/* The rest. A tensor core doesn't read its last 13 bits. */
+__device__ __forceinline__ Word small_part(float number, Word large) {
+    return __float_as_uint(number - __uint_as_float(large));
+}
+
+#endif
 
 __device__ __forceinline__ float power_of_two(float x) {
     float power;

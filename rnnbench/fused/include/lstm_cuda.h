@@ -1,14 +1,15 @@
 /* An LSTM layer on a GPU: chooses, compiles and starts the kernels of lstm_cuda*.cu.
  *
  * forward() and backward() are the interface. They only put work on the caller's stream. cuBLAS, through the caller's
- * `multiply`, computes the products that need no recurrence; one kernel takes all steps.
+ * `multiply`, computes most products that need no recurrence; one kernel takes all steps.
  *
  * 1. Functions of CUDA's driver and of NVRTC, loaded when the first call needs them: no CUDA header is needed.
  * 2. Plans: how a kernel divides the work, and a model of the time that this takes. The cheapest plan is taken.
  * 3. Kernels: compiled for a plan and the GPU that is there, kept in memory and as files.
- * 4. The two calls.
+ * 4. Products: by cuBLAS, or on Hopper's tensor cores by lstm_cuda_product.cu.
+ * 5. The two calls.
  *
- * The text of lstm_cuda.cu and of the three files that it names comes before this file, as
+ * The text of lstm_cuda.cu and of the four files that it names comes before this file, as
  * `static const char rnnbench_lstm_cuda_source[]`.
  */
 #ifndef RNNBENCH_FUSED_LSTM_CUDA_H
@@ -17,6 +18,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -69,7 +71,7 @@ struct Device {
     void *stream;             // CUstream that all work goes to
     void *context_of_caller;  // handed to the two functions below
     /* C = alpha op(A) op(B) + beta C, row-major, leading dimensions in elements, on `stream`, in this precision. At
-     * failure it returns false and sets `error`. */
+     * failure it returns false and sets `error`. It isn't called for what lstm_cuda_product.cu computes. */
     bool (*multiply)(void *context_of_caller, Products products, bool transpose_a, bool transpose_b, long m, long n,
                      long k, float alpha, const float *a, long lda, const float *b, long ldb, float beta, float *c,
                      long ldc, std::string &error);
@@ -262,6 +264,9 @@ inline int assumed_clusters(const Gpu &gpu, int size) {
     return std::max(1, int(gpu.multiprocessors / size * (size > 8 ? 0.9 : size > 2 ? 0.95 : 1)));
 }
 
+/* An option of the compiler that defines a macro. */
+inline std::string define(const char *name, long value) { return std::string("-D") + name + "=" + std::to_string(value); }
+
 /* The three ways: lstm_cuda_rows.cu, lstm_cuda_tiles.cu, lstm_cuda_steps.cu. */
 enum class Way { rows, tiles, steps };
 
@@ -340,9 +345,6 @@ struct Plan {
     bool sends_states() const { return way == Way::rows && !backward && !cluster; }
 
     std::vector<std::string> options() const {
-        auto define = [](const char *name, long value) {
-            return std::string("-D") + name + "=" + std::to_string(value);
-        };
         std::vector<std::string> all = {define("ROWS", way == Way::rows),   define("TILES", way == Way::tiles),
                                         define("STEPS", way == Way::steps), define("FORWARD", !backward),
                                         define("BACKWARD", backward),       define("KEEP", keep),
@@ -582,6 +584,12 @@ struct Kernel {
     void *function, *add_up, *bias_sums;  // add_up: only with backward. bias_sums: only with backward in steps
 };
 
+/* lstm_product for one order of its factors. */
+struct ProductKernel {
+    void *function = nullptr;
+    std::map<int, int> resident;  // how many clusters of so many blocks run at once, if any
+};
+
 /* What is kept for a Device. */
 struct State {
     std::mutex mutex;
@@ -590,6 +598,7 @@ struct State {
     std::unique_ptr<Compiler> compiler;
     std::map<std::vector<std::string>, Kernel> kernels;           // by the options
     std::map<std::tuple<bool, bool, Products, long, long>, Kernel> chosen;  // backward, keep, products, hidden, batch
+    std::map<std::pair<bool, bool>, ProductKernel> products;      // by whether A and B are transposed
     bool starts_early = true;               // whether the driver lets a kernel start while the one before it ends
     volatile unsigned *failures = nullptr;  // [0] forward, [1] backward; memory of the host that the GPU sees
     unsigned *failures_on_gpu = nullptr;
@@ -812,6 +821,8 @@ inline std::string choose(Device &device, State &state, bool backward, bool keep
 
 inline unsigned long long address(const void *pointer) { return reinterpret_cast<unsigned long long>(pointer); }
 
+/* ---- 4. Products ------------------------------------------------------------------------------------------------ */
+
 /* cuBLAS cuts a large product C = A·B into tiles of 128 × 256, and each multiprocessor takes one tile at a time. So the
  * tiles come in waves, and a last wave of few tiles costs almost a full one: on an H100, 400 tiles took 342 µs, and 384
  * took 280. docs/fused.md has more times. They were measured on Hopper, in strict float32, where C has at least 512 columns
@@ -847,23 +858,177 @@ inline long steps_of_whole_waves(const Gpu &gpu, Products products, long most, l
     return most;
 }
 
-/* C = A·op(B) + beta C of whole arrays, op(B) being k × n. Returns "", or a sentence that says that `what` failed. */
-inline std::string multiply_rows(Device &device, const Gpu &gpu, Products products, bool transpose_b, long m, long n,
-                                 long k, const float *a, const float *b, float beta, float *c, const char *what) {
+/* What lstm_product gets. lstm_cuda_product.cu has the same. */
+struct ProductArguments {
+    const float *a, *b;
+    float *c;
+    long long a_stride, b_stride, c_stride;
+    int m, n, k, tiles;
+    float beta;
+};
+
+/* The tiles of lstm_product: how many rows and columns, numbers of K in a step, and steps that have room. */
+constexpr int product_side = 128, product_depth = 32, product_stages = 3, product_threads = 512;
+constexpr size_t product_bytes = product_stages * (4 * (product_depth / 4) * (product_side + 1) * 16 + 2 * 8);
+
+/* C = op(A)·op(B) + beta C, which is m × n and adds up k products for each number. Rows lie so many numbers apart. */
+struct Product {
+    Products products;
+    bool transpose_a, transpose_b;
+    long m, n, k;
+    const float *a;
+    long a_stride;
+    const float *b;
+    long b_stride;
+    float beta;
+    float *c;
+    long c_stride;
+
+    long tiles() const { return ceiling(m, product_side) * ceiling(n, product_side); }
+    long steps() const { return ceiling(k, product_depth); }
+
+    /* Whether lstm_product can compute it. It reads and writes four numbers at a time. */
+    bool suits_tensor_cores(const Gpu &gpu) const {
+        auto are_fours = [](const float *array, long stride, long columns) {
+            return reinterpret_cast<uintptr_t>(array) % 16 == 0 && stride % 4 == 0 && columns % 4 == 0;
+        };
+        return products == Products::tf32x3 && gpu.major == 9 && size_t(gpu.shared_bytes) >= product_bytes &&
+               are_fours(a, a_stride, transpose_a ? m : k) && are_fours(b, b_stride, transpose_b ? k : n) &&
+               are_fours(c, c_stride, n);
+    }
+
+    /* About how many µs cuBLAS takes in strict float32, on an H200. */
+    double estimate_cublas() const { return 12 + double(m) * n * k / 22.5e6; }
+};
+
+/* The launch of lstm_product by clusters of so many blocks. The result needs the attribute. */
+inline LaunchConfig product_config(long clusters, int blocks, void *stream, LaunchAttribute &attribute) {
+    LaunchConfig config = plain_config(clusters * blocks, product_threads, stream);
+    config.shared_bytes = unsigned(product_bytes);
+    attribute = LaunchAttribute();
+    attribute.id = Driver::launch_cluster;
+    attribute.value.cluster.x = unsigned(blocks);
+    attribute.value.cluster.y = attribute.value.cluster.z = 1;
+    config.attributes = &attribute;
+    config.attribute_count = 1;
+    return config;
+}
+
+/* The compiler's options for lstm_product. */
+inline std::vector<std::string> product_options(bool transpose_a, bool transpose_b) {
+    std::vector<std::string> all = {define("PRODUCT", 1), define("PRODUCTS", int(Products::tf32x3)),
+                                    define("TRANSPOSE_A", transpose_a), define("TRANSPOSE_B", transpose_b),
+                                    define("DEPTH", product_depth), define("STAGES", product_stages),
+                                    "-DLIMIT_NANOSECONDS=" RNNBENCH_LSTM_LIMIT};
+    for (const char *name : {"ROWS", "TILES", "STEPS", "FORWARD", "BACKWARD", "KEEP"})
+        all.push_back(define(name, 0));
+    return all;
+}
+
+/* Compile and load lstm_product, at the first call with this order of the factors. */
+inline std::string load_product(Device &device, State &state, const Product &product, ProductKernel &kernel) {
+    const auto key = std::make_pair(product.transpose_a, product.transpose_b);
+    const auto found = state.products.find(key);
+    if (found != state.products.end()) {
+        kernel = found->second;
+        return "";
+    }
+    const Driver &driver = Driver::get();
+    std::string code;
+    std::string problem =
+        machine_code(device, state, product_options(product.transpose_a, product.transpose_b), code);
+    void *module = nullptr;
+    if (problem.empty())
+        problem = driver.check(driver.cuModuleLoadData(&module, code.data()), "cuModuleLoadData");
+    if (problem.empty())
+        problem = driver.check(driver.cuModuleGetFunction(&kernel.function, module, "lstm_product"), "cuModuleGetFunction");
+    if (problem.empty())
+        problem = driver.check(driver.cuFuncSetAttribute(kernel.function, Driver::function_shared_bytes, int(product_bytes)),
+                               "cuFuncSetAttribute");
+    for (int blocks = 1; blocks <= 8 && problem.empty(); ++blocks) {
+        int clusters = 0;
+        LaunchAttribute attribute;
+        const LaunchConfig config = product_config(1, blocks, nullptr, attribute);
+        problem = driver.check(driver.cuOccupancyMaxActiveClusters(&clusters, kernel.function, &config),
+                               "cuOccupancyMaxActiveClusters");
+        if (clusters > 0)
+            kernel.resident[blocks] = clusters;
+    }
+    if (problem.empty())
+        state.products[key] = kernel;
+    return problem;
+}
+
+/* Among how many blocks lstm_product divides K, and about how many µs it takes on an H200. */
+struct Division {
+    int blocks;
+    double cost;
+};
+
+/* The best division. The time of a tile is that of its steps and of about eight more. */
+inline Division divide(const std::map<int, int> &resident, const Product &product) {
+    Division best = {1, INFINITY};
+    for (const auto &each : resident) {
+        const long waves = ceiling(product.tiles(), each.second);
+        const double cost = 1.22 * double(waves * (ceiling(product.steps(), each.first) + 8));
+        if (cost < best.cost)
+            best = {each.first, cost};
+    }
+    return best;
+}
+
+/* Put lstm_product on the stream. */
+inline std::string launch_product(const Device &device, const Gpu &gpu, const ProductKernel &kernel, const Product &product) {
+    const int blocks = divide(kernel.resident, product).blocks;
+    // A block of a cluster has one tile. Without clusters it takes one tile after the other.
+    const long tiles = product.tiles(), clusters = blocks > 1 ? tiles : std::min(tiles, long(gpu.multiprocessors));
+    ProductArguments arguments = {product.a, product.b, product.c, product.a_stride, product.b_stride, product.c_stride,
+                                  int(product.m), int(product.n), int(product.k), int(tiles), product.beta};
+    LaunchAttribute attribute;
+    const LaunchConfig config = product_config(clusters, blocks, device.stream, attribute);
+    void *parameters[] = {&arguments};
+    return Driver::get().check(Driver::get().cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
+                               "cuLaunchKernelEx of lstm_product");
+}
+
+/* Put a product on the stream. Returns "", or a sentence that says that `what` failed. */
+inline std::string multiply(Device &device, State &state, const Product &product, const char *what) {
     std::string problem;
-    const long first = rows_of_whole_waves(gpu, products, m, n, k);
-    auto multiply = [&](long begin, long end) {
-        return begin == end || device.multiply(device.context_of_caller, products, false, transpose_b, end - begin, n,
-                                               k, 1, a + begin * k, k, b, transpose_b ? k : n, beta, c + begin * n, n,
-                                               problem);
-    };
-    if (!(multiply(0, first) && multiply(first, m)) && problem.empty())
+    if (product.suits_tensor_cores(state.gpu)) {
+        ProductKernel kernel;
+        problem = load_product(device, state, product, kernel);
+        if (!problem.empty())
+            return problem;
+        if (divide(kernel.resident, product).cost < product.estimate_cublas())
+            return launch_product(device, state.gpu, kernel, product);
+    }
+    if (!device.multiply(device.context_of_caller, product.products, product.transpose_a, product.transpose_b, product.m,
+                         product.n, product.k, 1, product.a, product.a_stride, product.b, product.b_stride, product.beta,
+                         product.c, product.c_stride, problem) &&
+        problem.empty())
         problem = std::string("lstm: ") + what + " failed";
     return problem;
 }
 
+/* C = A·op(B) + beta C of whole arrays, op(B) being k × n. Returns "", or a sentence that says that `what` failed. */
+inline std::string multiply_rows(Device &device, State &state, Products products, bool transpose_b, long m, long n,
+                                 long k, const float *a, const float *b, float beta, float *c, const char *what) {
+    const long first = rows_of_whole_waves(state.gpu, products, m, n, k);
+    auto multiply_some = [&](long begin, long end) {
+        return begin == end ? ""
+                            : multiply(device, state,
+                                       {products, false, transpose_b, end - begin, n, k, a + begin * k, k, b,
+                                        transpose_b ? k : n, beta, c + begin * n, n},
+                                       what);
+    };
+    const std::string problem = multiply_some(0, first);
+    return problem.empty() ? multiply_some(first, m) : problem;
+}
+
+/* ---- 5. The calls ----------------------------------------------------------------------------------------------- */
+
 /* cuBLAS and a kernel at each step. `end_cell` is memory for the cells if no gates are kept. */
-inline std::string launch_forward_steps(Device &device, const Gpu &gpu, const Kernel &kernel, Products products,
+inline std::string launch_forward_steps(Device &device, State &state, const Kernel &kernel, Products products,
                                         Arguments arguments) {
     const long hidden = kernel.plan.hidden, batch = arguments.batch;
     const LaunchConfig config = plain_config(ceiling(batch * hidden, threads), threads, device.stream);
@@ -874,7 +1039,7 @@ inline std::string launch_forward_steps(Device &device, const Gpu &gpu, const Ke
         const float *const before =
             step ? arguments.states + (step - 1) * batch * hidden : arguments.first_state;
         if (before)
-            problem = multiply_rows(device, gpu, products, false, batch, 4 * hidden, hidden, before, arguments.U, 1,
+            problem = multiply_rows(device, state, products, false, batch, 4 * hidden, hidden, before, arguments.U, 1,
                                     arguments.gates + step * batch * 4 * hidden, "a product of the recurrence");
         if (problem.empty())
             problem = Driver::get().check(
@@ -885,7 +1050,7 @@ inline std::string launch_forward_steps(Device &device, const Gpu &gpu, const Ke
 }
 
 /* The same backward. `exchange` is memory for the gradients of cells, and after them of states. */
-inline std::string launch_backward_steps(Device &device, const Gpu &gpu, const Kernel &kernel, Products products,
+inline std::string launch_backward_steps(Device &device, State &state, const Kernel &kernel, Products products,
                                          Arguments arguments) {
     const Driver &driver = Driver::get();
     const long hidden = kernel.plan.hidden, batch = arguments.batch;
@@ -900,7 +1065,7 @@ inline std::string launch_backward_steps(Device &device, const Gpu &gpu, const K
                                "cuLaunchKernelEx of lstm_backward");
         float *const to = step ? arguments.end_state : d_first_state;
         if (to && problem.empty())
-            problem = multiply_rows(device, gpu, products, true, batch, hidden, 4 * hidden,
+            problem = multiply_rows(device, state, products, true, batch, hidden, 4 * hidden,
                                     arguments.gates + step * batch * 4 * hidden, arguments.U, 0, to,
                                     "a product of the recurrence");
     }
@@ -933,8 +1098,8 @@ inline std::string launch(Device &device, State &state, const Kernel &kernel, Pr
     const Plan &plan = kernel.plan;
     arguments.rows = plan.rows;
     if (plan.way == Way::steps)
-        return plan.backward ? launch_backward_steps(device, state.gpu, kernel, products, arguments)
-                             : launch_forward_steps(device, state.gpu, kernel, products, arguments);
+        return plan.backward ? launch_backward_steps(device, state, kernel, products, arguments)
+                             : launch_forward_steps(device, state, kernel, products, arguments);
     for (int number = 0; number < plan.launches; ++number) {
         arguments.begin = number * plan.groups * plan.rows;
         arguments.end = std::min(arguments.batch, arguments.begin + plan.groups * plan.rows);
@@ -963,8 +1128,6 @@ inline std::string launch(Device &device, State &state, const Kernel &kernel, Pr
     }
     return "";
 }
-
-/* ---- 4. The calls ----------------------------------------------------------------------------------------------- */
 
 /* Takes parts of the workspace, 256 bytes aligned. */
 class Workspace {
@@ -1041,7 +1204,7 @@ inline std::string forward(Device &device, const ForwardCall &call, bool &unsupp
                 driver.check(driver.cuMemsetD32Async(address(arguments.gates), 0, count * step_gates, device.stream),
                              "cuMemsetD32Async");
         else
-            problem = multiply_rows(device, state.gpu, call.products, false, count * sizes.batch, 4 * sizes.hidden,
+            problem = multiply_rows(device, state, call.products, false, count * sizes.batch, 4 * sizes.hidden,
                                     sizes.inputs, call.inputs + step * sizes.batch * sizes.inputs, call.W, 0,
                                     arguments.gates, "the product of the inputs and W");
         if (problem.empty())
@@ -1110,11 +1273,11 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
     }
     // to = fromᵀ·(gates' gradients from this step on) + beta·to
     auto multiply_gradients = [&](long inputs, long rows, const float *from, long step, float beta, float *to) {
-        if (problem.empty() && inputs > 0 &&
-            !device.multiply(device.context_of_caller, call.products, true, false, inputs, width, rows, 1, from, inputs,
-                             call.gates + step * 4 * cells, width, beta, to, width, problem) &&
-            problem.empty())
-            problem = "lstm: a product of the weights' gradients failed";
+        if (problem.empty() && inputs > 0)
+            problem = multiply(device, state,
+                               {call.products, true, false, inputs, width, rows, from, inputs,
+                                call.gates + step * 4 * cells, width, beta, to, width},
+                               "a product of the weights' gradients");
     };
     if (call.dW)
         multiply_gradients(sizes.inputs, all_rows, call.inputs, 0, 0, call.dW);
@@ -1130,7 +1293,7 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
             multiply_gradients(sizes.hidden, sizes.batch, call.h0, 0, more_steps ? 1.f : 0.f, call.dU);
     }
     if (call.d_inputs && sizes.inputs > 0 && problem.empty())
-        problem = multiply_rows(device, state.gpu, call.products, true, all_rows, sizes.inputs, width, call.gates,
+        problem = multiply_rows(device, state, call.products, true, all_rows, sizes.inputs, width, call.gates,
                                 call.W, 0, call.d_inputs, "the product of the gates' gradients and W");
     return problem;
 }

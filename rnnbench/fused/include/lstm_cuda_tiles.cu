@@ -493,20 +493,6 @@ __device__ __forceinline__ void share_sums(float (&sums)[gates][item_rows], cons
 
 #else
 
-/* The part of a number that TF32 holds, rounded to nearest. Of a NaN, the small part at least is a NaN. */
-__device__ __forceinline__ Word large_part(float number) {
-    Word bits;
-    if (PRODUCTS == 1)
-        bits = (__float_as_uint(number) + 0x1000) & 0xffffe000;
-    else
-        asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(number));  // more instructions, but a NaN stays one
-    return bits;
-}
-/* The rest. A tensor core doesn't read its last 13 bits. */
-__device__ __forceinline__ Word small_part(float number, Word large) {
-    return __float_as_uint(number - __uint_as_float(large));
-}
-
 using Sums = float[32];  // of a thread: [eight rows][column, 8 further][two of these rows]
 
 /* Begin to compute sums (64 columns × 64 rows of a team) = or += a (64 × 8)·b (8 × 64) on the tensor cores. A thread has four

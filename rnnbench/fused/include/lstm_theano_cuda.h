@@ -373,8 +373,9 @@ class Context {
         return memory;
     }
 
-    /* As Blas::multiply, with float32's accuracy on tensor cores; split_cuda.cu says how. A tensor core adds up with less
-     * than float32's accuracy. So K is cut into pieces, and their products are added up in float32. */
+    /* As Blas::multiply, with float32's accuracy on tensor cores, where lstm_cuda_product.cu can't do it; split_cuda.cu says
+     * how. A tensor core adds up with less than float32's accuracy. So K is cut into pieces, and their products are added
+     * up in float32. */
     bool multiply_in_parts(bool transpose_a, bool transpose_b, long m, long n, long k, float alpha, const float *a,
                            long lda, const float *b, long ldb, float beta, float *c, long ldc, std::string &error) {
         const long most = 512;
