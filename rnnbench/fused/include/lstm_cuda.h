@@ -887,18 +887,20 @@ struct Product {
     long tiles() const { return ceiling(m, product_side) * ceiling(n, product_side); }
     long steps() const { return ceiling(k, product_depth); }
 
-    /* Whether lstm_product can compute it. It reads and writes four numbers at a time. */
+    double size() const { return double(m) * n * k; }
+
+    /* Whether lstm_product can compute it. It reads and writes four numbers at a time. Smaller products weren't timed. */
     bool suits_tensor_cores(const Gpu &gpu) const {
         auto are_fours = [](const float *array, long stride, long columns) {
             return reinterpret_cast<uintptr_t>(array) % 16 == 0 && stride % 4 == 0 && columns % 4 == 0;
         };
-        return products == Products::tf32x3 && gpu.major == 9 && size_t(gpu.shared_bytes) >= product_bytes &&
+        return products == Products::tf32x3 && gpu.major == 9 && size_t(gpu.shared_bytes) >= product_bytes && size() >= 5e7 &&
                are_fours(a, a_stride, transpose_a ? m : k) && are_fours(b, b_stride, transpose_b ? k : n) &&
                are_fours(c, c_stride, n);
     }
 
     /* About how many µs cuBLAS takes in strict float32, on an H200. */
-    double estimate_cublas() const { return 12 + double(m) * n * k / 22.5e6; }
+    double estimate_cublas() const { return 12 + size() / 22.5e6; }
 };
 
 /* The launch of lstm_product by clusters of so many blocks. The result needs the attribute. */

@@ -4,14 +4,14 @@
  *
  *     a·b = small_a·large_b + large_a·small_b + large_a·large_b + small_a·small_b, and the last term is too small to count
  *
- * They also add up with less than float32's accuracy. So only DEPTH numbers of K are added up there. The sums over all of K
- * are added up in float32, beside them.
+ * They also add up with less than float32's accuracy. So only DEPTH numbers of K are added up there. These sums are added up
+ * in float32.
  *
  * Who does what. A block computes tiles of 128 × 128 numbers of C, one after the other. For DEPTH numbers of K at a time:
  *
  *     warps 8 to 11    load 128 rows of op(A), split the numbers, and write them to a stage in shared memory
  *     warps 12 to 15   the same, for 128 columns of op(B)
- *     warps 0 to 3     let the tensor cores multiply the first 64 rows of the tile with all columns, and add up
+ *     warps 0 to 3     let the tensor cores multiply 64 rows of the tile with all columns, and add up the sums
  *     warps 4 to 7     the same, for the other 64 rows
  *
  * A stage holds four parts: large and small numbers of A, and of B. In a part, four neighbours of K lie together, for one
@@ -24,10 +24,11 @@
 #if PRODUCT
 
 constexpr int side = 128, depth = DEPTH, stages = STAGES, rows_of_team = 64;
-constexpr int worker_threads = 256, all_threads = 512;  // the others load
+constexpr int worker_threads = 256, factor_threads = 128;  // that multiply, and that load a factor
+constexpr int all_threads = worker_threads + 2 * factor_threads;
 constexpr Word quad_bytes = (side + 1) * 16;  // of four numbers of K. One place more: eight quads lie in different banks
 constexpr Word part_bytes = depth / 4 * quad_bytes, stage_bytes = 4 * part_bytes;
-constexpr int fours = side * depth / 4 / 128;  // that a thread loads for a stage
+constexpr int fours = side * depth / 4 / factor_threads;  // that a thread loads for a stage
 static_assert(depth == 32, "the loads below");
 using Fours = float[fours][4];
 using Sums = float[side / 2];  // of a thread: [eight columns][row, 8 further][two of these columns]
@@ -92,7 +93,8 @@ __device__ __forceinline__ void write_parts(Word part, int quad, int row, float 
     write_shared(to + part_bytes, small);
 }
 
-/* A factor whose rows hold neighbours of K: A, or the transposed B. thread: of 128. A warp reads 128 bytes of four rows. */
+/* A factor whose rows hold neighbours of K: A, or the transposed B. A warp reads 128 bytes of each of four rows. thread: of
+ * factor_threads. */
 struct AlongK {
     static __device__ __forceinline__ void read(Fours &to, const float *from, long long stride, int row, int rows, int k,
                                                 int k_end, int thread) {
@@ -109,7 +111,7 @@ struct AlongK {
     }
 };
 
-/* A factor in which neighbouring rows lie together: B, or the transposed A. A warp reads 512 bytes. */
+/* A factor in which neighbouring rows lie together: B, or the transposed A. A warp reads 128 rows for one number of K. */
 struct AcrossK {
     static __device__ __forceinline__ void read(Fours &to, const float *from, long long stride, int row, int rows, int k,
                                                 int k_end, int thread) {
@@ -129,11 +131,22 @@ struct AcrossK {
     }
 };
 
+#if TRANSPOSE_A
+using FactorA = AcrossK;
+#else
+using FactorA = AlongK;
+#endif
+#if TRANSPOSE_B
+using FactorB = AlongK;
+#else
+using FactorB = AcrossK;
+#endif
+
 /* What a warp that loads does. is_b: for op(B). A thread reads two steps ahead. */
 template <class Factor>
 __device__ __forceinline__ void load(const ProductArguments &p, const Work &work, Ring ring, bool is_b) {
     const float *const from = is_b ? p.b : p.a;
-    const int rows = is_b ? p.n : p.m, thread = threadIdx.x % 128;
+    const int rows = is_b ? p.n : p.m, thread = threadIdx.x % factor_threads;
     bool is_first_round = true;
     for (int tile = work.cluster; tile < p.tiles; tile += work.clusters) {
         const int row = (is_b ? tile % work.tiles_across : tile / work.tiles_across) * side;
@@ -223,7 +236,7 @@ __device__ __forceinline__ void cluster_barrier() {
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-/* Add up the sums of all blocks of the cluster: for fours `first` to `last` of this thread. give(four, sums) takes them. */
+/* Add up the sums of all blocks of the cluster, for this block's share of a thread's fours. give(four, total) takes them. */
 template <class Give> __device__ __forceinline__ void add_up(Word own, const Work &work, Give give) {
     constexpr int count = side / 8;
     for (int four = count * work.rank / work.ranks; four < count * (work.rank + 1) / work.ranks; ++four) {
@@ -255,25 +268,17 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_product(const 
     }
     __syncthreads();
     if (threadIdx.x >= worker_threads) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 112;");
-        if (threadIdx.x < worker_threads + 128)
-#if TRANSPOSE_A
-            load<AcrossK>(p, work, ring, false);
-#else
-            load<AlongK>(p, work, ring, false);
-#endif
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 112;");  // the other warps get more than they would have
+        if (threadIdx.x < worker_threads + factor_threads)
+            load<FactorA>(p, work, ring, false);
         else
-#if TRANSPOSE_B
-            load<AlongK>(p, work, ring, true);
-#else
-            load<AcrossK>(p, work, ring, true);
-#endif
+            load<FactorB>(p, work, ring, true);
         if (work.ranks > 1)  // then a cluster has one tile
             cluster_barrier(), cluster_barrier();
         return;
     }
     asm volatile("setmaxnreg.inc.sync.aligned.u32 144;");
-    const int team = threadIdx.x / 128, lane = threadIdx.x % 32, place = threadIdx.x / 32 * 16 + lane / 4;  // of its first row
+    const int team = threadIdx.x / (worker_threads / 2), lane = threadIdx.x % 32, place = threadIdx.x / 32 * 16 + lane / 4;  // of its first row
     for (int tile = work.cluster; tile < p.tiles; tile += work.clusters) {
         Sums sums = {};
         multiply(sums, work, ring, team);
