@@ -278,7 +278,8 @@ extern "C" __global__ void __launch_bounds__(all_threads, 1) lstm_product(const 
         return;
     }
     asm volatile("setmaxnreg.inc.sync.aligned.u32 144;");
-    const int team = threadIdx.x / (worker_threads / 2), lane = threadIdx.x % 32, place = threadIdx.x / 32 * 16 + lane / 4;  // of its first row
+    const int team = threadIdx.x / (worker_threads / 2), lane = threadIdx.x % 32;
+    const int place = threadIdx.x / 32 * 16 + lane / 4;  // of this thread's first row
     for (int tile = work.cluster; tile < p.tiles; tile += work.clusters) {
         Sums sums = {};
         multiply(sums, work, ring, team);
