@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from helpers import HELPERS
+from helpers import HELPERS, log
 
 from rnnbench import Network, prepared, theano_runtime, variants
 from rnnbench.cli import main
@@ -32,6 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # A process runs Theano on one device only, and most tests need the CPU. So the GPU's tests run last.
     items.sort(key=lambda item: item.get_closest_marker("gpu") is not None)
+
+
+@pytest.fixture(autouse=True)
+def keep_log() -> Iterator[None]:
+    """Let no test change what the next one prints."""
+    with log.kept():
+        yield
 
 
 @pytest.fixture(scope="session")
