@@ -40,23 +40,21 @@ int main() {
                       << steps_of_whole_waves(h100, Products::float32, 128, batch, 4 * hidden, hidden) << " and "
                       << steps_of_whole_waves(h100, Products::tf32x3, 128, batch, 4 * hidden, hidden) << std::endl;
 
-    // The clusters that an H200's driver counts.
-    const std::map<int, int> resident = {{1, 132}, {2, 66}, {3, 41}, {4, 31}, {5, 24}, {6, 20}, {7, 17}, {8, 15}};
+    std::map<int, int> resident;
+    for (int size = 1; size <= 8; ++size)
+        resident[size] = assumed_clusters(h100, size);
     auto say = [&](const char *name, const Gpu &gpu, Products products, bool transpose_a, long m, long n, long k,
                    const float *a = numbers) {
-        const Product product = {products, transpose_a, false, m, n, k, a, transpose_a ? m : k, numbers, n, 0, numbers, n};
+        const Product product = {products, transpose_a, false, m, n, k, a, numbers, 0, numbers};
         std::cout << name << ' ' << m << " x " << n << " x " << k << ": ";
-        const Division division = divide(resident, product);
-        if (product.suits_tensor_cores(gpu) && division.cost < product.estimate_cublas())
-            std::cout << division.blocks << " blocks for a tile" << std::endl;
-        else
-            std::cout << "cuBLAS" << std::endl;
+        const int blocks = product.suits_tensor_cores(gpu) ? divide(resident, product) : 0;
+        std::cout << (blocks ? std::to_string(blocks) + " blocks for a tile" : "cuBLAS") << std::endl;
     };
     const Products tf32x3 = Products::tf32x3;
-    for (auto size : {std::make_tuple(3840, 4096, 1024), std::make_tuple(960, 512, 2048), std::make_tuple(1000, 148, 37),
+    for (auto size : {std::make_tuple(3840, 4096, 1024), std::make_tuple(960, 512, 2048), std::make_tuple(3840, 4084, 1021),
                       std::make_tuple(960, 512, 128)})
         say("x.W", h100, tf32x3, false, std::get<0>(size), std::get<1>(size), std::get<2>(size));
-    for (auto size : {std::make_tuple(512, 2048, 3840), std::make_tuple(128, 512, 25600), std::make_tuple(37, 148, 9600)})
+    for (auto size : {std::make_tuple(512, 2048, 3840), std::make_tuple(128, 512, 25600), std::make_tuple(1021, 4084, 3840)})
         say("dW", h100, tf32x3, true, std::get<0>(size), std::get<1>(size), std::get<2>(size));
     say("unaligned", h100, tf32x3, false, 3840, 4096, 1024, numbers + 1);
     say("strict", h100, Products::float32, false, 3840, 4096, 1024);

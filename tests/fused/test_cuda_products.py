@@ -44,7 +44,7 @@ def test_a_part_of_the_steps_fills_whole_waves(said, batch, hidden, steps):
     assert f"at most 128 steps of {batch} rows, hidden {hidden}: {steps} and 128" in said
 
 
-# An H100 has room for 41 clusters of three blocks, and for 31 of four. 960 × 512 numbers are 32 tiles.
+# By assumed_clusters, 41 clusters of three blocks fit on an H100, and 31 of four. 960 × 512 numbers are 32 tiles.
 @pytest.mark.parametrize(
     ("product", "who"),
     [
@@ -52,8 +52,8 @@ def test_a_part_of_the_steps_fills_whole_waves(said, batch, hidden, steps):
         ("x.W 960 x 512 x 2048", "3 blocks for a tile"),
         ("dW 512 x 2048 x 3840", "2 blocks for a tile"),
         ("dW 128 x 512 x 25600", "cuBLAS"),  # four tiles leave most of the GPU idle
-        ("x.W 1000 x 148 x 37", "cuBLAS"),  # rows of 37 numbers can't be read by fours
-        ("dW 37 x 148 x 9600", "cuBLAS"),
+        ("x.W 3840 x 4084 x 1021", "cuBLAS"),  # rows of 1021 numbers can't be read by fours
+        ("dW 1021 x 4084 x 3840", "cuBLAS"),
         ("x.W 960 x 512 x 128", "cuBLAS"),  # a small product
         ("unaligned 3840 x 4096 x 1024", "cuBLAS"),
         ("strict 3840 x 4096 x 1024", "cuBLAS"),

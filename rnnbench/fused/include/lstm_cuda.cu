@@ -154,7 +154,11 @@ __device__ __forceinline__ void write_shared(Word to, const float *from) {
 
 #if PRODUCT || (TILES && PRODUCTS > 0)
 
-/* The part of a number that TF32 holds, rounded to nearest. Of a NaN, the small part at least is a NaN. */
+/* Tensor cores round factors to TF32. With large = a number rounded to TF32 and small = the rest,
+ *
+ *     a·b = small_a·large_b + large_a·small_b + large_a·large_b + small_a·small_b, and the last term is too small to count
+ *
+ * large_part is rounded to nearest. Of a NaN, the small part at least is a NaN. */
 __device__ __forceinline__ Word large_part(float number) {
     Word bits;
     if (PRODUCTS == 1)

@@ -18,7 +18,6 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -871,19 +870,19 @@ struct ProductArguments {
 constexpr int product_side = 128, product_depth = 32, product_stages = 3, product_threads = 512;
 constexpr size_t product_bytes = product_stages * (4 * (product_depth / 4) * (product_side + 1) * 16 + 2 * 8);
 
-/* C = op(A)·op(B) + beta C, which is m × n and adds up k products for each number. Rows lie so many numbers apart. */
+/* C = op(A)·op(B) + beta C of whole arrays. C is m × n, and each of its numbers adds up k products. */
 struct Product {
     Products products;
     bool transpose_a, transpose_b;
     long m, n, k;
-    const float *a;
-    long a_stride;
-    const float *b;
-    long b_stride;
+    const float *a, *b;
     float beta;
     float *c;
-    long c_stride;
 
+    /* How many numbers lie in a row of A, of B and of C. */
+    long a_columns() const { return transpose_a ? m : k; }
+    long b_columns() const { return transpose_b ? k : n; }
+    long c_columns() const { return n; }
     long tiles() const { return ceiling(m, product_side) * ceiling(n, product_side); }
     long steps() const { return ceiling(k, product_depth); }
     double size() const { return double(m) * n * k; }
@@ -891,12 +890,11 @@ struct Product {
     /* Whether lstm_product can compute it. It reads and writes four numbers at a time. With products of 6.3e7 a train step
      * took 7% longer than with cuBLAS. */
     bool suits_tensor_cores(const Gpu &gpu) const {
-        auto are_fours = [](const float *array, long stride, long columns) {
-            return reinterpret_cast<uintptr_t>(array) % 16 == 0 && stride % 4 == 0 && columns % 4 == 0;
+        auto are_fours = [](const float *array, long columns) {
+            return reinterpret_cast<uintptr_t>(array) % 16 == 0 && columns % 4 == 0;
         };
-        return products == Products::tf32x3 && gpu.major == 9 && size_t(gpu.shared_bytes) >= product_bytes &&
-               size() >= 1e8 && are_fours(a, a_stride, transpose_a ? m : k) &&
-               are_fours(b, b_stride, transpose_b ? k : n) && are_fours(c, c_stride, n);
+        return products == Products::tf32x3 && gpu.major == 9 && size() >= 1e8 && are_fours(a, a_columns()) &&
+               are_fours(b, b_columns()) && are_fours(c, c_columns());
     }
 
     /* About how many µs cuBLAS takes in strict float32, on an H200. */
@@ -928,14 +926,15 @@ inline std::vector<std::string> product_options(bool transpose_a, bool transpose
 }
 
 /* Compile and load lstm_product, at the first call with this order of the factors. */
-inline std::string load_product(Device &device, State &state, const Product &product, ProductKernel &kernel) {
+inline std::string load_product(Device &device, State &state, const Product &product, const ProductKernel *&kernel) {
     const auto key = std::make_pair(product.transpose_a, product.transpose_b);
     const auto found = state.products.find(key);
     if (found != state.products.end()) {
-        kernel = found->second;
+        kernel = &found->second;
         return "";
     }
     const Driver &driver = Driver::get();
+    ProductKernel loaded;
     std::string code;
     std::string problem =
         machine_code(device, state, product_options(product.transpose_a, product.transpose_b), code);
@@ -944,51 +943,47 @@ inline std::string load_product(Device &device, State &state, const Product &pro
         problem = driver.check(driver.cuModuleLoadData(&module, code.data()), "cuModuleLoadData");
     if (problem.empty())
         problem =
-            driver.check(driver.cuModuleGetFunction(&kernel.function, module, "lstm_product"), "cuModuleGetFunction");
+            driver.check(driver.cuModuleGetFunction(&loaded.function, module, "lstm_product"), "cuModuleGetFunction");
     if (problem.empty())
         problem = driver.check(
-            driver.cuFuncSetAttribute(kernel.function, Driver::function_shared_bytes, int(product_bytes)),
+            driver.cuFuncSetAttribute(loaded.function, Driver::function_shared_bytes, int(product_bytes)),
             "cuFuncSetAttribute");
     for (int blocks = 1; blocks <= 8 && problem.empty(); ++blocks) {
         int clusters = 0;
         LaunchAttribute attribute;
         const LaunchConfig config = product_config(1, blocks, nullptr, attribute);
-        problem = driver.check(driver.cuOccupancyMaxActiveClusters(&clusters, kernel.function, &config),
+        problem = driver.check(driver.cuOccupancyMaxActiveClusters(&clusters, loaded.function, &config),
                                "cuOccupancyMaxActiveClusters");
         if (clusters > 0)
-            kernel.resident[blocks] = clusters;
+            loaded.resident[blocks] = clusters;
     }
     if (problem.empty())
-        state.products[key] = kernel;
+        kernel = &(state.products[key] = loaded);
     return problem;
 }
 
-/* Among how many blocks lstm_product divides K, and about how many µs it takes on an H200. */
-struct Division {
-    int blocks;
-    double cost;
-};
-
-/* The best division. The time of a tile is that of its steps and of about eight more. */
-inline Division divide(const std::map<int, int> &resident, const Product &product) {
-    Division best = {1, INFINITY};
+/* Among how many blocks lstm_product should divide K, or 0 where cuBLAS should be faster. On an H200 a step takes 1.22 µs, and
+ * a tile takes the time of about eight more steps. */
+inline int divide(const std::map<int, int> &resident, const Product &product) {
+    int best = 0;
+    double least = product.estimate_cublas();
     for (const auto &each : resident) {
         const long waves = ceiling(product.tiles(), each.second);
         const double cost = 1.22 * double(waves * (ceiling(product.steps(), each.first) + 8));
-        if (cost < best.cost)
-            best = {each.first, cost};
+        if (cost < least)
+            best = each.first, least = cost;
     }
     return best;
 }
 
-/* Put lstm_product on the stream. */
+/* Put lstm_product on the stream. blocks: among how many it divides K. */
 inline std::string launch_product(const Device &device, const Gpu &gpu, const ProductKernel &kernel,
-                                  const Product &product) {
-    const int blocks = divide(kernel.resident, product).blocks;
+                                  const Product &product, int blocks) {
     // A block of a cluster has one tile. Without clusters it takes one tile after the other.
     const long tiles = product.tiles(), clusters = blocks > 1 ? tiles : std::min(tiles, long(gpu.multiprocessors));
-    ProductArguments arguments = {product.a, product.b, product.c, product.a_stride, product.b_stride, product.c_stride,
-                                  int(product.m), int(product.n), int(product.k), int(tiles), product.beta};
+    ProductArguments arguments = {product.a,           product.b,           product.c,           product.a_columns(),
+                                  product.b_columns(), product.c_columns(), int(product.m),      int(product.n),
+                                  int(product.k),      int(tiles),          product.beta};
     LaunchAttribute attribute;
     const LaunchConfig config = product_config(clusters, blocks, device.stream, attribute);
     void *parameters[] = {&arguments};
@@ -1000,16 +995,16 @@ inline std::string launch_product(const Device &device, const Gpu &gpu, const Pr
 inline std::string multiply(Device &device, State &state, const Product &product, const char *what) {
     std::string problem;
     if (product.suits_tensor_cores(state.gpu)) {
-        ProductKernel kernel;
+        const ProductKernel *kernel = nullptr;
         problem = load_product(device, state, product, kernel);
         if (!problem.empty())
             return problem;
-        if (divide(kernel.resident, product).cost < product.estimate_cublas())
-            return launch_product(device, state.gpu, kernel, product);
+        if (const int blocks = divide(kernel->resident, product))
+            return launch_product(device, state.gpu, *kernel, product, blocks);
     }
     if (!device.multiply(device.context_of_caller, product.products, product.transpose_a, product.transpose_b, product.m,
-                         product.n, product.k, 1, product.a, product.a_stride, product.b, product.b_stride, product.beta,
-                         product.c, product.c_stride, problem) &&
+                         product.n, product.k, 1, product.a, product.a_columns(), product.b, product.b_columns(),
+                         product.beta, product.c, product.c_columns(), problem) &&
         problem.empty())
         problem = std::string("lstm: ") + what + " failed";
     return problem;
@@ -1022,8 +1017,8 @@ inline std::string multiply_rows(Device &device, State &state, Products products
     auto multiply_some = [&](long begin, long end) {
         return begin == end ? ""
                             : multiply(device, state,
-                                       {products, false, transpose_b, end - begin, n, k, a + begin * k, k, b,
-                                        transpose_b ? k : n, beta, c + begin * n, n},
+                                       {products, false, transpose_b, end - begin, n, k, a + begin * k, b, beta,
+                                        c + begin * n},
                                        what);
     };
     const std::string problem = multiply_some(0, first);
@@ -1280,8 +1275,8 @@ inline std::string backward(Device &device, const BackwardCall &call, bool &unsu
     auto multiply_gradients = [&](long inputs, long rows, const float *from, long step, float beta, float *to) {
         if (problem.empty() && inputs > 0)
             problem = multiply(device, state,
-                               {call.products, true, false, inputs, width, rows, from, inputs,
-                                call.gates + step * 4 * cells, width, beta, to, width},
+                               {call.products, true, false, inputs, width, rows, from, call.gates + step * 4 * cells,
+                                beta, to},
                                "a product of the weights' gradients");
     };
     if (call.dW)

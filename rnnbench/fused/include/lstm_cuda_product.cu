@@ -1,11 +1,7 @@
-/* Products without a recurrence, with float32's accuracy on Hopper's tensor cores: C = op(A)·op(B) + BETA·C.
+/* Products without a recurrence, with float32's accuracy on Hopper's tensor cores: C = op(A)·op(B) + beta·C.
  *
- * Tensor cores round factors to TF32. With large = a number rounded to TF32 and small = the rest,
- *
- *     a·b = small_a·large_b + large_a·small_b + large_a·large_b + small_a·small_b, and the last term is too small to count
- *
- * They also add up with less than float32's accuracy. So only DEPTH numbers of K are added up there. These sums are added up
- * in float32.
+ * The tensor cores multiply the factors' large and small parts (see large_part). They add up with less than float32's
+ * accuracy, so only DEPTH numbers of K are added up there. These sums are added up in float32.
  *
  * Who does what. A block computes tiles of 128 × 128 numbers of C, one after the other. For DEPTH numbers of K at a time:
  *

@@ -611,9 +611,8 @@ __device__ __forceinline__ void fetch(const Arguments &a, const unsigned char *s
     }
 }
 
-/* The sums of this thread, over this block's slice of K, on tensor cores. They round the factors to TF32. With large and
- * small parts, a·b = small·large + large·small + large·large, and the rest is too small to count. A tensor core adds up
- * with less than float32's accuracy. So only 16 numbers of K are added up there.
+/* The sums of this thread, over this block's slice of K, on tensor cores. In 3xTF32 they multiply large and small parts (see
+ * large_part). A tensor core adds up with less than float32's accuracy. So only 16 numbers of K are added up there.
  *
  * Tiles come in pairs: the compiler lets products overlap only within one round of the loop. The next team may begin when
  * TURN_TILES tiles are done. Before, tiles of an earlier round may be in its first two stages, and look like its own. */
